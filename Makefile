@@ -1,0 +1,100 @@
+# `make help` lists the targets. Everything runs from the checkout, in .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPATH := $(CURDIR)
+export PYTHONDONTWRITEBYTECODE :=
+
+# An option is passed on only where its variable was set: defaults live in the programs.
+option = $(if $($(1)),--$(2) '$($(1))')
+require = $(if $($(1)),,$(error $(1)= is missing, for example: make $(2)))
+
+.PHONY: help
+help: ## This list
+	@echo 'usage: make TARGET [VARIABLE=value ...]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
+
+#: NET=fusionet-nano      sim, train: a network's name, or (sim) the path of a bundle
+#: IMAGES=2               sim: how many test images
+#: LANES=8                sim: lanes of the accelerator
+#: SEED=1                 sim, export, train: seed of everything random
+#: WAVES=1                sim: record waveforms
+#: SIM=icarus             sim: simulator, verilator (default) or icarus
+#: PRESET=small           verilog, synth: a named configuration of the accelerator
+#: TARGET=ecp5            synth: device family
+#: SPEC=my_network.json   export: a network specification
+#: WEIGHTS=random         export: random or trained weights
+#: STAGE=vanilla          train: vanilla, pruned, pred or quantized
+
+.PHONY: sim
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES LANES SEED WAVES SIM)
+	$(call require,NET,sim NET=fusionet-nano)
+	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,LANES,lanes) \
+		$(call option,SEED,seed) $(if $(filter-out 0,$(WAVES)),--waves) $(call option,SIM,simulator)
+
+.PHONY: test
+test: .venv/.dev ## Install everything, then check, then run every test
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: .venv/.dev ## Lint, types and the arrows between packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: verilog
+verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
+	$(call require,PRESET,verilog PRESET=small)
+	@$(BIN)/python -m sim verilog '$(PRESET)'
+
+.PHONY: synth
+synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
+	$(call require,PRESET,synth PRESET=small TARGET=ecp5)
+	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
+
+.PHONY: export
+export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)
+	$(call require,SPEC,export SPEC=my_network.json WEIGHTS=random SEED=1)
+	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed)
+
+.PHONY: train
+train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE SEED)
+	$(call require,NET,train NET=fusionet-nano STAGE=vanilla)
+	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,SEED,seed)
+
+.PHONY: lock
+lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock
+	@$(BIN)/uv pip compile $(LOCK_OPTIONS) --group synth --group train --group dev -o requirements/dev.lock
+	@$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/dev.lock -o requirements/sim.lock
+	@$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/dev.lock --group synth -o requirements/synth.lock
+LOCK_OPTIONS := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --group sim
+
+.PHONY: clean
+clean: ## Remove build/ and the environment
+	rm -rf build .venv
+
+# The environment. A stamp says which lock file it was last filled from.
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, but no '$(PYTHON)' was found." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; ok = v >= (3, 11); ok or print( \
+		"Python 3.11 or newer is needed, but $(PYTHON) is %d.%d; name another with PYTHON=." % (v[0], v[1]), \
+		file=sys.stderr); sys.exit(0 if ok else 2)'
+	@rm -rf .venv
+	$(PYTHON) -m venv .venv
+
+.venv/.sim .venv/.synth .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
+	@echo "Installing requirements/$*.lock into .venv"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r $<
+	@touch $@
+

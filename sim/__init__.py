@@ -1,0 +1,1 @@
+"""Building and running simulations and synthesis, and the reports made from them."""

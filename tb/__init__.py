@@ -1,0 +1,1 @@
+"""cocotb agents, scoreboard and testbenches; they see the design as Verilog only."""
