@@ -1,0 +1,181 @@
+"""What is fixed when the hardware is generated: one frozen, validated configuration object and its presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from hw.contract import numerics
+from hw.contract.errors import ArchonError
+
+KERNEL = 3
+"""Kernel size of the depthwise layers that this hardware runs."""
+
+TAPS = KERNEL * KERNEL
+"""Kernel taps; tap index d = 3 * (dy + 1) + (dx + 1) with dy, dx in -1..1 (d = 0 is above and left)."""
+
+CHANNELS_PER_WORD = 8
+"""int8 activations in one 64-bit word of external memory; also the most lanes that a cluster can have."""
+
+DIMENSION_BITS = 10
+"""Heights, widths and channel counts in descriptors."""
+
+ADDRESS_BITS = 32
+"""Word addresses in external memory."""
+
+ROW_BANKS = 4
+"""Row banks and column banks of the row store: a 3x3 window touches three of each."""
+
+
+def index_bits(depth: int) -> int:
+    """Address width of a memory of `depth` rows (at least 1)."""
+    return max(1, (depth - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Bit widths of the value path and the predictor; all signed unless said otherwise."""
+
+    weight: int = 5
+    """W1 and D; symmetric, so 5 bits hold -15..15."""
+    shift: int = 3
+    """Shift of a signed power of two in W2, unsigned: 2**0..2**7."""
+    accumulator: int = 18
+    """One entry of A."""
+    bias_product: int = 18
+    """D * b1."""
+    bias: int = 22
+    """b2."""
+    predictor_sum: int = 10
+    """Sums and thresholds of both predictor layers."""
+    level_shift: int = 3
+    """Shift between the first predictor's excess and its 4-bit level, unsigned."""
+
+    @property
+    def weight_max(self) -> int:
+        """Largest magnitude of W1 and D."""
+        return (1 << (self.weight - 1)) - 1
+
+    @property
+    def product(self) -> int:
+        """v = D * W1: wide enough for weight_max squared."""
+        return numerics.signed_bits(self.weight_max**2)
+
+    @property
+    def shift_max(self) -> int:
+        """Largest shift of a term of W2."""
+        return (1 << self.shift) - 1
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Rows of the memories; a network that needs more is refused when its memory image is made."""
+
+    activation: int = 1024
+    """Activations of one lane: turns * rows * columns of a job's input."""
+    slices: int = 64
+    """Slices of expanded channels in one group."""
+    turned_slices: int = 192
+    """Slices times turns: rows of the expand table and of each membership table."""
+    row_store: int = 320
+    """ceil(columns / 4) * slices: rows of each of the 16 banks of the row store."""
+    pair: int = 1024
+    """Pairs (expanded channel, input channel) of one lane."""
+    step: int = 8192
+    """Steps (output channel, signed power of two) of one lane."""
+    accumulator: int = 128
+    """turns * output channels of one group: entries of each tap bank."""
+    output: int = 64
+    """Output channels of one group."""
+
+
+@dataclass(frozen=True)
+class Queues:
+    """Depths of the queues between the units of a cluster."""
+
+    slice_word: int = 4
+    """Slice words waiting for a lane's survivor scan."""
+    survivor: int = 16
+    """Survivors waiting for a lane's accumulation."""
+    partial: int = 4
+    """Partial sums of a lane waiting for the reduction."""
+    residual: int = 16
+    """Residual words requested ahead."""
+    output: int = 4
+    """Output writes waiting for memory."""
+
+
+@dataclass(frozen=True)
+class ArchonConfig:
+    """One accelerator: `clusters` independent clusters of `lanes` lanes, one multiplier a lane."""
+
+    clusters: int = 1
+    lanes: int = 8
+    slice_channels: int = 16
+    """Expanded channels that the predictor handles each cycle."""
+    widths: Widths = field(default_factory=Widths)
+    depths: Depths = field(default_factory=Depths)
+    queues: Queues = field(default_factory=Queues)
+
+    def __post_init__(self) -> None:
+        _expect(1 <= self.clusters <= 64, "clusters", "1 to 64", self.clusters)
+        _expect(self.lanes in (1, 2, 4, 8), "lanes", "1, 2, 4 or 8 a cluster", self.lanes)
+        _expect(self.slice_channels in (2, 4, 8, 16, 32), "slice_channels", "2, 4, 8, 16 or 32", self.slice_channels)
+        limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
+        limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
+        for name, (low, high) in limits.items():
+            _expect(low <= getattr(self.widths, name) <= high, f"widths.{name}", f"{low} to {high} bits", getattr(self.widths, name))
+        for group in (self.depths, self.queues):
+            for item in dataclasses.fields(group):
+                value = getattr(group, item.name)
+                _expect(2 <= value <= 1 << 16, f"{type(group).__name__.lower()}.{item.name}", "2 to 65536 rows", value)
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers in all: one a lane."""
+        return self.clusters * self.lanes
+
+    def with_lanes(self, total: int) -> ArchonConfig:
+        """The same machine with `total` lanes: 1, 2, 4 or 8 in one cluster, or a multiple of 8 in clusters of 8.
+
+        Fewer lanes a cluster own more channels each, so the memories of a lane grow accordingly.
+        """
+        if total not in (1, 2, 4) and (total < 1 or total % CHANNELS_PER_WORD or total > 64 * CHANNELS_PER_WORD):
+            raise ArchonError(f"LANES must be 1, 2, 4 or a multiple of {CHANNELS_PER_WORD} up to 512, got {total}")
+        lanes = min(total, CHANNELS_PER_WORD)
+        scaled = {
+            name: max(2, getattr(self.depths, name) * self.lanes // lanes)
+            for name in ("activation", "turned_slices", "pair", "step", "accumulator")
+        }
+        return dataclasses.replace(self, clusters=total // lanes, lanes=lanes, depths=dataclasses.replace(self.depths, **scaled))
+
+
+def _expect(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise ArchonError(f"configuration: {name} must be {expected}, got {got}")
+
+
+PRESETS: dict[str, ArchonConfig] = {
+    "tiny": ArchonConfig(
+        lanes=2,
+        slice_channels=4,
+        depths=Depths(
+            activation=256, slices=16, turned_slices=64, row_store=64, pair=256, step=512, accumulator=64, output=32
+        ),
+        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2),
+    ),
+    "small": ArchonConfig(
+        depths=Depths(
+            activation=512, slices=32, turned_slices=64, row_store=128, pair=512, step=2048, accumulator=64, output=32
+        ),
+    ),
+    "large": ArchonConfig(clusters=4),
+}
+"""tiny: tests and place-and-route; small: the nano network on 8 lanes; large: full-size FusioNet on 32 lanes."""
+
+
+def preset(name: str) -> ArchonConfig:
+    """The named preset; an unknown name is refused with the list of the known ones."""
+    if name not in PRESETS:
+        raise ArchonError(f"unknown preset {name!r}, expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,83 @@
+"""Job descriptors, the program that the controller walks, and the words on the outer interface."""
+
+from __future__ import annotations
+
+from hw.contract.config import ADDRESS_BITS, CHANNELS_PER_WORD, DIMENSION_BITS
+from hw.contract.layout import WORD_BITS, Field, Layout
+
+PIXEL_BITS = 2 * DIMENSION_BITS
+"""Pixel indices and counts of one plane."""
+
+JOB_BITS = 16
+"""Job numbers, echoed in reports."""
+
+JOB = Layout(
+    "job",
+    (
+        Field("end", 1),
+        Field("barrier", 1),
+        Field("residual", 1),
+        Field("stride_two", 1),
+        Field("cluster", 6),
+        Field("job", JOB_BITS),
+        Field("input_height", DIMENSION_BITS),
+        Field("input_width", DIMENSION_BITS),
+        Field("input_row_start", DIMENSION_BITS),
+        Field("input_rows", DIMENSION_BITS),
+        Field("output_width", DIMENSION_BITS),
+        Field("output_row_start", DIMENSION_BITS),
+        Field("output_rows", DIMENSION_BITS),
+        Field("input_channels", DIMENSION_BITS),
+        Field("first_byte", 3),
+        Field("planes", DIMENSION_BITS),
+        Field("turns", DIMENSION_BITS),
+        Field("slices", DIMENSION_BITS),
+        Field("output_channels", DIMENSION_BITS),
+        Field("segment", PIXEL_BITS),
+        Field("plane_words", PIXEL_BITS),
+        Field("first_center", PIXEL_BITS),
+        Field("first_pixel", PIXEL_BITS),
+        Field("input_address", ADDRESS_BITS),
+        Field("output_address", ADDRESS_BITS),
+        Field("residual_address", ADDRESS_BITS),
+        Field("table_address", ADDRESS_BITS),
+    ),
+)
+"""One job: one group of a fused block, for a band of output rows, on one cluster.
+
+end: the program ends here, all other fields are ignored. barrier: wait until every cluster is idle before the job starts.
+Output rows output_row_start .. +output_rows-1 are computed from input rows input_row_start .. +input_rows-1 (the band
+with its halo, clipped to the image of input_height rows). segment = input_rows * input_width, the words of one plane
+of the band. The input is read from `planes` planes: plane n of the band starts at input_address + n * plane_words
+(plane_words = input_height * input_width, input_address already points to the band's first row of the first plane).
+Byte b of plane n holds channel 8 * n + b - first_byte of the group, which exists when in 0..input_channels-1.
+first_center = (stride * output_row_start - input_row_start) * input_width: index, within the segment, of the centre tap of
+the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
+"""
+
+DESCRIPTOR_WORDS = 8
+"""Descriptors are this many words apart in a program; the layout fills the first JOB.words of them."""
+
+READ_REQUEST = Layout("read_request", (Field("address", ADDRESS_BITS), Field("length", 16)))
+"""Asks external memory for `length` words from `address` on; they come back in order, requests in order."""
+
+WRITE = Layout("write", (Field("address", ADDRESS_BITS), Field("data", WORD_BITS), Field("strobe", CHANNELS_PER_WORD)))
+"""Writes the bytes of one word whose strobe bit is set."""
+
+COMMAND = Layout("command", (Field("program_address", ADDRESS_BITS),))
+"""Starts the program whose first descriptor is at this word address."""
+
+REPORT = Layout(
+    "report",
+    (
+        Field("job", JOB_BITS),
+        Field("start_cycle", 40),
+        Field("end_cycle", 40),
+        Field("multiplications", 40),
+        Field("additions", 40),
+        Field("steps", 40),
+    ),
+)
+"""What a job cost. Cycles count from reset. multiplications: touched entries of A multiplied by an activation, over all
+lanes. additions: updates of entries of A by non-zero masked products, plus updates of bias accumulators. steps: lane cycles
+of accumulation."""

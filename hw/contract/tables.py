@@ -1,0 +1,153 @@
+"""Rows of the on-chip tables and the stream that fills them.
+
+A group's E/G expanded channels are cut into slices of P = slice_channels (the last one padded with channels that
+never survive). A cluster's lane l owns input channel t * L + l of the group in turn t = 0..turns-1, L = lanes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from hw.contract import numerics
+from hw.contract.config import ADDRESS_BITS, TAPS, ArchonConfig, index_bits
+from hw.contract.layout import Field, Layout
+
+
+class TableKind(IntEnum):
+    """Which table a section of a table segment fills."""
+
+    END = 0
+    EXPAND = 1
+    EXPAND_THRESHOLD = 2
+    DEPTHWISE = 3
+    MEMBERSHIP = 4
+    PAIR = 5
+    STEP = 6
+    REQUANTIZE = 7
+
+
+PER_LANE = frozenset({TableKind.MEMBERSHIP, TableKind.PAIR, TableKind.STEP})
+"""Tables of which every lane has its own."""
+
+SECTION_HEADER = Layout(
+    "section_header",
+    (Field("kind", 4), Field("lane", 4), Field("words", 8), Field("rows", 16)),
+)
+"""A table segment is a sequence of sections, one word header each, then `rows` rows of `words` words from row 0 on;
+a header of kind END closes it."""
+
+TERNARY_BITS = 2
+"""A ternary weight as a signed number: -1, 0 or 1."""
+
+
+def expand_row(config: ArchonConfig) -> Layout:
+    """T1 of one slice and turn: weights[p * lanes + lane]; row index = slice * turns + turn."""
+    return Layout("expand", (Field("weights", TERNARY_BITS, signed=True, count=config.slice_channels * config.lanes),))
+
+
+def expand_threshold_row(config: ArchonConfig) -> Layout:
+    """Thresholds and level shifts of the first predictor layer for one slice; row index = slice."""
+    channels, widths = config.slice_channels, config.widths
+    return Layout(
+        "expand_threshold",
+        (
+            Field("thresholds", widths.predictor_sum, signed=True, count=channels),
+            Field("shifts", widths.level_shift, count=channels),
+        ),
+    )
+
+
+def depthwise_row(config: ArchonConfig) -> Layout:
+    """TD (weights[p * 9 + tap]) and thresholds of the second predictor layer for one slice; row index = slice."""
+    channels, widths = config.slice_channels, config.widths
+    return Layout(
+        "depthwise",
+        (
+            Field("weights", TERNARY_BITS, signed=True, count=channels * TAPS),
+            Field("thresholds", widths.predictor_sum, signed=True, count=channels),
+        ),
+    )
+
+
+def membership_row(config: ArchonConfig) -> Layout:
+    """Bit p: the lane has a pair for channel p of this slice in this turn; row index = slice * turns + turn.
+
+    Pairs are numbered in the order of the set bits: rows ascending, within a row from bit 0 up.
+    """
+    return Layout("membership", (Field("members", config.slice_channels),))
+
+
+STEP_COUNT_BITS = 9
+"""Steps of one pair: 1..511."""
+
+
+def pair_row(config: ArchonConfig) -> Layout:
+    """One (expanded channel e, input channel c): products[d] = D[e,d] * W1[e,c], and where its steps are.
+
+    `accumulator_base` = turn * output channels of the group. One pair of every expanded channel owns the biases:
+    owns_bias = 1, bias_products[d] = D[e,d] * b1[e], bias = b2[e]; the others hold zeros there.
+    """
+    widths, depths = config.widths, config.depths
+    return Layout(
+        "pair",
+        (
+            Field("products", widths.product, signed=True, count=TAPS),
+            Field("accumulator_base", index_bits(depths.accumulator)),
+            Field("step_start", index_bits(depths.step)),
+            Field("step_count", STEP_COUNT_BITS),
+            Field("owns_bias", 1),
+            Field("bias_products", widths.bias_product, signed=True, count=TAPS),
+            Field("bias", widths.bias, signed=True),
+        ),
+    )
+
+
+def step_row(config: ArchonConfig) -> Layout:
+    """One addition for all taps at once: A[output, c, :] += (-1)**negative * 2**shift * products[:]."""
+    return Layout(
+        "step",
+        (Field("output", index_bits(config.depths.output)), Field("negative", 1), Field("shift", config.widths.shift)),
+    )
+
+
+REQUANTIZE_ROW = Layout(
+    "requantize",
+    (
+        Field("bias", numerics.OUTPUT_ACCUMULATOR_BITS, signed=True),
+        Field("multiplier", numerics.MULTIPLIER_BITS),
+        Field("shift", 6),
+        Field("byte", 3),
+        Field("plane", ADDRESS_BITS),
+    ),
+)
+"""One output channel k of the group. The shuffle is in the address: the activation goes to byte `byte` of word
+output_address + plane + pixel, with channel o = k * G + g (shuffled) or g * K/G + k: byte = o % 8, plane = (o // 8) * H * W."""
+
+
+def table_layout(kind: TableKind, config: ArchonConfig) -> Layout:
+    """The row layout of a table."""
+    if kind is TableKind.REQUANTIZE:
+        return REQUANTIZE_ROW
+    builders = {
+        TableKind.EXPAND: expand_row,
+        TableKind.EXPAND_THRESHOLD: expand_threshold_row,
+        TableKind.DEPTHWISE: depthwise_row,
+        TableKind.MEMBERSHIP: membership_row,
+        TableKind.PAIR: pair_row,
+        TableKind.STEP: step_row,
+    }
+    return builders[kind](config)
+
+
+def table_depth(kind: TableKind, config: ArchonConfig) -> int:
+    """Rows that a table has room for."""
+    depths = config.depths
+    return {
+        TableKind.EXPAND: depths.turned_slices,
+        TableKind.EXPAND_THRESHOLD: depths.slices,
+        TableKind.DEPTHWISE: depths.slices,
+        TableKind.MEMBERSHIP: depths.turned_slices,
+        TableKind.PAIR: depths.pair,
+        TableKind.STEP: depths.step,
+        TableKind.REQUANTIZE: depths.output,
+    }[kind]
