@@ -1,0 +1,162 @@
+"""The integer network: everything that the golden model and the accelerator need, as checked numpy arrays.
+
+Symbols as in docs/numerics.md: C, E, K input, expanded and output channels, G groups; E rows are group-major (group g owns
+rows g * E/G and on), so do K rows before the shuffle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract import numerics
+from hw.contract.errors import ArchonError
+from sw.spec import BlockSpec, NetworkSpec
+
+IMAGE_LEVELS = 256
+"""A pixel value indexes a table of int8 activations, so that normalisation costs nothing at run time."""
+
+
+def _expect_array(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ArchonError(f"{name}: expected {np.dtype(dtype).name} {shape}, got {array.dtype.name} {array.shape}")
+
+
+def _expect_range(name: str, array: NDArray[np.generic], low: int, high: int) -> None:
+    if array.size and (array.min() < low or array.max() > high):
+        got = int(array.min()) if array.min() < low else int(array.max())
+        raise ArchonError(f"{name}: expected values in {low}..{high}, got {got}")
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """Per output channel: int8 = saturate(round((accumulator + bias) * multiplier / 2**shift))."""
+
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+    shift: NDArray[np.int8]
+
+    def check(self, name: str, channels: int) -> None:
+        """Raise ArchonError unless all three are (channels,) and in range."""
+        _expect_array(f"{name}.bias", self.bias, np.int32, (channels,))
+        _expect_array(f"{name}.multiplier", self.multiplier, np.int32, (channels,))
+        _expect_array(f"{name}.shift", self.shift, np.int8, (channels,))
+        _expect_range(f"{name}.multiplier", self.multiplier, 0, (1 << numerics.MULTIPLIER_BITS) - 1)
+        _expect_range(f"{name}.shift", self.shift, 0, numerics.MULTIPLIER_SHIFT_MAX)
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """A layer that is not fused: convolution, pointwise or depthwise, int8 weights, requantised; ReLU clamps below at 0."""
+
+    weight: NDArray[np.int8]
+    requantization: Requantization
+
+
+@dataclass(frozen=True)
+class FusedBlock:
+    """One bottleneck block and its predictor, in integers."""
+
+    expand_weight: NDArray[np.int8]
+    """W1 (E, C/G)."""
+    expand_bias: NDArray[np.int32]
+    """b1 (E,), in units of W1 * x."""
+    depthwise_weight: NDArray[np.int8]
+    """D (E, 3, 3)."""
+    depthwise_bias: NDArray[np.int32]
+    """b2 (E,), in units of D * W1 * x."""
+    project_weight: NDArray[np.int32]
+    """W2 (K, E/G)."""
+    requantization: Requantization
+    """(K,), bias b3 in units of W2 * D * W1 * x."""
+    predictor_expand_weight: NDArray[np.int8]
+    """T1 (E, C/G), -1, 0 or 1."""
+    predictor_expand_threshold: NDArray[np.int32]
+    """(E,): the first ReLU survives where sum T1 * x4 > threshold."""
+    predictor_level_shift: NDArray[np.int8]
+    """(E,), 0..7."""
+    predictor_depthwise_weight: NDArray[np.int8]
+    """TD (E, 3, 3), -1, 0 or 1."""
+    predictor_depthwise_threshold: NDArray[np.int32]
+    """(E,): the second ReLU survives where sum TD * r1 > threshold."""
+
+    def check(self, name: str, spec: BlockSpec) -> None:
+        """Raise ArchonError, naming the array, unless every array fits the block's specification."""
+        expanded, inputs = spec.expanded_channels, spec.in_channels // spec.groups
+        window = (expanded, spec.kernel, spec.kernel)
+        shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+            "expand_weight": (np.int8, (expanded, inputs)),
+            "expand_bias": (np.int32, (expanded,)),
+            "depthwise_weight": (np.int8, window),
+            "depthwise_bias": (np.int32, (expanded,)),
+            "project_weight": (np.int32, (spec.out_channels, expanded // spec.groups)),
+            "predictor_expand_weight": (np.int8, (expanded, inputs)),
+            "predictor_expand_threshold": (np.int32, (expanded,)),
+            "predictor_level_shift": (np.int8, (expanded,)),
+            "predictor_depthwise_weight": (np.int8, window),
+            "predictor_depthwise_threshold": (np.int32, (expanded,)),
+        }
+        for field_name, (dtype, shape) in shapes.items():
+            _expect_array(f"{name}.{field_name}", getattr(self, field_name), dtype, shape)
+        _expect_range(f"{name}.predictor_expand_weight", self.predictor_expand_weight, -1, 1)
+        _expect_range(f"{name}.predictor_depthwise_weight", self.predictor_depthwise_weight, -1, 1)
+        _expect_range(f"{name}.predictor_level_shift", self.predictor_level_shift, 0, 7)
+        self.requantization.check(name, spec.out_channels)
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """A whole network in integers, with where it came from."""
+
+    spec: NetworkSpec
+    image_levels: NDArray[np.int8]
+    """(256,): activation of a pixel value."""
+    stem: DenseLayer
+    """weight (C, 3, k, k)."""
+    first_pointwise: DenseLayer
+    """weight (C, C/G)."""
+    first_depthwise: DenseLayer
+    """weight (C, k, k)."""
+    blocks: tuple[FusedBlock, ...]
+    last_pointwise: DenseLayer
+    """weight (L, K/G)."""
+    pool: Requantization
+    """(L,): of the sum over all pixels."""
+    dense_weight: NDArray[np.int8]
+    """(classes, L)."""
+    dense_bias: NDArray[np.int32]
+    """(classes,): logits = weight @ pooled + bias, int32."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """How it was made: weights (random or trained), seed, command, measured accuracy and its conditions."""
+
+    def check(self) -> None:
+        """Raise ArchonError, naming layer and array, unless every array fits the specification."""
+        spec = self.spec
+        _expect_array("image_levels", self.image_levels, np.int8, (IMAGE_LEVELS,))
+        first, last = spec.first_pointwise, spec.last_pointwise
+        window = (spec.first_depthwise.kernel,) * 2
+        stem_window = (spec.channels, spec.stem.kernel, spec.stem.kernel)
+        channels_out = spec.blocks[-1].out_channels
+        layers = {
+            "stem": (self.stem, (spec.stem.channels, *stem_window)),
+            "first_pointwise": (self.first_pointwise, (first.channels, spec.stem.channels // first.groups)),
+            "first_depthwise": (self.first_depthwise, (first.channels, *window)),
+            "last_pointwise": (self.last_pointwise, (last.channels, channels_out // last.groups)),
+        }
+        for name, (layer, shape) in layers.items():
+            _expect_array(f"{name}.weight", layer.weight, np.int8, shape)
+            layer.requantization.check(name, shape[0])
+        if len(self.blocks) != len(spec.blocks):
+            raise ArchonError(f"{spec.name}: expected {len(spec.blocks)} blocks, got {len(self.blocks)}")
+        for index, (block, block_spec) in enumerate(zip(self.blocks, spec.blocks, strict=True), start=1):
+            block.check(f"block {index}", block_spec)
+        self.pool.check("pool", last.channels)
+        _expect_array("dense.weight", self.dense_weight, np.int8, (spec.classes, last.channels))
+        _expect_array("dense.bias", self.dense_bias, np.int32, (spec.classes,))
+
+    def replaced(self, **changes: object) -> IntegerNetwork:
+        """A copy with some members replaced."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
