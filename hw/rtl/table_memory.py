@@ -1,0 +1,54 @@
+"""One on-chip table: filled from the table-write bus, read one row a cycle."""
+
+from amaranth.hdl import Module
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ArchonConfig, index_bits
+from hw.contract.tables import TableKind, table_depth, table_layout
+from hw.rtl.interfaces import struct, table_write
+
+
+class TableMemory(wiring.Component):
+    """A table of one kind; per-lane tables take only the rows addressed to their lane.
+
+    Parameters: `kind` chooses layout and depth; `lane` is the lane number of a per-lane table, None otherwise.
+
+    Members: `write` the table-write bus; `enable`, `address` start a read, `row` is that row from the next cycle until the
+    next read. Latency 1 cycle, throughput 1 row a cycle. Reading a row while it is written gives the old row.
+    """
+
+    write: wiring.PureInterface
+    enable: wiring.In
+    address: wiring.In
+    row: wiring.Out
+
+    def __init__(self, kind: TableKind, config: ArchonConfig, lane: int | None = None) -> None:
+        self._kind, self._lane = kind, lane
+        self._layout = struct(table_layout(kind, config))
+        self._depth = table_depth(kind, config)
+        super().__init__(
+            {
+                "write": In(table_write(config)),
+                "enable": In(1),
+                "address": In(index_bits(self._depth)),
+                "row": Out(self._layout),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=self._depth, init=[])
+        write, read = storage.write_port(), storage.read_port()
+        selected = self.write.valid & (self.write.kind == self._kind)
+        if self._lane is not None:
+            selected &= self.write.lane == self._lane
+        m.d.comb += [
+            write.en.eq(selected),
+            write.addr.eq(self.write.row),
+            write.data.eq(self.write.data),
+            read.en.eq(self.enable),
+            read.addr.eq(self.address),
+            self.row.eq(read.data),
+        ]
+        return m
