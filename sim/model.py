@@ -1,0 +1,224 @@
+"""Building a simulation model from Verilog, once for each design, options and toolchain."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import cocotb_tools.config
+from cocotb_tools.runner import get_runner
+
+from hw.contract.errors import ArchonError
+from sim.toolchain import BUILD, Toolchain, find, publish
+
+SIMULATIONS = BUILD / "simulations"
+TIMESCALE = ("1ns", "1ps")
+"""Unit and precision of simulated time."""
+
+
+class SimulationFailedError(Exception):
+    """A model could not be built, or a test on it did not pass. The message names the log."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is simulated.
+
+    Args:
+        sources: Verilog files; the order matters to no simulator used here.
+        toplevel: Name of the top module. Its ports can be read and driven from Python, and nothing else but `public`.
+        parameters: Values of the top module's parameters.
+        public: More names that Python may reach, as "module.variable"; each costs simulation speed.
+    """
+
+    sources: Sequence[Path]
+    toplevel: str
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    public: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A built model: folder, top module and simulator, and whether it can record waveforms."""
+
+    directory: Path
+    toplevel: str
+    toolchain: Toolchain
+    waves: bool
+
+
+def build(design: Design, *, simulator: str = "verilator", waves: bool = False, optimize: int = 1) -> Model:
+    """A model of a design, taken from the cache where neither design, options nor toolchain changed.
+
+    Args:
+        design: What to simulate.
+        simulator: "verilator" or "icarus".
+        waves: Whether runs can record waveforms (slower).
+        optimize: The C++ compiler's level: 1 for small units and short runs, 2 for long ones.
+
+    Raises:
+        ArchonError: no such simulator, source file or top module.
+        SimulationFailedError: the simulator or the C++ compiler refused the design.
+    """
+    toolchain = find(simulator)
+    texts = [_text(source) for source in design.sources]
+    ports = port_names("\n".join(texts), design.toplevel)
+    facts = {
+        "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
+        "design": {**dataclasses.asdict(design), "sources": len(texts)},
+        "options": [waves, optimize, TIMESCALE],
+        "toolchain": toolchain.identity,
+        "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    target = SIMULATIONS / digest
+    model = Model(target, design.toplevel, toolchain, waves)
+    if target.is_dir():
+        return model
+    SIMULATIONS.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=SIMULATIONS))
+    try:
+        if toolchain.simulator == "icarus":
+            _build_icarus(design, beside, waves=waves)
+        else:
+            _build_verilator(design, ports, toolchain, beside, waves=waves, optimize=optimize)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        failed = SIMULATIONS / f"{digest}.failed"
+        shutil.rmtree(failed, ignore_errors=True)
+        beside.rename(failed)
+        log = failed / "build.log"
+        raise SimulationFailedError(
+            f"{toolchain.version} could not build {design.toplevel}; log: {log}\n{tail(log)}"
+        ) from error
+    publish(beside, target)
+    return model
+
+
+def port_names(verilog: str, toplevel: str) -> list[str]:
+    """Names in the port list of a module, in order.
+
+    Raises:
+        ArchonError: the text holds no such module.
+    """
+    code = re.sub(r"//[^\n]*|/\*.*?\*/|\(\*.*?\*\)", " ", verilog, flags=re.DOTALL)
+    header = re.search(rf"\bmodule\s+{re.escape(toplevel)}\b(.*?);", code, flags=re.DOTALL)
+    if header is None:
+        found = ", ".join(re.findall(r"\bmodule\s+(\w+)", code)) or "none"
+        raise ArchonError(f"expected a module {toplevel!r} in the Verilog, found: {found}")
+    ports = re.search(r"\(((?:[^()]|\([^()]*\))*)\)\s*$", header[1])
+    declarations = re.split(r",", ports[1]) if ports else []
+    names = [re.findall(r"[A-Za-z_$][\w$]*", re.sub(r"\[[^]]*\]|=.*", " ", item)) for item in declarations]
+    return [words[-1] for words in names if words]
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.is_file():
+        return "(no log was written)"
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def only_explicit_settings() -> Iterator[None]:
+    """Hide the variables that cocotb's runner reads, so that nothing but the arguments decides what is run."""
+    hidden = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith("COCOTB_") or name in {"WAVES", "GUI", "PYTEST_CURRENT_TEST", "SIM_CMD_PREFIX", "SIM_CMD_SUFFIX"}
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _text(source: Path) -> str:
+    if not source.is_file():
+        raise ArchonError(f"expected a Verilog file at {source}, found none")
+    return source.read_text(encoding="utf-8")
+
+
+def _build_icarus(design: Design, directory: Path, *, waves: bool) -> None:
+    with only_explicit_settings():
+        get_runner("icarus").build(
+            sources=list(design.sources),
+            hdl_toplevel=design.toplevel,
+            parameters=design.parameters,
+            build_dir=directory,
+            timescale=TIMESCALE,
+            waves=waves,
+            log_file=directory / "build.log",
+        )
+
+
+def _build_verilator(
+    design: Design, ports: Sequence[str], toolchain: Toolchain, directory: Path, *, waves: bool, optimize: int
+) -> None:
+    """Verilate and compile.
+
+    cocotb's own runner makes every signal public, which takes minutes to compile and a third of the speed; here the
+    ports alone are. The model's run-time library takes longer to compile than a small design, so its objects are kept.
+    """
+    public = [(design.toplevel, port) for port in ports] + [tuple(name.rsplit(".", 1)) for name in design.public]
+    control = directory / "public.vlt"
+    lines = [f'public_flat_rw -module "{module}" -var "{variable}"' for module, variable in public]
+    control.write_text("\n".join(["`verilator_config", *lines, ""]), encoding="utf-8")
+    libraries = cocotb_tools.config.libs_dir
+    verilate = [
+        str(toolchain.executable), "-cc", "--exe", "-Mdir", ".", "--top-module", design.toplevel, "--prefix", "Vtop",
+        "-o", design.toplevel, "--vpi", "--no-timing", "--assert", "-Wno-fatal", "--timescale", "/".join(TIMESCALE),
+        "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
+        *(["--trace"] if waves else []),
+        *[f"-G{name}={value}" for name, value in design.parameters.items()],
+        str(cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"), control.name,
+        *[str(source.resolve()) for source in design.sources],
+    ]  # fmt: skip
+    make = [
+        "make", "-j", str(os.cpu_count() or 1), "-f", "Vtop.mk", f"OPT_FAST=-O{optimize}",
+        "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", f"OBJCACHE={'ccache' if shutil.which('ccache') else ''}",
+    ]  # fmt: skip
+    with (directory / "build.log").open("w", encoding="utf-8") as log:
+
+        def run(command: list[str]) -> None:
+            log.write(f"$ {' '.join(command)}\n")
+            log.flush()
+            subprocess.run(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT, check=True)
+
+        run(verilate)
+        _fetch_runtime(directory, toolchain, waves=waves)
+        run(make)
+    _keep_runtime(directory, toolchain, waves=waves)
+    for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
+        leftover.unlink()
+
+
+def _runtime(toolchain: Toolchain, *, waves: bool) -> Path:
+    digest = hashlib.sha256(f"{toolchain.identity} {waves}".encode()).hexdigest()[:12]
+    return BUILD / "toolchain" / f"runtime-{digest}"
+
+
+def _fetch_runtime(directory: Path, toolchain: Toolchain, *, waves: bool) -> None:
+    """Lay the kept objects where make looks for them; copies are newer than the generated makefile, so make keeps them."""
+    for kept in _runtime(toolchain, waves=waves).glob("*.o"):
+        shutil.copyfile(kept, directory / kept.name)
+
+
+def _keep_runtime(directory: Path, toolchain: Toolchain, *, waves: bool) -> None:
+    """Keep the objects of Verilator's own sources, which do not depend on the design."""
+    runtime = _runtime(toolchain, waves=waves)
+    runtime.mkdir(parents=True, exist_ok=True)
+    for compiled in directory.glob("verilated*.o"):
+        kept = runtime / compiled.name
+        if not kept.exists():
+            beside = kept.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(compiled, beside)
+            beside.replace(kept)
