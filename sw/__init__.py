@@ -1,0 +1,1 @@
+"""Software of ARCHON: networks, training, quantisation, golden model and tools."""

@@ -1,0 +1,33 @@
+"""A hundred CIFAR-10 test images that come with the package, for tests and demonstrations without the data set."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract.errors import ArchonError
+from sw.datasets.cifar10 import ImageSet, undo_filter
+
+EXCERPT = Path(__file__).with_name("excerpt.npz")
+
+
+@dataclass(frozen=True)
+class Excerpt(ImageSet):
+    """Images [100, 32, 32, 3] uint8, labels [100] uint8 and their positions [100] int32 in the test set."""
+
+    indices: NDArray[np.int32]
+
+
+def load_excerpt(path: Path = EXCERPT) -> Excerpt:
+    """Load the excerpt.
+
+    Raises:
+        ArchonError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Excerpt(undo_filter(arrays["x"]), arrays["y"], arrays["indices"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArchonError(f"excerpt {path} is missing or damaged: {error}") from error
