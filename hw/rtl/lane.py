@@ -1,0 +1,115 @@
+"""One lane: survivor scan, accumulation into double-buffered banks, multiplication."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ArchonConfig
+from hw.rtl.accumulator import COUNTER_BITS, Accumulator
+from hw.rtl.accumulator_bank import AccumulatorBank, BankCounter
+from hw.rtl.interfaces import JOB, PARTIAL, activation_write, slice_word, survivor, table_write
+from hw.rtl.multiplier import Multiplier
+from hw.rtl.queue import Queue
+from hw.rtl.step_fetch import StepFetch
+from hw.rtl.survivor_scan import SurvivorScan
+
+
+class Lane(wiring.Component):
+    """Owns input channels turn * lanes + `lane` of the job's group, with one multiplier.
+
+    Members: `job`, `start`; `table_write` and `activation_write` buses fill tables and activations between jobs; `words` the
+    masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
+    `multiplications`, `additions`, `steps` since `start`.
+
+    While one bank fills for a pixel the other is drained for the pixel before; queues before scan, accumulation and
+    reduction let lanes run ahead of each other.
+    """
+
+    job: wiring.In
+    start: wiring.In
+    table_write: wiring.PureInterface
+    activation_write: wiring.PureInterface
+    words: stream.Interface
+    partials: stream.Interface
+    multiplications: wiring.Out
+    additions: wiring.Out
+    steps: wiring.Out
+
+    def __init__(self, config: ArchonConfig, lane: int) -> None:
+        self._config, self._lane = config, lane
+        super().__init__(
+            {
+                "job": In(JOB),
+                "start": In(1),
+                "table_write": In(table_write(config)),
+                "activation_write": In(activation_write(config)),
+                "words": In(stream.Signature(slice_word(config))),
+                "partials": Out(PARTIAL),
+                "multiplications": Out(COUNTER_BITS),
+                "additions": Out(COUNTER_BITS),
+                "steps": Out(COUNTER_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, lane = self._config, self._lane
+        m.submodules.word_queue = word_queue = Queue(slice_word(config), config.queues.slice_word)
+        m.submodules.scan = scan = SurvivorScan(config, lane)
+        m.submodules.survivor_queue = survivor_queue = Queue(survivor(config), config.queues.survivor)
+        m.submodules.step_fetch = step_fetch = StepFetch(config, lane)
+        m.submodules.accumulator = accumulator = Accumulator(config)
+        m.submodules.multiplier = multiplier = Multiplier(config, lane)
+        m.submodules.partial_queue = partial_queue = Queue(PARTIAL.create().payload.shape(), config.queues.partial)
+        m.submodules.bank_counter = bank_counter = BankCounter(config)
+
+        wiring.connect(m, wiring.flipped(self.words), word_queue.input)
+        wiring.connect(m, word_queue.output, scan.words)
+        wiring.connect(m, scan.survivors, survivor_queue.input)
+        wiring.connect(m, survivor_queue.output, step_fetch.survivors)
+        wiring.connect(m, step_fetch.steps, accumulator.steps)
+        wiring.connect(m, multiplier.partials, partial_queue.input)
+        wiring.connect(m, partial_queue.output, wiring.flipped(self.partials))
+        wiring.connect(m, wiring.flipped(self.table_write), scan.table_write)
+        wiring.connect(m, wiring.flipped(self.table_write), step_fetch.table_write)
+        wiring.connect(m, wiring.flipped(self.activation_write), multiplier.activation_write)
+        m.d.comb += [
+            scan.job.eq(self.job),
+            multiplier.job.eq(self.job),
+            scan.start.eq(self.start),
+            accumulator.start.eq(self.start),
+            multiplier.start.eq(self.start),
+            bank_counter.start.eq(self.start),
+            self.multiplications.eq(multiplier.multiplications),
+            self.additions.eq(accumulator.additions),
+            self.steps.eq(accumulator.steps_done),
+        ]
+        self._connect_banks(m, accumulator, multiplier, bank_counter)
+        return m
+
+    def _connect_banks(
+        self, m: Module, accumulator: Accumulator, multiplier: Multiplier, bank_counter: BankCounter
+    ) -> None:
+        """Bank `filling` belongs to the accumulator, the other to the multiplier; both are cleared when a job starts."""
+        filling = Signal()
+        with m.If(accumulator.swap):
+            m.d.sync += filling.eq(~filling)
+        m.d.comb += [
+            accumulator.enable.eq(~bank_counter.busy & ~self.start),
+            accumulator.swap_ready.eq(~multiplier.busy),
+            multiplier.begin.eq(accumulator.swap),
+        ]
+        for index in range(2):
+            m.submodules[f"bank{index}"] = bank = AccumulatorBank(self._config)
+            for user, selected in ((accumulator, filling == index), (multiplier, filling != index)):
+                with m.If(selected):
+                    wiring.connect(m, user.bank, bank.port)
+            with m.If(bank_counter.busy):
+                m.d.comb += [
+                    bank.port.address.eq(bank_counter.row),
+                    bank.port.output.eq(bank_counter.row),
+                    bank.port.write_taps.eq(0),
+                    bank.port.clear_taps.eq(1),
+                    bank.port.write_bias.eq(1),
+                    bank.port.new_bias.eq(0),
+                ]

@@ -1,0 +1,234 @@
+"""Drains a bank of accumulators: multiplies its touched entries by activations and sums them per output channel."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract import numerics
+from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
+from hw.rtl.accumulator import COUNTER_BITS
+from hw.rtl.accumulator_bank import bank_port
+from hw.rtl.bits import lowest_bit
+from hw.rtl.interfaces import JOB, PARTIAL, activation_write
+
+
+class ActivationStore(wiring.Component):
+    """The int8 activations of one lane's input channels: row turn * segment + pixel of the segment.
+
+    Members: `write` the activation-write bus; `enable`, `address` start a read, `activation` is that row from the next cycle
+    until the next read.
+    """
+
+    write: wiring.PureInterface
+    enable: wiring.In
+    address: wiring.In
+    activation: wiring.Out
+
+    def __init__(self, config: ArchonConfig, lane: int) -> None:
+        self._config, self._lane = config, lane
+        super().__init__(
+            {
+                "write": In(activation_write(config)),
+                "enable": In(1),
+                "address": In(index_bits(config.depths.activation)),
+                "activation": Out(signed(numerics.ACTIVATION_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shape = signed(numerics.ACTIVATION_BITS)
+        m.submodules.storage = storage = memory.Memory(shape=shape, depth=self._config.depths.activation, init=[])
+        write, read = storage.write_port(), storage.read_port()
+        m.d.comb += [
+            write.en.eq(self.write.enable[self._lane]),
+            write.addr.eq(self.write.address[self._lane]),
+            write.data.eq(self.write.data[self._lane]),
+            read.en.eq(self.enable),
+            read.addr.eq(self.address),
+            self.activation.eq(read.data),
+        ]
+        return m
+
+
+class WindowAddress(wiring.Component):
+    """Activation-store addresses of the window around the current output pixel.
+
+    Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the next output
+    pixel (row-major in the job's band); `tap` chooses the window position; `address` follows in the same cycle.
+    """
+
+    job: wiring.In
+    start: wiring.In
+    next_turn: wiring.In
+    first_turn: wiring.In
+    next_pixel: wiring.In
+    tap: wiring.In
+    address: wiring.Out
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._bits = index_bits(config.depths.activation)
+        super().__init__(
+            {
+                "job": In(JOB),
+                "start": In(1),
+                "next_turn": In(1),
+                "first_turn": In(1),
+                "next_pixel": In(1),
+                "tap": In(range(TAPS)),
+                "address": Out(self._bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        job = self.job
+        # All modulo 2**bits: a window's corner may lie before the segment, but such taps are never touched.
+        row_centre, centre, turned = (Signal(self._bits, name=name) for name in ("row_centre", "centre", "turned"))
+        column = Signal.like(job.output_width)
+        row_step = Mux(job.stride_two, job.input_width << 1, job.input_width)
+        offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(TAPS)]
+        for tap, offset in enumerate(offsets):
+            dy, dx = tap // KERNEL - KERNEL // 2, tap % KERNEL - KERNEL // 2
+            m.d.comb += offset.eq({-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx)
+        m.d.comb += self.address.eq(turned + Array(offsets)[self.tap])
+        with m.If(self.start):
+            m.d.sync += [
+                row_centre.eq(job.first_center),
+                centre.eq(job.first_center),
+                turned.eq(job.first_center),
+                column.eq(0),
+            ]
+        with m.Elif(self.next_pixel):
+            next_centre = Signal(self._bits)
+            with m.If(column == job.output_width - 1):
+                m.d.comb += next_centre.eq(row_centre + row_step)
+                m.d.sync += [row_centre.eq(next_centre), column.eq(0)]
+            with m.Else():
+                m.d.comb += next_centre.eq(centre + Mux(job.stride_two, 2, 1))
+                m.d.sync += column.eq(column + 1)
+            m.d.sync += [centre.eq(next_centre), turned.eq(next_centre)]
+        with m.Elif(self.first_turn):
+            m.d.sync += turned.eq(centre)
+        with m.Elif(self.next_turn):
+            m.d.sync += turned.eq(turned + job.segment)
+        return m
+
+
+class Multiplier(wiring.Component):
+    """y[k] of one lane = bias[k] + sum over its turns t and touched taps d of A[k, t, d] * x[t, d], for k = 0, 1, ...
+
+    Members: `job`, `start` (resets position and counter); `activation_write` fills the activation store; `begin` starts
+    draining the bank at `bank`, `busy` is high from the next cycle until its last row has been read and cleared; `partials`
+    out, one per output channel; `multiplications` counts touched entries multiplied since `start`.
+
+    Throughput: one multiplication, or one row without touched entries, a cycle. Latency 3 cycles from entry to sum. Stalls
+    with `partials`.
+    """
+
+    job: wiring.In
+    start: wiring.In
+    activation_write: wiring.PureInterface
+    begin: wiring.In
+    busy: wiring.Out
+    bank: wiring.PureInterface
+    partials: stream.Interface
+    multiplications: wiring.Out
+
+    def __init__(self, config: ArchonConfig, lane: int) -> None:
+        self._config, self._lane = config, lane
+        super().__init__(
+            {
+                "job": In(JOB),
+                "start": In(1),
+                "activation_write": In(activation_write(config)),
+                "begin": In(1),
+                "busy": Out(1),
+                "bank": Out(bank_port(config)),
+                "partials": Out(PARTIAL),
+                "multiplications": Out(COUNTER_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, job, bank = self._config, self.job, self.bank
+        m.submodules.activations = activations = ActivationStore(config, self._lane)
+        m.submodules.window = window = WindowAddress(config)
+        wiring.connect(m, wiring.flipped(self.activation_write), activations.write)
+        m.d.comb += [window.job.eq(job), window.start.eq(self.start)]
+
+        # Selection: one touched entry of the current row a cycle.
+        address, output = Signal(index_bits(config.depths.accumulator)), Signal(index_bits(config.depths.output))
+        turn = Signal.like(job.turns)
+        visited, left, lowest = Signal(TAPS), Signal(TAPS), Signal(TAPS)
+        found, leave, last_turn, last_output, advance = Signal(), Signal(), Signal(), Signal(), Signal()
+        tap = Signal(range(TAPS))
+        m.d.comb += [
+            bank.address.eq(address),
+            bank.output.eq(output),
+            left.eq(bank.touched & ~visited),
+            lowest.eq(lowest_bit(left)),
+            found.eq(left != 0),
+            leave.eq(self.busy & advance & ((left & ~lowest) == 0)),
+            last_turn.eq(turn == job.turns - 1),
+            last_output.eq(output == job.output_channels - 1),
+            bank.clear_taps.eq(leave),
+            bank.write_bias.eq(leave & last_turn),
+            bank.new_bias.eq(0),
+            window.tap.eq(tap),
+            window.next_turn.eq(leave & ~last_turn),
+            window.first_turn.eq(leave & last_turn & ~last_output),
+            window.next_pixel.eq(leave & last_turn & last_output),
+            activations.enable.eq(advance),
+            activations.address.eq(window.address),
+        ]
+        for index in range(TAPS):
+            with m.If(lowest[index]):
+                m.d.comb += tap.eq(index)
+        with m.If(leave):
+            m.d.sync += visited.eq(0)
+            with m.If(~last_turn):
+                m.d.sync += [turn.eq(turn + 1), address.eq(address + job.output_channels)]
+            with m.Elif(~last_output):
+                m.d.sync += [turn.eq(0), output.eq(output + 1), address.eq(output + 1)]
+            with m.Else():
+                m.d.sync += self.busy.eq(0)
+        with m.Elif(self.busy & advance):
+            m.d.sync += visited.eq(visited | lowest)
+        with m.If(self.begin):
+            m.d.sync += [self.busy.eq(1), visited.eq(0), turn.eq(0), output.eq(0), address.eq(0)]
+
+        self._multiply(m, advance, found & self.busy, leave & last_turn, Array(bank.entries)[tap])
+        return m
+
+    def _multiply(self, m: Module, advance: Signal, multiply: Signal, last: Signal, entry: Signal) -> None:
+        """Entry and activation registers, product register, running sum; `last` closes an output channel."""
+        activation = m.submodules.activations.activation
+        entry_valid, entry_last, product_last = Signal(), Signal(), Signal()
+        entry_register = Signal(signed(self._config.widths.accumulator))
+        product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
+        entry_bias, product_bias, running = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name)
+                                             for name in ("entry_bias", "product_bias", "running"))
+        total = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
+        m.d.comb += [
+            total.eq(running + product),
+            self.partials.payload.eq(total + product_bias),
+            self.partials.valid.eq(product_last),
+            advance.eq(~product_last | self.partials.ready),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                entry_valid.eq(multiply),
+                entry_last.eq(last),
+                entry_register.eq(entry),
+                entry_bias.eq(self.bank.bias),
+                product.eq(Mux(entry_valid, entry_register * activation, 0)),
+                product_last.eq(entry_last),
+                product_bias.eq(entry_bias),
+                running.eq(Mux(product_last, 0, total)),
+            ]
+        with m.If(self.start):
+            m.d.sync += self.multiplications.eq(0)
+        with m.Elif(advance & entry_valid):
+            m.d.sync += self.multiplications.eq(self.multiplications + 1)
