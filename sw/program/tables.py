@@ -1,0 +1,289 @@
+"""Table segments: what one cluster's memories hold while it runs one group of a fused block.
+
+The rows and their order are defined in hw.contract.tables; this module fills them from integer weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract import numerics, tables
+from hw.contract.config import CHANNELS_PER_WORD, TAPS, ArchonConfig
+from hw.contract.errors import ArchonError
+from hw.contract.tables import TableKind
+from sw.bundle.network import FusedBlock
+from sw.spec import BlockSpec
+
+Words = NDArray[np.uint64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroupWeights:
+    """One group's integers, symbols as in sw.bundle.network: E, C and K count the channels of the group only."""
+
+    expand_weight: Integers
+    """W1 (E, C)."""
+    depthwise_weight: Integers
+    """D (E, 9)."""
+    project_weight: Integers
+    """W2 (K, E)."""
+    expand_bias: Integers
+    """b1 (E,)."""
+    depthwise_bias: Integers
+    """b2 (E,)."""
+    predictor_expand_weight: Integers
+    """T1 (E, C)."""
+    predictor_expand_threshold: Integers
+    predictor_level_shift: Integers
+    predictor_depthwise_weight: Integers
+    """TD (E, 9)."""
+    predictor_depthwise_threshold: Integers
+
+    @property
+    def pairs(self) -> NDArray[np.bool_]:
+        """(E, C): where a pair exists, W1 non-zero and any W2 of the expanded channel non-zero."""
+        used = np.asarray(self.project_weight.any(axis=0))
+        return (self.expand_weight != 0) & used[:, None]
+
+    @property
+    def bias_products(self) -> Integers:
+        """D * b1, (E, 9)."""
+        return self.depthwise_weight * self.expand_bias[:, None]
+
+
+def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeights:
+    """The rows of `group` (0..groups-1) of a block, widened to int64."""
+    expanded, outputs = spec.expanded_channels // spec.groups, spec.out_channels // spec.groups
+    rows = slice(group * expanded, (group + 1) * expanded)
+
+    def part(array: NDArray[np.integer]) -> Integers:
+        return array[rows].astype(np.int64)
+
+    return GroupWeights(
+        expand_weight=part(block.expand_weight),
+        depthwise_weight=part(block.depthwise_weight).reshape(expanded, TAPS),
+        project_weight=block.project_weight[group * outputs : (group + 1) * outputs].astype(np.int64),
+        expand_bias=part(block.expand_bias),
+        depthwise_bias=part(block.depthwise_bias),
+        predictor_expand_weight=part(block.predictor_expand_weight),
+        predictor_expand_threshold=part(block.predictor_expand_threshold),
+        predictor_level_shift=part(block.predictor_level_shift),
+        predictor_depthwise_weight=part(block.predictor_depthwise_weight).reshape(expanded, TAPS),
+        predictor_depthwise_threshold=part(block.predictor_depthwise_threshold),
+    )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """All (output channel, signed power of two) terms of W2, by expanded channel, then output, then shift down."""
+
+    start: Integers
+    """(E,): first term of each expanded channel."""
+    count: Integers
+    """(E,): terms of each expanded channel."""
+    output: Integers
+    negative: Integers
+    shift: Integers
+
+
+def list_steps(project_weight: Integers, shift_max: int) -> Steps:
+    """Terms of W2 (K, E) as `numerics.signed_powers` gives them."""
+    terms = {int(value): numerics.signed_powers(int(value), shift_max) for value in np.unique(project_weight)}
+    expanded, output = np.nonzero(project_weight.T)
+    weights = project_weight[output, expanded]
+    lengths = np.array([len(terms[int(weight)]) for weight in weights], dtype=np.int64)
+    flat = np.array([term for weight in weights for term in terms[int(weight)]], dtype=np.int64).reshape(-1, 2)
+    count = np.bincount(np.repeat(expanded, lengths), minlength=project_weight.shape[1]).astype(np.int64)
+    return Steps(np.cumsum(count) - count, count, np.repeat(output, lengths), flat[:, 0], flat[:, 1])
+
+
+def turns_of(channels: int, config: ArchonConfig) -> int:
+    """Input channels of a group that each lane owns, one a turn."""
+    return -(-channels // config.lanes)
+
+
+def slices_of(expanded: int, config: ArchonConfig) -> int:
+    """Slices that a group's expanded channels are cut into."""
+    return -(-expanded // config.slice_channels)
+
+
+def table_segment(
+    block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str
+) -> Words:
+    """The table segment of one group, sections in the order of TableKind, closed by END.
+
+    Args:
+        block: integer weights.
+        spec: shape of the block.
+        group: 0..groups-1.
+        plane_pixels: height * width of the output.
+        config: widths, depths, lanes and slice size of the hardware.
+        name: name of the block, for messages.
+
+    Returns:
+        uint64 words; tables without any row have no section.
+
+    Raises:
+        ArchonError: a table needs more rows than the configuration has, or a value does not fit its field.
+    """
+    weights = group_weights(block, spec, group)
+    try:
+        sections = [*_shared_sections(weights, config), *_lane_sections(weights, config, name)]
+        requantize = _requantize_rows(block, spec, group, plane_pixels)
+        sections.append((TableKind.REQUANTIZE, 0, tables.REQUANTIZE_ROW.pack_rows(requantize)))
+    except ArchonError as error:
+        raise ArchonError(f"{name}, group {group}: {error}") from error
+    words = []
+    for kind, lane, rows in sections:
+        check_depth(name, kind.name.lower(), len(rows), tables.table_depth(kind, config))
+        if len(rows):
+            words += [_header(kind, lane, rows), rows.reshape(-1)]
+    return np.concatenate([*words, _header(TableKind.END, 0, np.zeros((0, 0), dtype=np.uint64))])
+
+
+def check_depth(name: str, memory: str, needed: int, available: int) -> None:
+    """Raise ArchonError naming block and memory when more rows are needed than there are."""
+    if needed > available:
+        raise ArchonError(f"{name}: {memory} memory needs {needed} rows, the configuration has {available}")
+
+
+def _header(kind: TableKind, lane: int, rows: Words) -> Words:
+    count, words = rows.shape
+    return tables.SECTION_HEADER.pack_rows({"kind": [kind], "lane": [lane], "words": [words], "rows": [count]})[0]
+
+
+def _sliced(values: Integers, slices: int, channels: int, padding: int) -> Integers:
+    """(E, ...) to (slices, channels, ...), padded behind with `padding`."""
+    padded = np.full((slices * channels, *values.shape[1:]), padding, dtype=np.int64)
+    padded[: len(values)] = values
+    return padded.reshape(slices, channels, *values.shape[1:])
+
+
+def _turned(values: Integers, turns: int, config: ArchonConfig) -> Integers:
+    """(E, C) to (slices, channels, turns, lanes), padded with zeros."""
+    padded = np.zeros((len(values), turns * config.lanes), dtype=np.int64)
+    padded[:, : values.shape[1]] = values
+    sliced = _sliced(padded, slices_of(len(values), config), config.slice_channels, 0)
+    return sliced.reshape(*sliced.shape[:2], turns, config.lanes)
+
+
+def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tuple[TableKind, int, Words]]:
+    """The predictor's tables."""
+    expanded, inputs = weights.expand_weight.shape
+    slices, channels, turns = slices_of(expanded, config), config.slice_channels, turns_of(inputs, config)
+    never = numerics.signed_range(config.widths.predictor_sum)[1]
+    ternary = _turned(weights.predictor_expand_weight, turns, config).transpose(0, 2, 1, 3)
+    yield TableKind.EXPAND, 0, tables.expand_row(config).pack_rows({"weights": ternary.reshape(slices * turns, -1)})
+    yield (
+        TableKind.EXPAND_THRESHOLD,
+        0,
+        tables.expand_threshold_row(config).pack_rows(
+            {
+                "thresholds": _sliced(weights.predictor_expand_threshold, slices, channels, never),
+                "shifts": _sliced(weights.predictor_level_shift, slices, channels, 0),
+            }
+        ),
+    )
+    yield (
+        TableKind.DEPTHWISE,
+        0,
+        tables.depthwise_row(config).pack_rows(
+            {
+                "weights": _sliced(weights.predictor_depthwise_weight, slices, channels, 0).reshape(slices, -1),
+                "thresholds": _sliced(weights.predictor_depthwise_threshold, slices, channels, never),
+            }
+        ),
+    )
+
+
+def _lane_sections(weights: GroupWeights, config: ArchonConfig, name: str) -> Iterator[tuple[TableKind, int, Words]]:
+    """Membership, pairs and steps of every lane."""
+    steps = list_steps(weights.project_weight, config.widths.shift_max)
+    if steps.count.max(initial=0) >= 1 << tables.STEP_COUNT_BITS:
+        limit = (1 << tables.STEP_COUNT_BITS) - 1
+        raise ArchonError(
+            f"expanded channel {steps.count.argmax()}: at most {limit} steps fit, got {steps.count.max()}"
+        )
+    inputs = weights.expand_weight.shape[1]
+    turns = turns_of(inputs, config)
+    check_depth(name, "accumulator", turns * len(weights.project_weight), config.depths.accumulator)
+    members = _turned(weights.pairs.astype(np.int64), turns, config)
+    owner = bias_owners(weights, config.lanes)
+    for lane in range(config.lanes):
+        of_lane = members[:, :, :, lane].transpose(0, 2, 1)
+        bits = (of_lane << np.arange(config.slice_channels)).sum(axis=2).reshape(-1)
+        yield TableKind.MEMBERSHIP, lane, tables.membership_row(config).pack_rows({"members": bits})
+        position, turn, channel = np.nonzero(of_lane)
+        expanded = position * config.slice_channels + channel
+        pairs, listed = _pair_columns(weights, steps, expanded, turn, lane, config.lanes, owner)
+        check_depth(name, "step", len(listed), config.depths.step)
+        check_depth(name, "pair", len(expanded), config.depths.pair)
+        yield TableKind.PAIR, lane, tables.pair_row(config).pack_rows(pairs)
+        columns = {"output": steps.output[listed], "negative": steps.negative[listed], "shift": steps.shift[listed]}
+        yield TableKind.STEP, lane, tables.step_row(config).pack_rows(columns)
+
+
+def _pair_columns(
+    weights: GroupWeights, steps: Steps, expanded: Integers, turn: Integers, lane: int, lanes: int, owner: Integers
+) -> tuple[dict[str, Integers], Integers]:
+    """Columns of a lane's pair table for its (expanded channel, turn), and which terms its step table lists."""
+    distinct, first, inverse = np.unique(expanded, return_index=True, return_inverse=True)
+    counts = steps.count[distinct]
+    starts = np.cumsum(counts) - counts
+    listed = np.repeat(steps.start[distinct] - starts, counts) + np.arange(counts.sum())
+    owns = np.zeros(len(expanded), dtype=np.int64)
+    owns[first] = owner[distinct] == lane
+    weight = weights.expand_weight[expanded, turn * lanes + lane]
+    columns = {
+        "products": weights.depthwise_weight[expanded] * weight[:, None],
+        "accumulator_base": turn * len(weights.project_weight),
+        "step_start": starts[inverse],
+        "step_count": steps.count[expanded],
+        "owns_bias": owns,
+        "bias_products": weights.bias_products[expanded] * owns[:, None],
+        "bias": weights.depthwise_bias[expanded] * owns,
+    }
+    return columns, listed
+
+
+def bias_owners(weights: GroupWeights, lanes: int) -> Integers:
+    """(E,): the lane whose first pair of the expanded channel adds its biases; -1 where there is nothing to add.
+
+    The lane with the fewest owners so far takes the next one, so that no lane does most of the bias additions.
+    """
+    expanded, inputs = weights.expand_weight.shape
+    occurs = np.zeros((expanded, lanes), dtype=bool)
+    for channel in range(inputs):
+        occurs[:, channel % lanes] |= weights.pairs[:, channel]
+    needed = (weights.bias_products.any(axis=1) | (weights.depthwise_bias != 0)) & occurs.any(axis=1)
+    owner, load = np.full(expanded, -1, dtype=np.int64), [0] * lanes
+    for channel in np.flatnonzero(needed).tolist():
+        lane = min(np.flatnonzero(occurs[channel]).tolist(), key=load.__getitem__)
+        owner[channel] = lane
+        load[lane] += 1
+    return owner
+
+
+def output_channel(spec: BlockSpec, group: int) -> Integers:
+    """Channel of the block's output that the group's k-th output becomes, (K/G,): the shuffle."""
+    outputs = spec.out_channels // spec.groups
+    k = np.arange(outputs, dtype=np.int64)
+    return k * spec.groups + group if spec.shuffle else group * outputs + k
+
+
+def _requantize_rows(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int) -> dict[str, Integers]:
+    outputs = spec.out_channels // spec.groups
+    rows, channel = slice(group * outputs, (group + 1) * outputs), output_channel(spec, group)
+    requantization = block.requantization
+    return {
+        "bias": requantization.bias[rows].astype(np.int64),
+        "multiplier": requantization.multiplier[rows].astype(np.int64),
+        "shift": requantization.shift[rows].astype(np.int64),
+        "byte": channel % CHANNELS_PER_WORD,
+        "plane": channel // CHANNELS_PER_WORD * plane_pixels,
+    }
