@@ -1,0 +1,79 @@
+"""The Keras model of a network description."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from sw.networks.block import Block
+from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, Stem, shuffle_channels
+from sw.spec import NetworkSpec
+
+Tensor = Any
+
+
+class FusionNetwork(keras.Model):
+    """Stem, first pointwise and depthwise layers, bottleneck blocks, last pointwise layer, pooling, dense layer.
+
+    Input [N, height, width, channels] float32, normalised; output logits [N, classes].
+
+    Args:
+        spec: the network.
+        predicted: with predictors in its blocks.
+    """
+
+    def __init__(self, spec: NetworkSpec, predicted: bool = False) -> None:
+        super().__init__(name="network")
+        self.spec = spec
+        self.predicted = predicted
+        stem, first, last = spec.stem, spec.first_pointwise, spec.last_pointwise
+        self.stem = Stem(spec.channels, stem.channels, stem.kernel, stem.stride, "stem")
+        self.first_pointwise = Pointwise(stem.channels, first.channels, first.groups, "first_pointwise")
+        self.first_depthwise = Depthwise(first.channels, spec.first_depthwise.kernel, 1, "first_depthwise")
+        self.blocks = [Block(block, f"blocks.{index}", predicted) for index, block in enumerate(spec.blocks)]
+        self.last_input_scale = self.add_weight(shape=(), initializer="ones", name="last_input_scale", trainable=False)
+        self.last_pointwise = Pointwise(spec.blocks[-1].out_channels, last.channels, last.groups, "last_pointwise")
+        self.dense = keras.layers.Dense(spec.classes, name="dense")
+        self.dense.build((None, last.channels))
+        self.built = True
+
+    def front(self, images: Tensor, training: bool = False) -> Tensor:
+        """Images to the input of the first block."""
+        x = ops.relu(self.stem(images, training=training))
+        x = ops.relu(self.first_pointwise(x, training=training))
+        if self.spec.first_pointwise.shuffle:
+            x = shuffle_channels(x, self.spec.first_pointwise.groups)
+        return self.first_depthwise(x, training=training)
+
+    def head(self, x: Tensor, training: bool = False) -> Tensor:
+        """Output of the last block to logits."""
+        x = ops.relu(self.last_pointwise(x, training=training))
+        return self.dense(ops.mean(x, axis=(1, 2)))
+
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
+        """Images to logits."""
+        x = self.front(images, training)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(x, training)
+
+    def masked_layers(self) -> list[MaskedLayer]:
+        """Every convolution, in order."""
+        layers: list[MaskedLayer] = [self.stem, self.first_pointwise, self.first_depthwise]
+        for block in self.blocks:
+            layers += block.masked_layers()
+        return [*layers, self.last_pointwise]
+
+    def named_variables(self) -> dict[str, Any]:
+        """Every variable of the model under a name that does not depend on the stage."""
+        named = {"dense.weight": self.dense.kernel, "dense.bias": self.dense.bias}
+        for layer in self.masked_layers():
+            named |= {f"{layer.name}.{v.name}": v for v in (layer.weight, layer.mask)}
+            named |= {f"{layer.name}.{v.name}": v for v in layer.norm.variables}
+        if self.predicted:
+            named["last_pointwise.input_scale"] = self.last_input_scale
+        for block in self.blocks:
+            if block.predictor is not None:
+                own = (block.predictor.input_scale, block.predictor.shift)
+                named |= {f"{block.predictor.name}.{v.name}": v for v in own}
+        return named

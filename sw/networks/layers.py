@@ -1,0 +1,217 @@
+"""Keras layers of a fusible network: masked convolutions, each followed by its BatchNorm.
+
+Weights keep the layout of the exported files (output channel first, input channels of one group). Every weight has
+a 0/1 mask of the same shape, multiplied in on use: a pruned weight contributes nothing and gets no gradient.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+EPSILON = 1e-3
+STATISTICS_MOMENTUM = 0.9
+
+
+class Norm(keras.layers.Layer):
+    """BatchNorm that can be folded: y = scale * x + offset per channel.
+
+    Args:
+        channels: size of the last axis.
+        name: layer name.
+    """
+
+    def __init__(self, channels: int, name: str) -> None:
+        super().__init__(name=name)
+        self.frozen = False
+        self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
+        self.moving_mean = self.add_weight(shape=(channels,), initializer="zeros", name="moving_mean", trainable=False)
+        self.moving_variance = self.add_weight(
+            shape=(channels,), initializer="ones", name="moving_variance", trainable=False
+        )
+
+    def freeze(self) -> None:
+        """Keep statistics, scale and offset as they are from now on, in training too."""
+        self.frozen = True
+        self.trainable = False
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Scale and offset of inference, each [channels]."""
+        return self._fold(self.moving_mean, self.moving_variance)
+
+    def observed(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and offset for a training batch with these statistics; the moving statistics follow them."""
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(STATISTICS_MOMENTUM * moving + (1 - STATISTICS_MOMENTUM) * ops.stop_gradient(batch))
+        return self._fold(mean, variance)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Normalise over all axes but the last."""
+        if training and not self.frozen:
+            axes = tuple(range(len(inputs.shape) - 1))
+            scale, offset = self.observed(*ops.moments(inputs, axes))
+        else:
+            scale, offset = self.folded()
+        return inputs * scale + offset
+
+    def _fold(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        scale = self.gamma * ops.rsqrt(variance + EPSILON)
+        return scale, self.beta - mean * scale
+
+
+class MaskedLayer(keras.layers.Layer):
+    """A layer with one weight, its mask and its BatchNorm.
+
+    Args:
+        shape: shape of the weight, output channel first.
+        name: layer name.
+    """
+
+    def __init__(self, shape: tuple[int, ...], name: str) -> None:
+        super().__init__(name=name)
+        self.weight = self.add_weight(
+            shape=shape, initializer=keras.initializers.RandomNormal(stddev=he_deviation(shape)), name="weight"
+        )
+        self.mask = self.add_weight(shape=shape, initializer="ones", name="mask", trainable=False)
+        self.norm = Norm(shape[0], f"{name}.norm")
+        self.built = True
+
+    def masked(self) -> Tensor:
+        """The weight with pruned entries zero."""
+        return self.weight * self.mask
+
+    def freeze(self) -> None:
+        """Train neither the weight nor its BatchNorm from now on."""
+        self.norm.freeze()
+        self.trainable = False
+
+
+def he_deviation(shape: tuple[int, ...]) -> float:
+    """Standard deviation of He's normal initialisation for a weight [outputs, inputs...]."""
+    fan_in = 1
+    for size in shape[1:]:
+        fan_in *= size
+    return float((2.0 / fan_in) ** 0.5)
+
+
+class Pointwise(MaskedLayer):
+    """Grouped 1x1 convolution and BatchNorm: [N, H, W, C] to [N, H, W, K].
+
+    The statistics of a wide output are found from the covariance of its narrow input (they are exact: the
+    convolution is linear), so the wide tensor is written once, already normalised.
+
+    Args:
+        in_channels: C.
+        out_channels: K; weight [K, C / groups], rows in group order.
+        groups: groups that share nothing.
+        name: layer name.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int, name: str) -> None:
+        super().__init__((out_channels, in_channels // groups), name)
+        self.groups = groups
+        self.widens = out_channels > in_channels
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """Weight [K, C / G] as the block-diagonal matrix [C, K] of the whole layer."""
+        rows, columns = weight.shape
+        blocks = ops.transpose(ops.reshape(weight, (self.groups, rows // self.groups, columns)), (0, 2, 1))
+        placed = blocks[:, :, None, :] * ops.eye(self.groups)[:, None, :, None]
+        return ops.reshape(placed, (self.groups * columns, rows))
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Convolve and normalise."""
+        matrix = self.matrix(self.masked())
+        if self.norm.frozen or not training:
+            scale, offset = self.norm.folded()
+        elif self.widens:
+            scale, offset = self.norm.observed(*linear_statistics(inputs, matrix))
+        else:
+            return self.norm(multiply_channels(inputs, matrix), training=True)
+        return multiply_channels(inputs, matrix * scale) + offset
+
+
+def multiply_channels(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """[N, H, W, C] times [C, K]."""
+    _, height, width, channels = inputs.shape
+    flat = ops.matmul(ops.reshape(inputs, (-1, channels)), matrix)
+    return ops.reshape(flat, (-1, height, width, matrix.shape[1]))
+
+
+def linear_statistics(inputs: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [K] of inputs [N, H, W, C] times matrix [C, K], without forming the product."""
+    flat = ops.reshape(inputs, (-1, inputs.shape[-1]))
+    mean = ops.mean(flat, axis=0)
+    count = ops.cast(ops.shape(flat)[0], "float32")
+    covariance = ops.matmul(ops.transpose(flat), flat) / count - mean[:, None] * mean[None, :]
+    variance = ops.sum(matrix * ops.matmul(covariance, matrix), axis=0)
+    return ops.squeeze(ops.matmul(mean[None, :], matrix), 0), ops.maximum(variance, 0.0)
+
+
+class Depthwise(MaskedLayer):
+    """Depthwise convolution with zero padding kernel // 2 on every side, and BatchNorm.
+
+    out[p] = sum over d in -1..1 (3x3) of weight[d] * in[stride * p + d].
+
+    Args:
+        channels: E; weight [E, kernel, kernel].
+        kernel: window size.
+        stride: 1 or 2.
+        name: layer name.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int, name: str) -> None:
+        super().__init__((channels, kernel, kernel), name)
+        self.stride = stride
+
+    def convolve(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        """Convolution alone, with a weight [E, kernel, kernel]."""
+        kernel = ops.transpose(weight, (1, 2, 0))[..., None]
+        if self.stride == 1:
+            return ops.depthwise_conv(inputs, kernel, strides=1, padding="same")
+        return ops.depthwise_conv(pad(inputs, weight.shape[1] // 2), kernel, strides=self.stride, padding="valid")
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Convolve and normalise."""
+        if self.norm.frozen or not training:
+            scale, offset = self.norm.folded()
+            return self.convolve(inputs, self.masked() * scale[:, None, None]) + offset
+        return self.norm(self.convolve(inputs, self.masked()), training=True)
+
+
+class Stem(MaskedLayer):
+    """Ordinary convolution with symmetric zero padding, and BatchNorm.
+
+    Args:
+        in_channels: channels of the image.
+        out_channels: K; weight [K, in_channels, kernel, kernel].
+        kernel: window size.
+        stride: 1 or 2.
+        name: layer name.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, name: str) -> None:
+        super().__init__((out_channels, in_channels, kernel, kernel), name)
+        self.stride = stride
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Convolve and normalise."""
+        weight = self.masked()
+        padded = pad(inputs, weight.shape[-1] // 2)
+        kernel = ops.transpose(weight, (2, 3, 1, 0))
+        return self.norm(ops.conv(padded, kernel, strides=self.stride, padding="valid"), training=training)
+
+
+def pad(inputs: Tensor, width: int) -> Tensor:
+    """Zeros around every image."""
+    return ops.pad(inputs, ((0, 0), (width, width), (width, width), (0, 0)))
+
+
+def shuffle_channels(inputs: Tensor, groups: int) -> Tensor:
+    """Interleave groups: output channel k * groups + g is channel k of group g."""
+    _, height, width, channels = inputs.shape
+    split = ops.reshape(inputs, (-1, height, width, groups, channels // groups))
+    return ops.reshape(ops.transpose(split, (0, 1, 2, 4, 3)), (-1, height, width, channels))

@@ -1,0 +1,102 @@
+"""The mask predictor: a ternary, 4-bit copy of a block's expand and depthwise layers.
+
+Forward values are those of the hardware: with S the integer sum of ternary weights times 4-bit inputs and t the real
+threshold of BatchNorm in the same unit, u = S - t, the first output is r1 = min(15, ceil(u / 2**shift)) or 0, and
+ceil makes r1 non-zero exactly where the pre-activation is positive. Gradients pass rounding, clipping inside its range
+and ternarisation unchanged (straight-through; Olyaiy, Ng, Lis, ICS 2021).
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
+from sw.networks.layers import Depthwise, Pointwise, linear_statistics, multiply_channels
+from sw.spec import BlockSpec
+
+Tensor = Any
+
+TERNARY_THRESHOLD = 0.7
+"""Weights of at most this many mean magnitudes become zero."""
+
+
+def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
+    """`value` forward, the gradient of `surrogate` backward."""
+    return surrogate + ops.stop_gradient(value - surrogate)
+
+
+def round_half_away(x: Tensor) -> Tensor:
+    """Nearest integer, halves away from zero."""
+    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
+
+
+def ternarize(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Signs -1, 0, 1 of a layer's weights and their common magnitude alpha.
+
+    Zero where |w| <= 0.7 * mean |w| over the whole tensor; alpha is the mean |w| of the rest.
+    """
+    magnitude = ops.abs(weight)
+    kept = ops.cast(magnitude > TERNARY_THRESHOLD * ops.mean(magnitude), "float32")
+    alpha = ops.sum(magnitude * kept) / ops.maximum(ops.sum(kept), 1.0)
+    return ops.sign(weight) * kept, alpha
+
+
+def quantize_input(x: Tensor, step: Tensor) -> Tensor:
+    """Activation to 4 bits: step * clip(round(x / step), -8, 7)."""
+    low, high = signed_range(PREDICTOR_INPUT_BITS)
+    clipped = ops.clip(x / step, low, high)
+    return step * straight_through(round_half_away(clipped), clipped)
+
+
+class Predictor(keras.layers.Layer):
+    """Predicts which expanded activations survive.
+
+    Args:
+        spec: shape of the block.
+        name: layer name of the block; the parts are NAME.predictor_expand and NAME.predictor_depthwise.
+    """
+
+    def __init__(self, spec: BlockSpec, name: str) -> None:
+        super().__init__(name=f"{name}.predictor")
+        channels = spec.expanded_channels
+        self.expand = Pointwise(spec.in_channels, channels, spec.groups, f"{name}.predictor_expand")
+        self.depthwise = Depthwise(channels, spec.kernel, spec.stride, f"{name}.predictor_depthwise")
+        self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
+        self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift", trainable=False)
+        self.built = True
+
+    def input_step(self) -> Tensor:
+        """Size of one 4-bit input level."""
+        return 2.0**PREDICTOR_INPUT_SHIFT * self.input_scale
+
+    def first(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """First pre-activation s1 and, in the unit of the integer sum, the excess u; both [N, H, W, E]."""
+        step = self.input_step()
+        quantized = quantize_input(x, step)
+        signs, alpha = ternarize(self.expand.masked())
+        matrix = self.expand.matrix(straight_through(alpha * signs, self.expand.masked()))
+        norm = self.expand.norm
+        if training:
+            scale, offset = norm.observed(*linear_statistics(quantized, matrix))
+        else:
+            scale, offset = norm.folded()
+        s1 = multiply_channels(quantized, matrix * scale) + offset
+        unit = ops.stop_gradient(ops.maximum(ops.abs(scale), 1e-12) * alpha * step)
+        return s1, s1 / unit
+
+    def levels(self, excess: Tensor) -> Tensor:
+        """Excess to the 4-bit output r1, 0..15."""
+        clipped = ops.clip(excess * 2.0**-self.shift, 0, LEVEL_MAX)
+        return straight_through(ops.ceil(clipped), clipped)
+
+    def call(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Block input to (r1, s2): the first ReLU survives where r1 > 0, the second where s2 > 0."""
+        _, excess = self.first(x, training)
+        levels = self.levels(excess)
+        signs, alpha = ternarize(self.depthwise.masked())
+        weight = straight_through(alpha * signs, self.depthwise.masked())
+        if training:
+            return levels, self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
+        scale, offset = self.depthwise.norm.folded()
+        return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset

@@ -1,0 +1,51 @@
+"""Command line of training: python -m sw.train NETWORK --stage STAGE."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from hw.contract.errors import ArchonError
+from sw.datasets import load_cifar10
+from sw.spec import load_spec
+from sw.train.recipe import find_recipe
+
+app = App(name="sw.train", help="Train a network of fusible blocks, one stage after the other.")
+
+
+@app.default
+def main(
+    network: str,
+    *,
+    stage: Literal["vanilla", "pruned", "pred", "quantized"] = "vanilla",
+    epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None,
+    resume: Annotated[bool, Parameter(help="continue an interrupted run")] = False,
+    seed: int = 0,
+    max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None,
+    predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
+) -> int:
+    """Train one stage of NETWORK (a known name or a TOML file); artefacts go to BUILD/NETWORK/train/STAGE."""
+    console = Console()
+    try:
+        from sw.train.run import Run, train, with_epochs  # noqa: PLC0415 (Keras takes seconds to load)
+
+        spec = load_spec(network)
+        folder = build / spec.name / "train" / stage
+        recipe = with_epochs(find_recipe(spec.name, stage), epochs)
+        run = Run(spec, stage, recipe, folder, seed, resume, max_minutes, predictor)
+        accuracy = train(run, load_cifar10("train"), load_cifar10("test"))
+    except ArchonError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        return 2
+    if accuracy is None:
+        console.print(f"{spec.name} {stage}: time is up; continue with --resume")
+    else:
+        console.print(f"{spec.name} {stage}: test accuracy {100 * accuracy:.2f} %, weights in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(app())

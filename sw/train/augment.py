@@ -1,0 +1,38 @@
+"""Shuffled, augmented batches, reproducible from (seed, epoch)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sw.datasets import ImageSet, normalise
+
+SHIFT = 4
+"""Crops are shifted by up to this many pixels each way; what moves in is the mean colour (zero)."""
+
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def training_batches(data: ImageSet, classes: int, batch: int, seed: int, epoch: int) -> Iterator[Batch]:
+    """One epoch of (images [N, H, W, 3] float32 normalised, one-hot labels [N, classes]).
+
+    Images are flipped left to right at random and shifted by -4..4 pixels. A last batch that is not full is left out.
+    """
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(len(data.labels))
+    one_hot = np.eye(classes, dtype=np.float32)
+    for start in range(0, len(order) - batch + 1, batch):
+        chosen = order[start : start + batch]
+        yield augment(normalise(data.images[chosen]), random), one_hot[data.labels[chosen]]
+
+
+def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Flip and shift each of the images [N, H, W, 3] at random."""
+    count, height, width, _ = images.shape
+    flip = np.asarray(random.random(count) < 0.5)
+    images = np.where(flip[:, None, None, None], images[:, :, ::-1], images)
+    padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    offsets = random.integers(0, 2 * SHIFT + 1, (count, 2))
+    rows = offsets[:, :1] + np.arange(height)
+    columns = offsets[:, 1:] + np.arange(width)
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,70 @@
+"""How long and how fast each stage trains, per network."""
+
+from dataclasses import dataclass
+
+from hw.contract.errors import ArchonError
+
+STAGES = ("vanilla", "pruned", "pred", "quantized")
+"""In order: each starts from the checkpoint of the one before."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser settings of one stage (SGD with Nesterov momentum 0.9).
+
+    Attributes:
+        epochs: passes over the training set.
+        rate: peak learning rate.
+        final_rate: learning rate at the end.
+        power: polynomial decay power; 1 falls linearly.
+        warmup: fraction of all steps in which the rate rises from zero.
+        decay: weight decay, decoupled, per unit of learning rate.
+        smoothing: label smoothing.
+        ramp: fraction of all steps in which the sparsity rises (pruned stage).
+        batch: images a step.
+    """
+
+    epochs: int
+    rate: float
+    final_rate: float
+    power: float = 1.0
+    warmup: float = 0.0
+    decay: float = 0.0
+    smoothing: float = 0.0
+    ramp: float = 0.0
+    batch: int = 128
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Learning rate of step `step` of `steps`."""
+        progress = step / max(1, steps)
+        if progress < self.warmup:
+            return self.rate * (step + 1) / (self.warmup * steps + 1)
+        falling = (1 - progress) / (1 - self.warmup)
+        return self.final_rate + (self.rate - self.final_rate) * falling**self.power
+
+
+RECIPES = {
+    "fusionet": {
+        "vanilla": Recipe(epochs=200, rate=0.1, final_rate=1e-4, power=3, decay=5e-3),
+        "pruned": Recipe(epochs=80, rate=0.1, final_rate=1e-4, power=3, decay=5e-3, ramp=30 / 80),
+        "pred": Recipe(epochs=50, rate=1e-3, final_rate=8e-5, power=3),
+        "quantized": Recipe(epochs=10, rate=1e-3, final_rate=1e-5, power=3),
+    },
+    "fusionet-nano": {
+        "vanilla": Recipe(epochs=12, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
+        "pruned": Recipe(epochs=5, rate=0.02, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.6, batch=64),
+        "pred": Recipe(epochs=3, rate=5e-3, final_rate=1e-4, batch=64),
+        "quantized": Recipe(epochs=2, rate=1e-3, final_rate=1e-5, batch=64),
+    },
+}
+
+
+def find_recipe(network: str, stage: str) -> Recipe:
+    """Recipe of a network's stage; networks without their own use fusionet's.
+
+    Raises:
+        ArchonError: unknown stage.
+    """
+    if stage not in STAGES:
+        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    return RECIPES.get(network, RECIPES["fusionet"])[stage]

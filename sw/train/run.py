@@ -1,0 +1,158 @@
+"""One training run: build the model of a stage, train it epoch by epoch, write checkpoint, log and weights."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sw.datasets import ImageSet, normalise
+from sw.networks.fusion_network import FusionNetwork
+from sw.spec import NetworkSpec
+from sw.train import checkpoint
+from sw.train.augment import training_batches
+from sw.train.export import export_weights
+from sw.train.recipe import STAGES, Recipe
+from sw.train.stage import Stage
+from sw.train.stages import make_stage
+
+EVALUATION_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train and where to write.
+
+    Attributes:
+        spec: the network.
+        stage: one of STAGES.
+        recipe: epochs and optimiser settings.
+        folder: run folder of this stage; the stage before lies beside it.
+        seed: of weights, shuffling and augmentation.
+        resume: continue from this folder's checkpoint if there is one.
+        max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
+        predictor: "forward" or "constraint", how the predictor's weights become ternary.
+    """
+
+    spec: NetworkSpec
+    stage: str
+    recipe: Recipe
+    folder: Path
+    seed: int = 0
+    resume: bool = False
+    max_minutes: float | None = None
+    predictor: str = "forward"
+
+
+def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
+    """Train a stage to its end and write its weights.
+
+    Returns:
+        Test accuracy, 0 to 1; None when the time ran out before the last epoch.
+
+    Raises:
+        ArchonError: the stage before is missing, or a checkpoint does not fit.
+    """
+    started = time.monotonic()
+    keras.utils.set_random_seed(run.seed)
+    stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
+    model = stage.model
+    if run.stage != STAGES[0]:
+        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
+        stage.start_from(checkpoint.load_arrays(before), before)
+    compile_model(model, run.recipe)
+    variables = stage.variables()
+    first_epoch = 0
+    if run.resume and (run.folder / checkpoint.CHECKPOINT).exists():
+        first_epoch = checkpoint.restore_checkpoint(run.folder, variables, model.optimizer)
+    checkpoint.write_config(run.folder, _config(run))
+    rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
+    for epoch in range(first_epoch, run.recipe.epochs):
+        if run.max_minutes is not None and time.monotonic() - started > 60 * run.max_minutes:
+            return None
+        began = time.monotonic()
+        loss, rate = train_epoch(run, stage, training, epoch)
+        accuracy = evaluate(model, test)
+        seconds = time.monotonic() - began
+        rows.append({"epoch": epoch + 1, "rate": rate, "loss": loss, "test_accuracy": accuracy, "seconds": seconds})
+        checkpoint.save_checkpoint(run.folder, variables, model.optimizer, epoch + 1)
+        checkpoint.write_log(run.folder, rows)
+    accuracy = evaluate(model, test)
+    checkpoint.save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
+    checkpoint.write_config(run.folder, _config(run) | {"test_accuracy": accuracy})
+    return accuracy
+
+
+def compile_model(model: FusionNetwork, recipe: Recipe) -> None:
+    """Attach loss and optimiser; BatchNorm and the dense bias are not decayed."""
+    optimizer = keras.optimizers.SGD(recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay or None)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+
+
+def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[float, float]:
+    """One pass over the training set; returns mean loss and last learning rate."""
+    recipe = run.recipe
+    steps = len(data.labels) // recipe.batch
+    losses = []
+    rate = recipe.rate
+    with _progress() as progress:
+        task = progress.add_task(f"{run.stage} epoch {epoch + 1}/{recipe.epochs}", total=steps, loss="")
+        batches = training_batches(data, run.spec.classes, recipe.batch, run.seed, epoch)
+        for index, (images, labels) in enumerate(batches):
+            step = epoch * steps + index
+            rate = recipe.rate_at(step, recipe.epochs * steps)
+            stage.model.optimizer.learning_rate = rate
+            stage.before_step(step, recipe.epochs * steps)
+            losses.append(_train_step(stage.model, images, labels))
+            stage.after_step()
+            progress.update(task, advance=1, loss=f"{np.mean(losses[-50:]):.3f}")
+    return float(np.mean(losses)), rate
+
+
+def _train_step(model: FusionNetwork, images: Any, labels: Any) -> float:
+    model.reset_metrics()
+    return float(np.asarray(model.train_on_batch(images, labels)))
+
+
+def evaluate(model: Callable[..., Any], data: ImageSet) -> float:
+    """Fraction of images whose largest logit is the label's."""
+    correct = 0
+    for start in range(0, len(data.labels), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        logits = np.asarray(model.predict_on_batch(normalise(data.images[part])))  # type: ignore[attr-defined]
+        correct += int((logits.argmax(1) == data.labels[part]).sum())
+    return correct / len(data.labels)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn()
+    )
+
+
+def _config(run: Run) -> dict[str, Any]:
+    return {
+        "network": run.spec.model_dump(mode="json"),
+        "stage": run.stage,
+        "seed": run.seed,
+        "predictor": run.predictor,
+        "recipe": asdict(run.recipe),
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+    }
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe with another number of epochs, if one is given."""
+    return recipe if epochs is None else replace(recipe, epochs=epochs)

@@ -1,0 +1,34 @@
+"""What a training stage may add to plain training."""
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sw.networks.fusion_network import FusionNetwork
+from sw.train import checkpoint
+
+
+class Stage:
+    """Plain training; the other stages override what differs.
+
+    Args:
+        model: the network to train.
+    """
+
+    def __init__(self, model: FusionNetwork) -> None:
+        self.model = model
+
+    def variables(self) -> dict[str, Any]:
+        """Everything a checkpoint holds."""
+        return self.model.named_variables()
+
+    def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
+        """Take over the stage before, read from its checkpoint at `path`."""
+        checkpoint.assign(self.variables(), arrays, path)
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Act before step `step` of `steps`."""
+
+    def after_step(self) -> None:
+        """Act after an update."""
