@@ -1,0 +1,84 @@
+"""Agents for the write buses inside a cluster: they have no ready, a row is taken in the cycle in which it is shown."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+from hw.contract.config import ArchonConfig, index_bits
+from hw.contract.layout import words_to_int
+from hw.contract.tables import TableKind, table_layout
+from tb.streams import Pattern, never
+
+Rows = NDArray[np.uint64] | Iterable[int]
+
+
+class TableWriter:
+    """Fills tables over a table-write bus.
+
+    Args:
+        dut: Handle of the top module.
+        name: Name of the bus.
+        idle: Cycles in which nothing is written; the bus then shows rubbish without `valid`.
+    """
+
+    def __init__(self, dut: Any, name: str = "table_write", idle: Pattern | None = None) -> None:
+        self._dut, self._name, self._idle = dut, name, idle or never()
+        self._clock = dut.clk
+        self._set(valid=0, kind=0, lane=0, row=0, data=0)
+
+    def _set(self, **values: int) -> None:
+        for part, value in values.items():
+            self._dut[f"{self._name}__{part}"].value = value
+
+    async def write(self, kind: TableKind, rows: Rows, lane: int = 0, first: int = 0) -> None:
+        """Write rows from row `first` on: packed rows (rows, words) as by Layout.pack_rows, or one number each."""
+        for index, row in enumerate(rows, start=first):
+            while next(self._idle):
+                self._set(valid=0, kind=kind, lane=lane, row=index, data=0)
+                await RisingEdge(self._clock)
+            number = row if isinstance(row, int) else words_to_int(row)
+            self._set(valid=1, kind=kind, lane=lane, row=index, data=number)
+            await RisingEdge(self._clock)
+        self._set(valid=0)
+
+
+class ActivationWriter:
+    """Fills the lanes' activation stores over an activation-write bus."""
+
+    def __init__(
+        self, dut: Any, config: ArchonConfig, name: str = "activation_write", idle: Pattern | None = None
+    ) -> None:
+        self._dut, self._name, self._idle, self._lanes = dut, name, idle or never(), config.lanes
+        self._address_bits = index_bits(config.depths.activation)
+        self._clock = dut.clk
+        self._set(enable=0, address=0, data=0)
+
+    def _set(self, **values: int) -> None:
+        for part, value in values.items():
+            self._dut[f"{self._name}__{part}"].value = value
+
+    async def write(self, tensor: NDArray[np.integer]) -> None:
+        """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel."""
+        channels, pixels = tensor.shape
+        for channel in range(channels):
+            turn, lane = divmod(channel, self._lanes)
+            for pixel in range(pixels):
+                while next(self._idle):
+                    self._set(enable=0)
+                    await RisingEdge(self._clock)
+                address = turn * pixels + pixel
+                self._set(
+                    enable=1 << lane,
+                    address=address << (lane * self._address_bits),
+                    data=(int(tensor[channel, pixel]) & 0xFF) << (lane * 8),
+                )
+                await RisingEdge(self._clock)
+        self._set(enable=0)
+
+
+def pack_table(kind: TableKind, config: ArchonConfig, columns: dict[str, Any]) -> NDArray[np.uint64]:
+    """Packed rows of a table from its columns."""
+    return table_layout(kind, config).pack_rows(columns)

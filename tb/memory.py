@@ -1,0 +1,113 @@
+"""External memory: serves read requests and takes writes, with settable latency, idle cycles and back-pressure."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.descriptor import READ_REQUEST, WRITE
+from hw.contract.layout import WORD_BITS
+from tb.streams import Number, Pattern, StreamSink, never, signals
+
+
+class StreamMemory:
+    """Memory behind a READ_REQUEST, a READ_DATA and a WRITE stream of the design.
+
+    Args:
+        dut: Handle of the top module.
+        words: Contents, uint64; changed by writes.
+        read_request, read_data, write: Names of the streams; None where the design has none.
+        latency: Least and greatest cycles from a request's acceptance to its first word; answers come in order.
+        seed: Seeds the latencies.
+        idle: Cycles in which no read word is offered.
+        request_back_pressure, write_back_pressure: Cycles in which requests and writes are not accepted.
+
+    `known` marks words that may be read: all by default. Reading another one fails, so that a test finds a unit that
+    reads what is not there yet. `write_counts` (words, 8) counts the writes of every byte.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        words: NDArray[np.uint64],
+        *,
+        read_request: str | None = "read_request",
+        read_data: str | None = "read_data",
+        write: str | None = None,
+        latency: tuple[int, int] = (1, 20),
+        seed: object = 0,
+        idle: Pattern | None = None,
+        request_back_pressure: Pattern | None = None,
+        write_back_pressure: Pattern | None = None,
+        on_read: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.words, self.latency, self._on_read = words, latency, on_read
+        self.known: NDArray[np.bool_] = np.ones(len(words), dtype=np.bool_)
+        self.write_counts = np.zeros((len(words), CHANNELS_PER_WORD), dtype=np.int64)
+        self.requests = self.words_read = self.words_written = 0
+        self._random = random.Random(f"memory {seed}")
+        self._clock, self._idle = dut.clk, idle or never()
+        self._answers: deque[tuple[int, int]] = deque()
+        self._cycle = 0
+        if read_request is not None and read_data is not None:
+            StreamSink(dut, read_request, READ_REQUEST, request_back_pressure, self._take_request)
+            self._data, self._valid, self._ready = signals(dut, read_data, Number(WORD_BITS))
+            cocotb.start_soon(self._serve())
+        if write is not None:
+            StreamSink(dut, write, WRITE, write_back_pressure, self._take_write)
+
+    def describe(self) -> str:
+        """One phrase on what was read and written, for time-outs."""
+        return (
+            f"memory: {self.requests} requests, {self.words_read} words read, {len(self._answers)} due, "
+            f"{self.words_written} written"
+        )
+
+    def _take_request(self, request: dict[str, int]) -> None:
+        address, length = request["address"], request["length"]
+        assert length > 0, f"memory: a request of no words at address {address}"
+        assert address + length <= len(self.words), (
+            f"memory: words {address}..{address + length - 1} requested, there are {len(self.words)}"
+        )
+        if not self.known[address : address + length].all():
+            unknown = address + int(np.argmin(self.known[address : address + length]))
+            raise AssertionError(
+                f"memory: word {unknown} read (request {address}, length {length}), but nothing is there"
+            )
+        self.requests += 1
+        due = self._cycle + self._random.randint(*self.latency)
+        self._answers.extend((due, position) for position in range(address, address + length))
+        if self._on_read is not None:
+            self._on_read(address, length)
+
+    def _take_write(self, write: dict[str, int]) -> None:
+        address, strobe = write["address"], write["strobe"]
+        assert address < len(self.words), f"memory: word {address} written, there are {len(self.words)}"
+        assert strobe, f"memory: a write of no byte at address {address}"
+        chosen = [byte for byte in range(CHANNELS_PER_WORD) if strobe >> byte & 1]
+        mask = sum(0xFF << (8 * byte) for byte in chosen)
+        self.words[address] = (int(self.words[address]) & ~mask) | (write["data"] & mask)
+        self.write_counts[address, chosen] += 1
+        self.words_written += 1
+
+    async def _serve(self) -> None:
+        edge, offered = RisingEdge(self._clock), False
+        self._valid.value = 0
+        while True:
+            await edge
+            self._cycle += 1
+            if offered and self._ready.value:
+                self._answers.popleft()
+                self.words_read += 1
+                offered = False
+                self._valid.value = 0
+            if not offered and self._answers and self._answers[0][0] <= self._cycle and not next(self._idle):
+                self._data.value = int(self.words[self._answers[0][1]])
+                self._valid.value = 1
+                offered = True

@@ -1,0 +1,272 @@
+"""Agents for valid/ready/payload streams as they appear in exported Verilog: NAME__payload, NAME__valid, NAME__ready.
+
+A payload is packed and unpacked by a contract Layout, or by Number for a plain vector. All agents sample at the rising
+clock edge, where the values before the edge are seen, and drive right after it.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cocotb
+from cocotb.triggers import Event, RisingEdge
+
+Pattern = Iterator[bool]
+"""For every clock cycle: True to hold (a source stays idle, a sink is not ready), False to go on."""
+
+
+class Codec(Protocol):
+    """Packs a payload value into an unsigned integer and back; hw.contract.layout.Layout is one."""
+
+    @property
+    def width(self) -> int:
+        """Bits of the payload."""
+        ...
+
+    def pack(self, values: Any, /) -> int:
+        """The payload's bits as an unsigned number."""
+        ...
+
+    def unpack(self, row: int, /) -> Any:
+        """The value of the payload's bits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Number:
+    """A payload that is one number of `width` bits."""
+
+    width: int
+    signed: bool = False
+
+    def pack(self, value: int, /) -> int:
+        """Two's complement bits of `value`; ValueError where it does not fit."""
+        low, high = (
+            (-(1 << (self.width - 1)), (1 << (self.width - 1)) - 1) if self.signed else (0, (1 << self.width) - 1)
+        )
+        if not low <= value <= high:
+            raise ValueError(f"a payload of {self.width} bits holds {low}..{high}, got {value}")
+        return value & ((1 << self.width) - 1)
+
+    def unpack(self, row: int, /) -> int:
+        """The number in the payload's bits."""
+        return row - (1 << self.width) if self.signed and row >> (self.width - 1) else row
+
+
+def never() -> Pattern:
+    """No cycle is held."""
+    while True:
+        yield False
+
+
+def randomly(probability: float, rng: random.Random) -> Pattern:
+    """Each cycle is held with this probability (below 1)."""
+    while True:
+        yield rng.random() < probability
+
+
+def bursts(mean: int, rng: random.Random) -> Pattern:
+    """Runs of held and of free cycles, 1 to 2 * mean - 1 cycles each."""
+    while True:
+        yield from [True] * rng.randrange(1, 2 * mean)
+        yield from [False] * rng.randrange(1, 2 * mean)
+
+
+PATTERNS: Mapping[str, Callable[[random.Random], Pattern]] = {
+    "never": lambda _: never(),
+    "rarely": lambda rng: randomly(0.2, rng),
+    "mostly": lambda rng: randomly(0.8, rng),
+    "bursts": lambda rng: bursts(8, rng),
+}
+"""Ways to hold a stream. Unit tests run every pair of one for the sources and one for the sinks."""
+
+
+def pattern(name: str, rng: random.Random) -> Pattern:
+    """The named pattern with its own generator of random numbers, so that agents do not influence each other."""
+    return PATTERNS[name](random.Random(rng.getrandbits(64)))
+
+
+class StreamSource:
+    """Offers queued payloads to an input stream of the design, in order, and never withdraws one.
+
+    Args:
+        dut: Handle of the top module.
+        name: Name of the stream, without "__payload" and so on.
+        codec: Packs payloads.
+        idle: Cycles in which no new payload is offered.
+    """
+
+    def __init__(self, dut: Any, name: str, codec: Codec, idle: Pattern | None = None) -> None:
+        self.name, self.codec, self.idle = name, codec, idle or never()
+        self._clock = dut.clk
+        self._payload, self._valid, self._ready = signals(dut, name, codec)
+        self._queue: deque[int] = deque()
+        self._filled = Event()
+        self.sent = 0
+        self._valid.value = 0
+        self._payload.value = 0
+        cocotb.start_soon(self._run())
+
+    def send(self, *values: Any) -> None:
+        """Queue payloads; returns at once."""
+        self._queue.extend(self.codec.pack(value) for value in values)
+        self._filled.set()
+
+    @property
+    def pending(self) -> int:
+        """Payloads that the design has not accepted yet."""
+        return len(self._queue)
+
+    def describe(self) -> str:
+        """One phrase on how far this stream came, for time-outs."""
+        return f"{self.name}: {self.sent} sent, {self.pending} pending"
+
+    async def _run(self) -> None:
+        edge, offered = RisingEdge(self._clock), False
+        while True:
+            if not offered and not self._queue:
+                self._filled.clear()
+                await self._filled.wait()
+            await edge
+            if offered and self._ready.value:
+                self._queue.popleft()
+                self.sent += 1
+                offered = False
+                self._valid.value = 0
+            if not offered and self._queue and not next(self.idle):
+                self._payload.value = self._queue[0]
+                self._valid.value = 1
+                offered = True
+
+
+class StreamMonitor:
+    """Collects what passes over a stream, and checks that a payload once offered stays until it is accepted.
+
+    Args:
+        dut: Handle of the top module.
+        name: Name of the stream.
+        codec: Unpacks payloads.
+        on_item: Called with every payload as it passes, such as a Scoreboard's `check`.
+    """
+
+    def __init__(self, dut: Any, name: str, codec: Codec, on_item: Callable[[Any], None] | None = None) -> None:
+        self.name, self.codec, self.on_item = name, codec, on_item
+        self._clock = dut.clk
+        self._payload, self._valid, self._ready = signals(dut, name, codec)
+        self.items: list[Any] = []
+        self._waiting: int | None = None
+        cocotb.start_soon(self._run())
+
+    def describe(self) -> str:
+        """One phrase on how far this stream came, for time-outs."""
+        return f"{self.name}: {len(self.items)} received"
+
+    async def _run(self) -> None:
+        edge = RisingEdge(self._clock)
+        while True:
+            await edge
+            self._sample(bool(self._ready.value))
+
+    def _sample(self, ready: bool) -> None:
+        if not self._valid.value:
+            assert self._waiting is None, f"stream {self.name}: valid fell before the payload was accepted"
+            return
+        payload = int(self._payload.value)
+        assert self._waiting in {None, payload}, (
+            f"stream {self.name}: payload changed before it was accepted, from "
+            f"{self.codec.unpack(self._waiting or 0)} to {self.codec.unpack(payload)}"
+        )
+        self._waiting = None if ready else payload
+        if ready:
+            item = self.codec.unpack(payload)
+            self.items.append(item)
+            if self.on_item is not None:
+                self.on_item(item)
+
+
+class StreamSink(StreamMonitor):
+    """Accepts payloads of an output stream of the design, ready except where `back_pressure` holds it."""
+
+    def __init__(
+        self,
+        dut: Any,
+        name: str,
+        codec: Codec,
+        back_pressure: Pattern | None = None,
+        on_item: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.back_pressure = back_pressure or never()
+        dut[f"{name}__ready"].value = 0
+        super().__init__(dut, name, codec, on_item)
+
+    async def _run(self) -> None:
+        edge, ready = RisingEdge(self._clock), False
+        while True:
+            await edge
+            self._sample(ready)
+            hold = next(self.back_pressure)
+            if ready == hold:
+                ready = not hold
+                self._ready.value = int(ready)
+
+
+class Scoreboard:
+    """Compares items with the expected ones as they come; the first difference fails the test.
+
+    Args:
+        name: What is compared.
+        expected: All items, in order.
+        place: Says where item number i belongs, such as "pixel 3, channel 2".
+    """
+
+    def __init__(self, name: str, expected: Iterable[Any], place: Callable[[int], str] | None = None) -> None:
+        self.name, self.expected, self.place = name, list(expected), place
+        self.count = 0
+
+    @property
+    def complete(self) -> bool:
+        """True when all expected items have come."""
+        return self.count == len(self.expected)
+
+    def check(self, item: Any) -> None:
+        """Take the next item; AssertionError names its place and the fields that differ."""
+        where = f"{self.name}[{self.count}]" + (f" ({self.place(self.count)})" if self.place else "")
+        assert self.count < len(self.expected), f"{where}: expected no more items, got {item}"
+        found = difference(self.expected[self.count], item)
+        assert not found, f"{where}: {found}"
+        self.count += 1
+
+    def finish(self) -> None:
+        """AssertionError where items are missing."""
+        assert self.complete, f"{self.name}: expected {len(self.expected)} items, got {self.count}"
+
+    def describe(self) -> str:
+        """One phrase on how far the comparison came, for time-outs."""
+        return f"{self.name}: {self.count} of {len(self.expected)} compared"
+
+
+def difference(expected: Any, got: Any) -> str:
+    """What differs between two payload values, field by field; empty where nothing does.
+
+    A struct is compared by the fields that `expected` names, so that fields without meaning can be left out.
+    """
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        parts = [f"{key} {found}" for key in expected if (found := difference(expected[key], got.get(key)))]
+        return ", ".join(parts)
+    if isinstance(expected, Sequence) and isinstance(got, Sequence):
+        if len(expected) != len(got):
+            return f"expected {len(expected)} elements, got {len(got)}"
+        for index, (left, right) in enumerate(zip(expected, got, strict=True)):
+            if left != right:
+                return f"[{index}] expected {left}, got {right}"
+        return ""
+    return "" if expected == got else f"expected {expected}, got {got}"
+
+
+def signals(dut: Any, name: str, codec: Codec) -> tuple[Any, Any, Any]:
+    """Handles of a stream's payload, valid and ready; AssertionError where the design's payload has another width."""
+    payload, valid, ready = (dut[f"{name}__{part}"] for part in ("payload", "valid", "ready"))
+    assert len(payload) == codec.width, f"stream {name}: {codec.width} bits expected, the design has {len(payload)}"
+    return payload, valid, ready
