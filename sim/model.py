@@ -18,6 +18,7 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from hw.contract.errors import ArchonError
+from sim.shared_modules import share_modules
 from sim.toolchain import BUILD, Toolchain, find, publish
 
 SIMULATIONS = BUILD / "simulations"
@@ -87,6 +88,10 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
     SIMULATIONS.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=SIMULATIONS))
     try:
+        sources = [beside / f"source_{place}_{source.name}" for place, source in enumerate(design.sources)]
+        for source, text in zip(sources, texts, strict=True):
+            source.write_text(share_modules(text), encoding="utf-8")
+        design = dataclasses.replace(design, sources=sources)
         if toolchain.simulator == "icarus":
             _build_icarus(design, beside, waves=waves)
         else:
@@ -180,7 +185,7 @@ def _build_verilator(
         *(["--trace"] if waves else []),
         *[f"-G{name}={value}" for name, value in design.parameters.items()],
         str(cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"), control.name,
-        *[str(source.resolve()) for source in design.sources],
+        *[source.name for source in design.sources],
     ]  # fmt: skip
     make = [
         "make", "-j", str(os.cpu_count() or 1), "-f", "Vtop.mk", f"OPT_FAST=-O{optimize}",
@@ -207,7 +212,7 @@ def _runtime(toolchain: Toolchain, *, waves: bool) -> Path:
 
 
 def _fetch_runtime(directory: Path, toolchain: Toolchain, *, waves: bool) -> None:
-    """Lay the kept objects where make looks for them; copies are newer than the generated makefile, so make keeps them."""
+    """Lay the kept objects where make looks for them; being newer than the generated makefile, they stay."""
     for kept in _runtime(toolchain, waves=waves).glob("*.o"):
         shutil.copyfile(kept, directory / kept.name)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from cocotb_tools.runner import get_runner
 
@@ -145,7 +145,7 @@ def _simulate(model: Model, test: TestRun, directory: Path, waves: Path | None) 
 def _parse(results: Path) -> list[TestCase]:
     """The test cases of a results file; a skipped one counts as not passed."""
     cases = []
-    for element in ElementTree.parse(results).getroot().iter("testcase"):  # noqa: S314 - written by our own run
+    for element in ET.parse(results).getroot().iter("testcase"):  # noqa: S314 - written by our own run
         bad = [child for child in element if child.tag in {"failure", "error", "skipped"}]
         properties = {item.get("name"): item.get("value") for item in element.iter("property")}
         simulated = element.get("sim_time_ns") or properties.get("sim_time_duration") or "0"
@@ -155,9 +155,7 @@ def _parse(results: Path) -> list[TestCase]:
     return cases
 
 
-def _failure(
-    model: Model, test: TestRun, specification: Path, log: Path, cases: Sequence[TestCase], exit_note: str
-) -> str:
+def _failure(model: Model, test: TestRun, specification: Path, log: Path, cases: Sequence[TestCase], exit_note: str) -> str:
     failed = [f"{case.name}: {case.message}" for case in cases if not case.passed]
     if failed:
         reason = f"{len(failed)} of {len(cases)} tests failed: " + "; ".join(failed)

