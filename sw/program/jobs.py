@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from hw.contract.config import CHANNELS_PER_WORD, ROW_BANKS, ArchonConfig
+from hw.contract.errors import ArchonError
 from sw.program.tables import check_depth, slices_of, turns_of
 from sw.spec import BlockSpec
 
@@ -65,7 +66,10 @@ def block_jobs(name: str, spec: BlockSpec, place: BlockPlace, config: ArchonConf
             fields["cluster"] = (group * len(bands) + index) % config.clusters
             fields["job"] = first_job + len(jobs)
             fields["barrier"] = int(not jobs)
-            _check_depths(name, fields, config)
+            try:
+                _check_depths(fields, config)
+            except ArchonError as error:
+                raise ArchonError(f"{name}, group {group}: {error}") from error
             jobs.append(Job(name, group, fields))
     return jobs
 
@@ -109,7 +113,7 @@ def _fields(
     }
 
 
-def _check_depths(name: str, fields: dict[str, int], config: ArchonConfig) -> None:
+def _check_depths(fields: dict[str, int], config: ArchonConfig) -> None:
     depths = config.depths
-    check_depth(name, "activation", fields["turns"] * fields["segment"], depths.activation)
-    check_depth(name, "row store", -(-fields["input_width"] // ROW_BANKS) * fields["slices"], depths.row_store)
+    check_depth("activation", fields["turns"] * fields["segment"], depths.activation)
+    check_depth("row store", -(-fields["input_width"] // ROW_BANKS) * fields["slices"], depths.row_store)

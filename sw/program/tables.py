@@ -133,23 +133,23 @@ def table_segment(
     """
     weights = group_weights(block, spec, group)
     try:
-        sections = [*_shared_sections(weights, config), *_lane_sections(weights, config, name)]
+        sections = [*_shared_sections(weights, config), *_lane_sections(weights, config)]
         requantize = _requantize_rows(block, spec, group, plane_pixels)
         sections.append((TableKind.REQUANTIZE, 0, tables.REQUANTIZE_ROW.pack_rows(requantize)))
+        for kind, _, rows in sections:
+            check_depth(kind.name.lower(), len(rows), tables.table_depth(kind, config))
     except ArchonError as error:
         raise ArchonError(f"{name}, group {group}: {error}") from error
-    words = []
-    for kind, lane, rows in sections:
-        check_depth(name, kind.name.lower(), len(rows), tables.table_depth(kind, config))
-        if len(rows):
-            words += [_header(kind, lane, rows), rows.reshape(-1)]
+    words = [
+        part for kind, lane, rows in sections if len(rows) for part in (_header(kind, lane, rows), rows.reshape(-1))
+    ]
     return np.concatenate([*words, _header(TableKind.END, 0, np.zeros((0, 0), dtype=np.uint64))])
 
 
-def check_depth(name: str, memory: str, needed: int, available: int) -> None:
-    """Raise ArchonError naming block and memory when more rows are needed than there are."""
+def check_depth(memory: str, needed: int, available: int) -> None:
+    """Raise ArchonError naming the memory when more rows are needed than there are."""
     if needed > available:
-        raise ArchonError(f"{name}: {memory} memory needs {needed} rows, the configuration has {available}")
+        raise ArchonError(f"{memory} memory needs {needed} rows, the configuration has {available}")
 
 
 def _header(kind: TableKind, lane: int, rows: Words) -> Words:
@@ -201,7 +201,7 @@ def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tu
     )
 
 
-def _lane_sections(weights: GroupWeights, config: ArchonConfig, name: str) -> Iterator[tuple[TableKind, int, Words]]:
+def _lane_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tuple[TableKind, int, Words]]:
     """Membership, pairs and steps of every lane."""
     steps = list_steps(weights.project_weight, config.widths.shift_max)
     if steps.count.max(initial=0) >= 1 << tables.STEP_COUNT_BITS:
@@ -211,7 +211,8 @@ def _lane_sections(weights: GroupWeights, config: ArchonConfig, name: str) -> It
         )
     inputs = weights.expand_weight.shape[1]
     turns = turns_of(inputs, config)
-    check_depth(name, "accumulator", turns * len(weights.project_weight), config.depths.accumulator)
+    check_depth("requantize", len(weights.project_weight), config.depths.output)
+    check_depth("accumulator", turns * len(weights.project_weight), config.depths.accumulator)
     members = _turned(weights.pairs.astype(np.int64), turns, config)
     owner = bias_owners(weights, config.lanes)
     for lane in range(config.lanes):
@@ -221,8 +222,8 @@ def _lane_sections(weights: GroupWeights, config: ArchonConfig, name: str) -> It
         position, turn, channel = np.nonzero(of_lane)
         expanded = position * config.slice_channels + channel
         pairs, listed = _pair_columns(weights, steps, expanded, turn, lane, config.lanes, owner)
-        check_depth(name, "step", len(listed), config.depths.step)
-        check_depth(name, "pair", len(expanded), config.depths.pair)
+        check_depth("step", len(listed), config.depths.step)
+        check_depth("pair", len(expanded), config.depths.pair)
         yield TableKind.PAIR, lane, tables.pair_row(config).pack_rows(pairs)
         columns = {"output": steps.output[listed], "negative": steps.negative[listed], "shift": steps.shift[listed]}
         yield TableKind.STEP, lane, tables.step_row(config).pack_rows(columns)
