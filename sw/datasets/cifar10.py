@@ -6,11 +6,9 @@ import pickle
 import tarfile
 import urllib.error
 import urllib.request
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -83,11 +82,10 @@ def undo_filter(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _from_compact(path: Path, split: str) -> ImageSet:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            planes, labels = arrays["x"], arrays["y"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, LZMAError, zlib.error) as error:
-        raise ArchonError(f"{path} is damaged or not a CIFAR-10 file: {error}") from error
+    arrays = load_arrays(path)
+    if not {"x", "y"} <= arrays.keys():
+        raise ArchonError(f"{path}: expected arrays x and y, got {', '.join(sorted(arrays))}")
+    planes, labels = arrays["x"], arrays["y"]
     expected = (3, IMAGES[split], 32, 32)
     if planes.shape != expected or planes.dtype != np.uint8:
         raise ArchonError(f"{path}: expected x of shape {expected} uint8, got {planes.shape} {planes.dtype}")
@@ -135,9 +133,7 @@ def _from_folder(folder: Path, split: str) -> ImageSet:
 
 
 def _joined(batches: list[ImageSet]) -> ImageSet:
-    return ImageSet(
-        np.concatenate([batch.images for batch in batches]), np.concatenate([batch.labels for batch in batches])
-    )
+    return ImageSet(np.concatenate([batch.images for batch in batches]), np.concatenate([batch.labels for batch in batches]))
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -168,9 +164,7 @@ def _check_archive(path: Path) -> None:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != ARCHIVE_MD5:
-        raise ArchonError(
-            f"{path} is damaged or incomplete: expected md5 {ARCHIVE_MD5}, got {digest.hexdigest()}; delete it"
-        )
+        raise ArchonError(f"{path} is damaged or incomplete: expected md5 {ARCHIVE_MD5}, got {digest.hexdigest()}; delete it")
 
 
 def _download() -> Path:

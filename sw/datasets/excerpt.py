@@ -1,13 +1,12 @@
 """A hundred CIFAR-10 test images that come with the package, for tests and demonstrations without the data set."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays
 from sw.datasets.cifar10 import ImageSet, undo_filter
 
 EXCERPT = Path(__file__).with_name("excerpt.npz")
@@ -26,8 +25,5 @@ def load_excerpt(path: Path = EXCERPT) -> Excerpt:
     Raises:
         ArchonError: the file is missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Excerpt(undo_filter(arrays["x"]), arrays["y"], arrays["indices"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArchonError(f"excerpt {path} is missing or damaged: {error}") from error
+    arrays = load_arrays(path)
+    return Excerpt(undo_filter(arrays["x"]), arrays["y"], arrays["indices"])

@@ -139,8 +139,7 @@ class NetworkSpec(_Section):
         for index, block in enumerate(self.blocks):
             if block.in_channels != channels:
                 raise ValueError(
-                    f"block {index}: in_channels must be {channels}, the channels of the layer before, "
-                    f"got {block.in_channels}"
+                    f"block {index}: in_channels must be {channels}, the channels of the layer before, got {block.in_channels}"
                 )
             channels = block.out_channels
         _check_groups("last_pointwise", last.groups, in_channels=channels, channels=last.channels)
@@ -257,6 +256,6 @@ def _sentence(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         message = str(fault["ctx"]["error"])
         index = next((part for part in fault["loc"] if isinstance(part, int)), None)
-        return message if index is None else f"blocks.{index}: {message}"
+        return message if index is None else message.replace("block:", f"block {index}:", 1)
     received = "" if fault["type"] == "missing" else f", got {fault['input']!r}"
     return f"{place}: {fault['msg'].lower()}{received}"

@@ -1,10 +1,8 @@
-"""Run folders: checkpoints to resume from, a log, and the final weights, each written whole or not at all."""
+"""Run folders: a checkpoint to resume from, the log, and what determines the run."""
 
 import csv
 import io
 import json
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays, save_arrays, write_whole
 
 CHECKPOINT = "checkpoint.npz"
 WEIGHTS = "weights.npz"
@@ -19,39 +18,6 @@ CONFIG = "config.json"
 LOG = "log.csv"
 EPOCH = "epoch"
 OPTIMIZER_PREFIX = "optimizer/"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write named arrays as one compressed npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_whole(path, buffer.getvalue())
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an npz file.
-
-    Raises:
-        ArchonError: the file is missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except FileNotFoundError as error:
-        raise ArchonError(f"{path} is missing: train the stage that writes it first") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ArchonError(f"{path} is damaged: {error}") from error
 
 
 def save_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any, epoch: int) -> None:

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays, save_arrays
 from sw.datasets import ImageSet, normalise
 from sw.networks.fusion_network import FusionNetwork
 from sw.spec import NetworkSpec
@@ -67,7 +69,9 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     model = stage.model
     if run.stage != STAGES[0]:
         before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
-        stage.start_from(checkpoint.load_arrays(before), before)
+        if not before.exists():
+            raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
+        stage.start_from(load_arrays(before), before)
     compile_model(model, run.recipe)
     variables = stage.variables()
     first_epoch = 0
@@ -86,7 +90,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)
     accuracy = evaluate(model, test)
-    checkpoint.save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
+    save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
     checkpoint.write_config(run.folder, _config(run) | {"test_accuracy": accuracy})
     return accuracy
 
