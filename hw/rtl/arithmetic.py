@@ -78,3 +78,13 @@ def tree_sum(values: Sequence[Value]) -> Value:
         pairs = [left + right for left, right in zip(values[::2], values[1::2], strict=False)]
         values = pairs + values[len(pairs) * 2 :]
     return values[0]
+
+
+def popcount(bits: Value) -> Value:
+    """Number of set bits."""
+    return tree_sum(list(bits))
+
+
+def lowest_bit(bits: Value) -> Value:
+    """One-hot mask of the lowest set bit; 0 for 0. Same width as the argument."""
+    return (bits & -bits)[: len(bits)]
