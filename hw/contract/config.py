@@ -58,7 +58,7 @@ class Widths:
 
     @property
     def product(self) -> int:
-        """v = D * W1: wide enough for weight_max squared."""
+        """V = D * W1: wide enough for weight_max squared."""
         return numerics.signed_bits(self.weight_max**2)
 
     @property
@@ -124,7 +124,8 @@ class ArchonConfig:
         limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
         limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
         for name, (low, high) in limits.items():
-            _expect(low <= getattr(self.widths, name) <= high, f"widths.{name}", f"{low} to {high} bits", getattr(self.widths, name))
+            bits = getattr(self.widths, name)
+            _expect(low <= bits <= high, f"widths.{name}", f"{low} to {high} bits", bits)
         for group in (self.depths, self.queues):
             for item in dataclasses.fields(group):
                 value = getattr(group, item.name)
@@ -147,7 +148,8 @@ class ArchonConfig:
             name: max(2, getattr(self.depths, name) * self.lanes // lanes)
             for name in ("activation", "turned_slices", "pair", "step", "accumulator")
         }
-        return dataclasses.replace(self, clusters=total // lanes, lanes=lanes, depths=dataclasses.replace(self.depths, **scaled))
+        depths = dataclasses.replace(self.depths, **scaled)
+        return dataclasses.replace(self, clusters=total // lanes, lanes=lanes, depths=depths)
 
 
 def _expect(holds: bool, name: str, expected: str, got: object) -> None:

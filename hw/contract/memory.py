@@ -16,7 +16,7 @@ def tensor_words(channels: int, height: int, width: int) -> int:
 
 def pack_tensor(tensor: NDArray[np.integer]) -> NDArray[np.uint64]:
     """(C, H, W) int8 values to words: word (c // 8) * H * W + y * W + x holds channel c in byte c % 8; padding bytes are 0."""
-    if tensor.ndim != 3 or tensor.size and (tensor.min() < -128 or tensor.max() > 127):
+    if tensor.ndim != 3 or (tensor.size and (tensor.min() < -128 or tensor.max() > 127)):
         raise ArchonError(f"a tensor in memory is (channels, height, width) int8, got shape {tensor.shape} {tensor.dtype}")
     channels, height, width = tensor.shape
     planes = -(-channels // CHANNELS_PER_WORD)

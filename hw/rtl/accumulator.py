@@ -1,5 +1,7 @@
 """Adds scaled products into the accumulators of a lane."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -18,20 +20,20 @@ class Accumulator(wiring.Component):
     """One step a cycle: A[k, c, d] += (-1)**negative * products[d] * 2**shift for all taps d, and the same for the bias.
 
     Members: `steps` in; `bank` the port of the bank being filled; `swap_ready` says that the other bank is drained; `swap`
-    pulses when a pixel has ended and the banks change roles; `enable` holds the unit while banks are cleared; `start` resets the
-    counters `additions` (entries updated by a non-zero masked product, and bias updates) and `steps_done`.
+    pulses when a pixel has ended and the banks change roles; `enable` holds the unit while banks are cleared; `start` zeroes
+    the counters `additions` (entries updated by a non-zero masked product, bias updates) and `steps_done`.
 
     Latency 1 cycle (scaling registers) plus the update; throughput 1 step a cycle; waits at a pixel's end for `swap_ready`.
     """
 
     steps: stream.Interface
-    bank: wiring.PureInterface
-    start: wiring.In
-    enable: wiring.In
-    swap_ready: wiring.In
-    swap: wiring.Out
-    additions: wiring.Out
-    steps_done: wiring.Out
+    bank: Any
+    start: Signal
+    enable: Signal
+    swap_ready: Signal
+    swap: Signal
+    additions: Signal
+    steps_done: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config

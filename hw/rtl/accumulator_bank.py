@@ -1,5 +1,7 @@
 """One of a lane's two sets of accumulators: a small memory for each kernel tap, and the bias accumulators."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -39,7 +41,7 @@ class AccumulatorBank(wiring.Component):
     A touched flag an entry replaces zeroing; flags and biases hold rubbish until cleared once after reset.
     """
 
-    port: wiring.PureInterface
+    port: Any
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -91,9 +93,9 @@ class BankCounter(wiring.Component):
     Members: `start` begins, `busy` while walking, `row` the row to clear. Takes as many cycles as the deepest memory has rows.
     """
 
-    start: wiring.In
-    busy: wiring.Out
-    row: wiring.Out
+    start: Signal
+    busy: Signal
+    row: data.View
 
     def __init__(self, config: ArchonConfig) -> None:
         self._rows = max(config.depths.accumulator, config.depths.output)

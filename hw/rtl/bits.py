@@ -2,6 +2,8 @@
 
 from amaranth.hdl import Value
 
+from hw.rtl.arithmetic import tree_sum
+
 
 def lowest_bit(bits: Value) -> Value:
     """One-hot mask of the lowest set bit; 0 for 0. Same width as the argument."""
@@ -9,9 +11,5 @@ def lowest_bit(bits: Value) -> Value:
 
 
 def popcount(bits: Value) -> Value:
-    """Number of set bits, as a balanced adder tree."""
-    counts: list[Value] = list(bits)
-    while len(counts) > 1:
-        paired = [left + right for left, right in zip(counts[::2], counts[1::2], strict=False)]
-        counts = paired + counts[2 * len(paired) :]
-    return counts[0]
+    """Number of set bits."""
+    return tree_sum(list(bits))

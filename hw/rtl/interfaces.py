@@ -54,7 +54,7 @@ def activation_write(config: ArchonConfig) -> wiring.Signature:
 
 
 def slice_word(config: ArchonConfig) -> data.StructLayout:
-    """Predicted masks of one slice of one pixel: second[p] is m2, first[9 * p + tap] is m1; `last` marks the pixel's last slice."""
+    """Predicted masks of one slice of one pixel: second[p] is m2, first[p][tap] is m1; `last` marks the pixel's last slice."""
     channels = config.slice_channels
     return data.StructLayout({"second": channels, "first": data.ArrayLayout(TAPS, channels), "last": 1})
 

@@ -1,7 +1,9 @@
 """One lane: survivor scan, accumulation into double-buffered banks, multiplication."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
@@ -25,15 +27,15 @@ class Lane(wiring.Component):
     reduction let lanes run ahead of each other.
     """
 
-    job: wiring.In
-    start: wiring.In
-    table_write: wiring.PureInterface
-    activation_write: wiring.PureInterface
+    job: data.View
+    start: Signal
+    table_write: Any
+    activation_write: Any
     words: stream.Interface
     partials: stream.Interface
-    multiplications: wiring.Out
-    additions: wiring.Out
-    steps: wiring.Out
+    multiplications: Signal
+    additions: Signal
+    steps: Signal
 
     def __init__(self, config: ArchonConfig, lane: int) -> None:
         self._config, self._lane = config, lane

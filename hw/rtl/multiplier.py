@@ -1,7 +1,9 @@
 """Drains a bank of accumulators: multiplies its touched entries by activations and sums them per output channel."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
-from amaranth.lib import memory, stream, wiring
+from typing import Any
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
@@ -19,10 +21,10 @@ class ActivationStore(wiring.Component):
     until the next read.
     """
 
-    write: wiring.PureInterface
-    enable: wiring.In
-    address: wiring.In
-    activation: wiring.Out
+    write: Any
+    enable: Signal
+    address: Signal
+    activation: Signal
 
     def __init__(self, config: ArchonConfig, lane: int) -> None:
         self._config, self._lane = config, lane
@@ -54,17 +56,17 @@ class ActivationStore(wiring.Component):
 class WindowAddress(wiring.Component):
     """Activation-store addresses of the window around the current output pixel.
 
-    Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the next output
-    pixel (row-major in the job's band); `tap` chooses the window position; `address` follows in the same cycle.
+    Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the
+    next output pixel (row-major in the job's band); `tap` chooses the window position, `address` follows in the same cycle.
     """
 
-    job: wiring.In
-    start: wiring.In
-    next_turn: wiring.In
-    first_turn: wiring.In
-    next_pixel: wiring.In
-    tap: wiring.In
-    address: wiring.Out
+    job: data.View
+    start: Signal
+    next_turn: Signal
+    first_turn: Signal
+    next_pixel: Signal
+    tap: Signal
+    address: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._bits = index_bits(config.depths.activation)
@@ -126,14 +128,14 @@ class Multiplier(wiring.Component):
     with `partials`.
     """
 
-    job: wiring.In
-    start: wiring.In
-    activation_write: wiring.PureInterface
-    begin: wiring.In
-    busy: wiring.Out
-    bank: wiring.PureInterface
+    job: data.View
+    start: Signal
+    activation_write: Any
+    begin: Signal
+    busy: Signal
+    bank: Any
     partials: stream.Interface
-    multiplications: wiring.Out
+    multiplications: Signal
 
     def __init__(self, config: ArchonConfig, lane: int) -> None:
         self._config, self._lane = config, lane
@@ -202,7 +204,7 @@ class Multiplier(wiring.Component):
         self._multiply(m, advance, found & self.busy, leave & last_turn, Array(bank.entries)[tap])
         return m
 
-    def _multiply(self, m: Module, advance: Signal, multiply: Signal, last: Signal, entry: Signal) -> None:
+    def _multiply(self, m: Module, advance: Signal, multiply: Value, last: Value, entry: Value) -> None:
         """Entry and activation registers, product register, running sum; `last` closes an output channel."""
         activation = m.submodules.activations.activation
         entry_valid, entry_last, product_last = Signal(), Signal(), Signal()

@@ -1,6 +1,8 @@
 """Fetches the pair record and the steps of each survivor of a lane."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,7 +45,7 @@ class StepFetch(wiring.Component):
     Latency 3 cycles, throughput 1 step a cycle; stalls with `steps`.
     """
 
-    table_write: wiring.PureInterface
+    table_write: Any
     survivors: stream.Interface
     steps: stream.Interface
 
@@ -66,7 +68,7 @@ class StepFetch(wiring.Component):
         wiring.connect(m, wiring.flipped(self.table_write), step_rows.write)
 
         # Pair read: `fetched` is the survivor whose record the pair table shows.
-        fetched = Signal(survivor(config))
+        fetched: Any = Signal(survivor(config))
         fetched_valid, take, accept = Signal(), Signal(), Signal()
         m.d.comb += [
             self.survivors.ready.eq(~fetched_valid | take),
@@ -80,7 +82,7 @@ class StepFetch(wiring.Component):
             m.d.sync += fetched_valid.eq(0)
 
         # Issue: `record` walks its steps.
-        record = Signal(struct(pair_row(config)))
+        record: Any = Signal(struct(pair_row(config)))
         issue_taps = Signal(TAPS)
         issue_valid, issue_end, issue_last, advance = Signal(), Signal(), Signal(), Signal()
         address = Signal(index_bits(config.depths.step))
@@ -121,14 +123,16 @@ class StepFetch(wiring.Component):
             output.owns_bias.eq(owns_bias),
             output.bias.eq(bias),
         ]
-        masked_bias = [Mux(issue_taps[tap], record.bias_products[tap], 0) for tap in range(TAPS)]
+        pair_bias: Value = record.bias
+        for tap in range(TAPS):
+            pair_bias += Mux(issue_taps[tap], record.bias_products[tap], 0)
         with m.If(advance):
             m.d.sync += [
                 step_valid.eq(issue_valid),
                 step_end.eq(issue_end),
                 owns_bias.eq(record.owns_bias),
                 row_base.eq(record.accumulator_base),
-                bias.eq(sum(masked_bias, record.bias)),
+                bias.eq(pair_bias),
             ]
             m.d.sync += [products[tap].eq(Mux(issue_taps[tap], record.products[tap], 0)) for tap in range(TAPS)]
         return m

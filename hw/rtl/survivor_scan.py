@@ -1,7 +1,9 @@
 """Finds, slice by slice, the pairs of one lane whose expanded channel survives."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
@@ -26,9 +28,9 @@ class SurvivorScan(wiring.Component):
     `words` to `survivors`; stalls with `survivors`.
     """
 
-    job: wiring.In
-    start: wiring.In
-    table_write: wiring.PureInterface
+    job: data.View
+    start: Signal
+    table_write: Any
     words: stream.Interface
     survivors: stream.Interface
 

@@ -1,7 +1,9 @@
 """One on-chip table: filled from the table-write bus, read one row a cycle."""
 
-from amaranth.hdl import Module
-from amaranth.lib import memory, wiring
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
@@ -18,10 +20,10 @@ class TableMemory(wiring.Component):
     next read. Latency 1 cycle, throughput 1 row a cycle. Reading a row while it is written gives the old row.
     """
 
-    write: wiring.PureInterface
-    enable: wiring.In
-    address: wiring.In
-    row: wiring.Out
+    write: Any
+    enable: Signal
+    address: Signal
+    row: data.View
 
     def __init__(self, kind: TableKind, config: ArchonConfig, lane: int | None = None) -> None:
         self._kind, self._lane = kind, lane

@@ -1,0 +1,75 @@
+"""ARCHON: controller, clusters and their shared memory port."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ArchonConfig
+from hw.rtl.arbiter import ReadArbiter, StreamArbiter
+from hw.rtl.cluster import CYCLE_BITS, Cluster
+from hw.rtl.controller import Controller
+from hw.rtl.interfaces import COMMAND, READ_DATA, READ_REQUEST, REPORT, WRITE
+
+
+class Archon(wiring.Component):
+    """The accelerator: runs programs of fused blocks out of external memory.
+
+    Members: `command` starts the program at a word address; `busy` until its last job is reported; `error` sticky after a bad
+    descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory; `report`
+    one payload per finished job.
+    """
+
+    command: stream.Interface
+    busy: Signal
+    error: Signal
+    read_request: stream.Interface
+    read_data: stream.Interface
+    write: stream.Interface
+    report: stream.Interface
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "command": In(COMMAND),
+                "busy": Out(1),
+                "error": Out(1),
+                "read_request": Out(READ_REQUEST),
+                "read_data": In(READ_DATA),
+                "write": Out(WRITE),
+                "report": Out(REPORT),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.controller = controller = Controller(config)
+        m.submodules.read_arbiter = reads = ReadArbiter(config.clusters + 1)
+        m.submodules.write_arbiter = writes = StreamArbiter(WRITE, config.clusters)
+        m.submodules.report_arbiter = reports = StreamArbiter(REPORT, config.clusters)
+        cycle = Signal(CYCLE_BITS)
+        m.d.sync += cycle.eq(cycle + 1)
+
+        wiring.connect(m, wiring.flipped(self.command), controller.command)
+        m.d.comb += [
+            self.busy.eq(controller.busy),
+            self.error.eq(controller.error),
+            controller.writes_idle.eq(writes.idle),
+        ]
+        users = [controller]
+        for index in range(config.clusters):
+            m.submodules[f"cluster{index}"] = cluster = Cluster(config)
+            m.d.comb += [cluster.cycle.eq(cycle), controller.idle[index].eq(cluster.idle)]
+            wiring.connect(m, controller.jobs[index], cluster.jobs)
+            wiring.connect(m, cluster.write, writes.inputs[index])
+            wiring.connect(m, cluster.reports, reports.inputs[index])
+            users.append(cluster)
+        for user, client in zip(users, reads.clients, strict=True):
+            wiring.connect(m, user.read_request, client.read_request)
+            wiring.connect(m, client.read_data, user.read_data)
+        wiring.connect(m, reads.read_request, wiring.flipped(self.read_request))
+        wiring.connect(m, wiring.flipped(self.read_data), reads.read_data)
+        wiring.connect(m, writes.output, wiring.flipped(self.write))
+        wiring.connect(m, reports.output, wiring.flipped(self.report))
+        return m

@@ -1,0 +1,199 @@
+"""One cluster: loaders, predictor, lanes, requantisation, and the sequence of a job's phases."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract import descriptor
+from hw.contract.config import ArchonConfig
+from hw.rtl.activation_loader import ActivationLoader
+from hw.rtl.arbiter import ReadArbiter
+from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, REPORT, WRITE
+from hw.rtl.lane import Lane
+from hw.rtl.predictor import Predictor
+from hw.rtl.reduction import Reduction
+from hw.rtl.requantizer import Requantizer
+from hw.rtl.residual_reader import ResidualReader
+from hw.rtl.table_loader import TableLoader
+
+CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name == "start_cycle")
+
+
+class JobSequencer(wiring.Component):
+    """Takes one job at a time through its phases: tables, activations, compute, report.
+
+    Members: `jobs` in; `job` is held from acceptance to the report; one-cycle pulses `start_tables`, `start_activations`,
+    `start_compute` when the phase before is done; `reports` carries job number and cycles (the cluster adds the counters);
+    `idle` while no job is held.
+    """
+
+    jobs: stream.Interface
+    job: data.View
+    idle: Signal
+    cycle: Signal
+    start_tables: Signal
+    tables_done: Signal
+    start_activations: Signal
+    activations_done: Signal
+    start_compute: Signal
+    compute_done: Signal
+    start_cycle: Signal
+    end_cycle: Signal
+    report_valid: Signal
+    report_ready: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "jobs": In(stream.Signature(JOB)),
+                "job": Out(JOB),
+                "idle": Out(1),
+                "cycle": In(CYCLE_BITS),
+                "start_tables": Out(1),
+                "tables_done": In(1),
+                "start_activations": Out(1),
+                "activations_done": In(1),
+                "start_compute": Out(1),
+                "compute_done": In(1),
+                "start_cycle": Out(CYCLE_BITS),
+                "end_cycle": Out(CYCLE_BITS),
+                "report_valid": Out(1),
+                "report_ready": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += [self.idle.eq(~self.jobs.valid), self.jobs.ready.eq(1)]
+                m.d.sync += [self.job.eq(self.jobs.payload), self.start_cycle.eq(self.cycle)]
+                with m.If(self.jobs.valid):
+                    m.next = "start tables"
+            self._phase(m, "tables", self.start_tables, self.tables_done, "start activations")
+            self._phase(m, "activations", self.start_activations, self.activations_done, "start compute")
+            self._phase(m, "compute", self.start_compute, self.compute_done, "report")
+            with m.State("report"):
+                m.d.comb += self.report_valid.eq(1)
+                with m.If(self.report_ready):
+                    m.next = "idle"
+        return m
+
+    def _phase(self, m: Module, name: str, start: Signal, done: Signal, following: str) -> None:
+        """Pulse `start`, then wait for `done`, which counts from the cycle after the pulse."""
+        with m.State(f"start {name}"):
+            m.d.comb += start.eq(1)
+            m.next = name
+        with m.State(name):
+            m.d.sync += self.end_cycle.eq(self.cycle)
+            with m.If(done):
+                m.next = following
+
+
+class Cluster(wiring.Component):
+    """`lanes` lanes behind one predictor; runs whole jobs on its own.
+
+    Members: `jobs` in, `idle`; `read_request`, `read_data`, `write` to external memory; `reports` one per finished job;
+    `cycle` the clock cycles since reset, for the reports.
+    """
+
+    jobs: stream.Interface
+    idle: Signal
+    cycle: Signal
+    read_request: stream.Interface
+    read_data: stream.Interface
+    write: stream.Interface
+    reports: stream.Interface
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "jobs": In(stream.Signature(JOB)),
+                "idle": Out(1),
+                "cycle": In(CYCLE_BITS),
+                "read_request": Out(READ_REQUEST),
+                "read_data": In(READ_DATA),
+                "write": Out(WRITE),
+                "reports": Out(REPORT),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.sequencer = sequencer = JobSequencer()
+        m.submodules.table_loader = tables = TableLoader(config)
+        m.submodules.activation_loader = activations = ActivationLoader(config)
+        m.submodules.predictor = predictor = Predictor(config)
+        lanes = [Lane(config, index) for index in range(config.lanes)]
+        for index, lane in enumerate(lanes):
+            m.submodules[f"lane{index}"] = lane
+        m.submodules.reduction = reduction = Reduction(config)
+        m.submodules.residual_reader = residual = ResidualReader(config)
+        m.submodules.requantizer = requantizer = Requantizer(config)
+        m.submodules.read_arbiter = arbiter = ReadArbiter(3)
+
+        # Phases.
+        wiring.connect(m, wiring.flipped(self.jobs), sequencer.jobs)
+        m.d.comb += [
+            self.idle.eq(sequencer.idle),
+            sequencer.cycle.eq(self.cycle),
+            tables.start.eq(sequencer.start_tables),
+            sequencer.tables_done.eq(tables.done),
+            activations.start.eq(sequencer.start_activations),
+            sequencer.activations_done.eq(activations.done),
+            sequencer.compute_done.eq(requantizer.finished),
+        ]
+        for unit in (tables, activations, predictor, residual, requantizer, *lanes):
+            m.d.comb += unit.job.eq(sequencer.job)
+        for unit in (predictor, residual, requantizer, *lanes):
+            m.d.comb += unit.start.eq(sequencer.start_compute)
+
+        # Buses that fill tables and activations.
+        for unit in (predictor, residual, requantizer, *lanes):
+            m.d.comb += _drive(unit.table_write, tables.table_write)
+        for unit in (predictor, *lanes):
+            m.d.comb += _drive(unit.activation_write, activations.activation_write)
+
+        # Predictor, lanes, outputs.
+        self._fork_words(m, predictor, lanes)
+        for lane, partials in zip(lanes, reduction.partials, strict=True):
+            wiring.connect(m, lane.partials, partials)
+        wiring.connect(m, reduction.sums, requantizer.sums)
+        wiring.connect(m, residual.activations, requantizer.residual)
+        wiring.connect(m, requantizer.write, wiring.flipped(self.write))
+
+        # Memory.
+        for client, unit in zip(arbiter.clients, (tables, activations, residual), strict=True):
+            wiring.connect(m, unit.read_request, client.read_request)
+            wiring.connect(m, client.read_data, unit.read_data)
+        wiring.connect(m, arbiter.read_request, wiring.flipped(self.read_request))
+        wiring.connect(m, wiring.flipped(self.read_data), arbiter.read_data)
+        self._report(m, sequencer, lanes)
+        return m
+
+    def _fork_words(self, m: Module, predictor: Predictor, lanes: list[Lane]) -> None:
+        """A slice word goes to all lanes in the same cycle."""
+        ready = Cat(lane.words.ready for lane in lanes).all()
+        m.d.comb += predictor.words.ready.eq(ready)
+        for lane in lanes:
+            m.d.comb += [lane.words.payload.eq(predictor.words.payload), lane.words.valid.eq(predictor.words.valid & ready)]
+
+    def _report(self, m: Module, sequencer: JobSequencer, lanes: list[Lane]) -> None:
+        report = self.reports.payload
+        m.d.comb += [
+            self.reports.valid.eq(sequencer.report_valid),
+            sequencer.report_ready.eq(self.reports.ready),
+            report.job.eq(sequencer.job.job),
+            report.start_cycle.eq(sequencer.start_cycle),
+            report.end_cycle.eq(sequencer.end_cycle),
+            report.multiplications.eq(sum(lane.multiplications for lane in lanes)),
+            report.additions.eq(sum(lane.additions for lane in lanes)),
+            report.steps.eq(sum(lane.steps for lane in lanes)),
+        ]
+
+
+def _drive(sink: wiring.PureInterface, source: wiring.PureInterface) -> list[object]:
+    """Assign every member of a broadcast bus."""
+    return [getattr(sink, name).eq(getattr(source, name)) for name in source.signature.members]

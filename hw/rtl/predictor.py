@@ -1,0 +1,62 @@
+"""The whole predictor: both layers and the row store between them."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ArchonConfig
+from hw.rtl.depthwise_predictor import DepthwisePredictor
+from hw.rtl.expand_predictor import ExpandPredictor
+from hw.rtl.interfaces import JOB, activation_write, slice_word, table_write
+from hw.rtl.row_store import RowStore
+
+
+class Predictor(wiring.Component):
+    """Activations in, masks of both ReLUs out; runs up to four image rows ahead of its reader.
+
+    Parameters: `config`.
+
+    Members: `job`, `start`; `table_write` fills EXPAND, EXPAND_THRESHOLD and DEPTHWISE; `activation_write` fills the
+    4-bit input store; `words` out: a slice word for every output pixel (row-major) and slice of the job.
+
+    Throughput: one slice of an output pixel a cycle, and one turn of one slice of an input pixel a cycle; the slower of the
+    two binds. Stalls with `words`.
+    """
+
+    job: data.View
+    start: Signal
+    table_write: Any
+    activation_write: Any
+    words: stream.Interface
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "job": In(JOB),
+                "start": In(1),
+                "table_write": In(table_write(config)),
+                "activation_write": In(activation_write(config)),
+                "words": Out(stream.Signature(slice_word(config))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.expand = expand = ExpandPredictor(self._config)
+        m.submodules.rows = rows = RowStore(self._config)
+        m.submodules.depthwise = depthwise = DepthwisePredictor(self._config)
+        for unit in (expand, depthwise):
+            m.d.comb += [unit.job.eq(self.job), unit.start.eq(self.start)]
+            wiring.connect(m, wiring.flipped(self.table_write), unit.table_write)
+        wiring.connect(m, wiring.flipped(self.activation_write), expand.activation_write)
+        wiring.connect(m, expand.level_write, rows.level_write)
+        wiring.connect(m, depthwise.level_read, rows.level_read)
+        wiring.connect(m, depthwise.words, wiring.flipped(self.words))
+        m.d.comb += [
+            depthwise.rows_done.eq(expand.rows_done),
+            expand.rows_needed_from.eq(depthwise.rows_needed_from),
+        ]
+        return m

@@ -1,0 +1,84 @@
+"""Export of the RTL as Verilog."""
+
+import hashlib
+import importlib
+import inspect
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from hw.contract.config import ArchonConfig
+from hw.contract.errors import ArchonError
+from sim.toolchain import BUILD
+
+LANE = 1
+"""Lane number of a unit that is exported on its own: the second lane, so that the addressing of lanes is exercised."""
+
+UNITS: dict[str, str] = {
+    "archon": "Archon",
+    "cluster": "Cluster",
+    "controller": "Controller",
+    "table_loader": "TableLoader",
+    "activation_loader": "ActivationLoader",
+    "expand_predictor": "ExpandPredictor",
+    "predictor": "Predictor",
+    "row_store": "RowStore",
+    "depthwise_predictor": "DepthwisePredictor",
+    "lane": "Lane",
+    "survivor_scan": "SurvivorScan",
+    "step_fetch": "StepFetch",
+    "accumulator": "Accumulator",
+    "multiplier": "Multiplier",
+    "reduction": "Reduction",
+    "requantizer": "Requantizer",
+    "residual_reader": "ResidualReader",
+}
+"""Units that can be exported on their own, module hw.rtl.NAME and its class; `archon` is the whole accelerator."""
+
+_ZEROED_MEMORY = re.compile(
+    r"^  reg (?P<range>\[\d+:0\] )?(?P<name>\S+) \[(?P<last>\d+):0\];\n"
+    r"  initial begin\n(?:    \S+\[\d+\] = \d+'h0+;\n)+  end\n",
+    re.MULTILINE,
+)
+
+
+def unit_verilog(unit: str, config: ArchonConfig) -> Path:
+    """Write a unit's Verilog (module name = unit name) and return its path.
+
+    The file lies under build/verilog in a folder named by the configuration, and is written anew only when its text changes.
+    Raises ArchonError for an unknown unit.
+    """
+    if unit not in UNITS:
+        raise ArchonError(f"unknown unit {unit!r}, expected one of {', '.join(UNITS)}")
+    digest = hashlib.sha256(repr(asdict(config)).encode()).hexdigest()[:12]
+    path = BUILD / "verilog" / digest / f"{unit}.v"
+    text = verilog.convert(_component(unit, config), name=unit, emit_src=False, strip_internal_attrs=True)
+    text = _ZEROED_MEMORY.sub(_loop_initialisation, text)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    return path
+
+
+def _component(unit: str, config: ArchonConfig) -> wiring.Component:
+    # Imported by name, so that a unit can be exported and tested without the others.
+    build = getattr(importlib.import_module(f"hw.rtl.{unit}"), UNITS[unit])
+    parameters = {"lane": LANE} if "lane" in inspect.signature(build).parameters else {}
+    component: wiring.Component = build(config, **parameters)
+    return component
+
+
+def _loop_initialisation(match: re.Match[str]) -> str:
+    """One loop instead of a line per row: the text of a large memory shrinks a thousandfold."""
+    name, last = match["name"], int(match["last"])
+    index = f"{name.strip(chr(92))}_row"
+    return (
+        f"  reg {match['range'] or ''}{name} [{last}:0];\n  integer {index};\n"
+        f"  initial for ({index} = 0; {index} <= {last}; {index} = {index} + 1) {name}[{index}] = 0;\n"
+    )
