@@ -1,5 +1,6 @@
 """What every testbench needs: clock, reset, agents with their own random patterns, waiting with a limit."""
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -7,7 +8,9 @@ from typing import Any, Protocol, TypeVar
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
+from pydantic import TypeAdapter
 
+from hw.contract.config import ArchonConfig
 from tb.streams import Codec, StreamMonitor, StreamSink, StreamSource, pattern
 
 PERIOD_NS = 10
@@ -46,7 +49,7 @@ class Bench:
         cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
 
     async def reset(self) -> None:
-        """Hold rst for a few cycles; agents made before stay quiet only while they have nothing to send."""
+        """Hold rst for a few cycles; agents wait until it falls."""
         self.dut.rst.value = 1
         await ClockCycles(self.dut.clk, RESET_CYCLES)
         self.dut.rst.value = 0
@@ -62,10 +65,11 @@ class Bench:
         codec: Codec,
         on_item: Callable[[Any], None] | None = None,
         back_pressure: str | None = None,
+        meaning: Callable[[Any], Any] | None = None,
     ) -> StreamSink:
         """An agent that takes an output stream."""
         held = pattern(back_pressure or self.back_pressure, self.random)
-        return self.follow(StreamSink(self.dut, name, codec, held, on_item))
+        return self.follow(StreamSink(self.dut, name, codec, held, on_item, meaning))
 
     def monitor(self, name: str, codec: Codec, on_item: Callable[[Any], None] | None = None) -> StreamMonitor:
         """An agent that only watches a stream."""
@@ -95,3 +99,13 @@ class Bench:
             await edge
         states = "; ".join(agent.describe() for agent in self._described)
         raise AssertionError(f"{what}: not there after {limit} cycles ({states})")
+
+
+def configuration() -> ArchonConfig:
+    """The configuration of the design under test, as its test passed it on."""
+    return TypeAdapter(ArchonConfig).validate_json(os.environ["ARCHON_CONFIG"])
+
+
+def lane_number() -> int:
+    """Number, within its cluster, of the lane that was exported on its own."""
+    return int(os.environ["ARCHON_LANE"])

@@ -48,9 +48,7 @@ class TableWriter:
 class ActivationWriter:
     """Fills the lanes' activation stores over an activation-write bus."""
 
-    def __init__(
-        self, dut: Any, config: ArchonConfig, name: str = "activation_write", idle: Pattern | None = None
-    ) -> None:
+    def __init__(self, dut: Any, config: ArchonConfig, name: str = "activation_write", idle: Pattern | None = None) -> None:
         self._dut, self._name, self._idle, self._lanes = dut, name, idle or never(), config.lanes
         self._address_bits = index_bits(config.depths.activation)
         self._clock = dut.clk

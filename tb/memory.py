@@ -77,9 +77,7 @@ class StreamMemory:
         )
         if not self.known[address : address + length].all():
             unknown = address + int(np.argmin(self.known[address : address + length]))
-            raise AssertionError(
-                f"memory: word {unknown} read (request {address}, length {length}), but nothing is there"
-            )
+            raise AssertionError(f"memory: word {unknown} read (request {address}, length {length}), but nothing is there")
         self.requests += 1
         due = self._cycle + self._random.randint(*self.latency)
         self._answers.extend((due, position) for position in range(address, address + length))

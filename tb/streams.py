@@ -43,9 +43,7 @@ class Number:
 
     def pack(self, value: int, /) -> int:
         """Two's complement bits of `value`; ValueError where it does not fit."""
-        low, high = (
-            (-(1 << (self.width - 1)), (1 << (self.width - 1)) - 1) if self.signed else (0, (1 << self.width) - 1)
-        )
+        low, high = (-(1 << (self.width - 1)), (1 << (self.width - 1)) - 1) if self.signed else (0, (1 << self.width) - 1)
         if not low <= value <= high:
             raise ValueError(f"a payload of {self.width} bits holds {low}..{high}, got {value}")
         return value & ((1 << self.width) - 1)
@@ -100,7 +98,7 @@ class StreamSource:
 
     def __init__(self, dut: Any, name: str, codec: Codec, idle: Pattern | None = None) -> None:
         self.name, self.codec, self.idle = name, codec, idle or never()
-        self._clock = dut.clk
+        self._clock, self._reset = dut.clk, dut.rst
         self._payload, self._valid, self._ready = signals(dut, name, codec)
         self._queue: deque[int] = deque()
         self._filled = Event()
@@ -130,6 +128,8 @@ class StreamSource:
                 self._filled.clear()
                 await self._filled.wait()
             await edge
+            if self._reset.value:
+                continue
             if offered and self._ready.value:
                 self._queue.popleft()
                 self.sent += 1
@@ -149,11 +149,19 @@ class StreamMonitor:
         name: Name of the stream.
         codec: Unpacks payloads.
         on_item: Called with every payload as it passes, such as a Scoreboard's `check`.
+        meaning: Reduces a payload to what means something in it; only that must stay, and only that is collected.
     """
 
-    def __init__(self, dut: Any, name: str, codec: Codec, on_item: Callable[[Any], None] | None = None) -> None:
-        self.name, self.codec, self.on_item = name, codec, on_item
-        self._clock = dut.clk
+    def __init__(
+        self,
+        dut: Any,
+        name: str,
+        codec: Codec,
+        on_item: Callable[[Any], None] | None = None,
+        meaning: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.name, self.codec, self.on_item, self.meaning = name, codec, on_item, meaning
+        self._clock, self._reset = dut.clk, dut.rst
         self._payload, self._valid, self._ready = signals(dut, name, codec)
         self.items: list[Any] = []
         self._waiting: int | None = None
@@ -170,20 +178,26 @@ class StreamMonitor:
             self._sample(bool(self._ready.value))
 
     def _sample(self, ready: bool) -> None:
+        if self._reset.value:
+            self._waiting = None
+            return
         if not self._valid.value:
             assert self._waiting is None, f"stream {self.name}: valid fell before the payload was accepted"
             return
         payload = int(self._payload.value)
-        assert self._waiting in {None, payload}, (
-            f"stream {self.name}: payload changed before it was accepted, from "
-            f"{self.codec.unpack(self._waiting or 0)} to {self.codec.unpack(payload)}"
-        )
+        if self._waiting not in {None, payload}:
+            before, now = self._value(self._waiting or 0), self._value(payload)
+            assert before == now, f"stream {self.name}: payload changed before it was accepted, from {before} to {now}"
         self._waiting = None if ready else payload
         if ready:
-            item = self.codec.unpack(payload)
+            item = self._value(payload)
             self.items.append(item)
             if self.on_item is not None:
                 self.on_item(item)
+
+    def _value(self, payload: int) -> Any:
+        value = self.codec.unpack(payload)
+        return value if self.meaning is None else self.meaning(value)
 
 
 class StreamSink(StreamMonitor):
@@ -196,10 +210,11 @@ class StreamSink(StreamMonitor):
         codec: Codec,
         back_pressure: Pattern | None = None,
         on_item: Callable[[Any], None] | None = None,
+        meaning: Callable[[Any], Any] | None = None,
     ) -> None:
         self.back_pressure = back_pressure or never()
         dut[f"{name}__ready"].value = 0
-        super().__init__(dut, name, codec, on_item)
+        super().__init__(dut, name, codec, on_item, meaning)
 
     async def _run(self) -> None:
         edge, ready = RisingEdge(self._clock), False

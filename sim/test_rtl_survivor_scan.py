@@ -1,0 +1,14 @@
+"""The survivor scan in simulation."""
+
+import dataclasses
+
+import pytest
+
+from hw.contract.config import preset
+from sim.unit_run import run_unit
+
+
+@pytest.mark.parametrize("slice_channels", [4, 16])
+def test_survivor_scan(slice_channels: int) -> None:
+    config = dataclasses.replace(preset("tiny"), slice_channels=slice_channels)
+    run_unit("survivor_scan", config, "tb.survivor_scan_tests")

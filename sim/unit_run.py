@@ -1,0 +1,42 @@
+"""Runs cocotb tests on one unit of the RTL, or on the whole accelerator."""
+
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter
+
+from hw.contract.config import ArchonConfig
+from sim.model import Design
+from sim.simulation import Result, TestRun, build_and_test
+from sim.verilog import LANE, unit_verilog
+
+
+def run_unit(
+    unit: str,
+    config: ArchonConfig,
+    module: str,
+    *,
+    seed: int = 1,
+    environment: Mapping[str, str] | None = None,
+    names: tuple[str, ...] = (),
+) -> Result:
+    """Export, build and test a unit; the tests find the configuration with `tb.bench.configuration`.
+
+    Args:
+        unit: As in sim.verilog.UNITS.
+        config: Hardware configuration.
+        module: Import path of the cocotb tests.
+        seed: Of all random choices.
+        environment: More variables for the tests.
+        names: Run only these tests.
+
+    Raises:
+        ArchonError: unknown unit.
+        SimulationFailedError: a test failed.
+    """
+    variables = {
+        "ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(),
+        "ARCHON_LANE": str(LANE),
+        **(environment or {}),
+    }
+    design = Design([unit_verilog(unit, config)], unit)
+    return build_and_test(design, TestRun(module, seed, variables, names))
