@@ -176,9 +176,14 @@ def unit_name(module: str, toplevel: str) -> str:
 
 
 def _area(cells: Mapping[str, int]) -> Area:
-    names = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "TRELLIS_FF", "MULT18X18D")
-    block_rams = cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0)
-    return Area(*[cells.get(name, 0) for name in names], block_rams)
+    return Area(
+        lut4=cells.get("LUT4", 0),
+        ccu2c=cells.get("CCU2C", 0),
+        dpr16x4=cells.get("TRELLIS_DPR16X4", 0),
+        ff=cells.get("TRELLIS_FF", 0),
+        dsp=cells.get("MULT18X18D", 0),
+        bram=cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0),
+    )
 
 
 def _fields(area: Area) -> tuple[int, ...]:
