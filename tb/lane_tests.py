@@ -1,0 +1,204 @@
+"""One lane: its share of y for random weights, masks and activations, and its counters."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract import numerics
+from hw.contract.config import TAPS, ArchonConfig
+from hw.contract.descriptor import JOB
+from sw.bundle.network import FusedBlock, Requantization
+from sw.program import PlacedBlock, build_image
+from sw.program.tables import GroupWeights, bias_owners, group_weights
+from sw.spec import BlockSpec
+from tb.bench import Bench, configuration, lane_number
+from tb.buses import ActivationWriter, TableWriter
+from tb.layouts import slice_word
+from tb.streams import PATTERNS, Number, Scoreboard, pattern
+from tb.tables import sections
+
+Integers = NDArray[np.int64]
+PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
+WEIGHTS = [0, 0, 1, -1, 2, 3, -5, 7, -64, 128, 127]
+"""Values of W2: none, one or two signed powers of two."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A group, its image and the shares of survivors of the first and of the second layer."""
+
+    inputs: int
+    expanded: int
+    outputs: int
+    height: int
+    width: int
+    stride: int
+    shares: tuple[float, float]
+    zeros: float = 0.5
+
+
+CASES = (
+    Case(4, 12, 3, 5, 4, 1, (0.5, 0.4)),
+    Case(3, 9, 5, 7, 5, 2, (0.6, 0.3)),
+    Case(1, 10, 2, 3, 3, 1, (0.5, 0.5)),
+    Case(5, 13, 4, 4, 5, 1, (1.0, 1.0)),
+    Case(4, 8, 4, 3, 4, 2, (0.4, 0.0)),
+    Case(4, 8, 4, 3, 4, 1, (0.0, 1.0)),
+    Case(6, 11, 3, 4, 4, 1, (0.7, 0.6), 0.97),
+    Case(2, 16, 1, 1, 1, 1, (0.8, 0.8), 0.0),
+)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """m1 (pixels of the output, E, 9) and m2 (pixels of the output, E)."""
+
+    first: NDArray[np.bool_]
+    second: NDArray[np.bool_]
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None:
+    """Jobs of many shapes in a row: every partial sum and the counters of every job."""
+    bench = Bench(dut, "lane", idle, back_pressure)
+    config, lane = configuration(), lane_number()
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    dut.start.value = 0
+    dut.job.value = 0
+    words = bench.source("words", slice_word(config))
+    partials = bench.sink("partials", PARTIAL)
+    tables = TableWriter(dut, idle=pattern("rarely", bench.random))
+    activations = ActivationWriter(dut, config, idle=pattern("rarely", bench.random))
+    await bench.reset()
+    for number, case in enumerate(CASES):
+        item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
+        image = build_image([item], dataclasses.replace(config, clusters=1))
+        fields = image.network_program.jobs[0].fields
+        dut.job.value = JOB.pack(fields)
+        for kind, of_lane, rows in sections(image.words, fields["table_address"]):
+            await tables.write(kind, rows, of_lane)
+        tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
+        await activations.write(tensor.reshape(case.inputs, -1))
+        weights = group_weights(item.block, item.spec, 0)
+        masks = random_masks(case, random)
+        channels = slice(lane, None, config.lanes)
+        owned = bias_owners(weights, config.lanes) == lane
+        expected = partial_sums(weights, masks, windows(tensor, case), channels, owned)
+        board = bench.follow(Scoreboard(f"case {number}", expected.reshape(-1).tolist(), place_in(case)))
+        partials.on_item = board.check
+        await bench.pulse("start")
+        words.send(*slice_words(masks, config))
+        await bench.until(lambda: board.complete, f"sums of case {number}")  # noqa: B023 - awaited within the turn
+        await bench.cycles(10)
+        got = {name: int(dut[name].value) for name in ("multiplications", "additions", "steps")}
+        assert got == counters(weights, masks, channels, owned), f"case {number}: counters {got}"
+
+
+def place_in(case: Case) -> Any:
+    """Names the output that a partial sum belongs to."""
+    columns = -(-case.width // case.stride)
+
+    def place(index: int) -> str:
+        pixel, channel = divmod(index, case.outputs)
+        row, column = divmod(pixel, columns)
+        return f"row {row}, column {column}, channel {channel}"
+
+    return place
+
+
+def block_spec(case: Case) -> BlockSpec:
+    """One group and nothing behind the sums."""
+    return BlockSpec(
+        in_channels=case.inputs, expanded_channels=case.expanded, out_channels=case.outputs, kernel=3,
+        stride=case.stride, groups=1, residual=False, shuffle=False,
+    )  # fmt: skip
+
+
+def random_block(case: Case, random: np.random.Generator) -> FusedBlock:
+    """Sparse weights, large but such that accumulators of 18 bits hold any sum."""
+    expanded = case.expanded
+
+    def sparse(shape: Any, limit: int, dtype: Any = np.int8) -> NDArray[Any]:
+        return (random.integers(-limit, limit + 1, shape) * (random.random(shape) >= case.zeros)).astype(dtype)
+
+    limit = 15 if expanded % 2 else 7
+    largest = (1 << 17) // (expanded * limit**2)
+    project = [value for value in WEIGHTS if abs(value) <= largest]
+    return FusedBlock(
+        expand_weight=sparse((expanded, case.inputs), limit),
+        expand_bias=sparse(expanded, 8000, np.int32),
+        depthwise_weight=sparse((expanded, 3, 3), limit),
+        depthwise_bias=sparse(expanded, 1 << 20, np.int32),
+        project_weight=random.choice(project, (case.outputs, expanded)).astype(np.int32),
+        requantization=Requantization(
+            np.zeros(case.outputs, np.int32), np.ones(case.outputs, np.int32), np.zeros(case.outputs, np.int8)
+        ),
+        predictor_expand_weight=sparse((expanded, case.inputs), 1),
+        predictor_expand_threshold=np.zeros(expanded, np.int32),
+        predictor_level_shift=np.zeros(expanded, np.int8),
+        predictor_depthwise_weight=sparse((expanded, 3, 3), 1),
+        predictor_depthwise_threshold=np.zeros(expanded, np.int32),
+    )
+
+
+def random_masks(case: Case, random: np.random.Generator) -> Masks:
+    """Masks of an image: m1 of a tap is that of the input pixel under it, and 0 outside the image."""
+    first = random.random((case.expanded, case.height, case.width)) < case.shares[0]
+    windowed = windows(first.astype(np.int64), case)
+    second = random.random((windowed.shape[0], case.expanded)) < case.shares[1]
+    return Masks(windowed != 0, second)
+
+
+def windows(tensor: Integers, case: Case) -> Integers:
+    """(channels, height, width) to (output pixels, channels, 9), zeros outside the image."""
+    padded = np.pad(tensor, ((0, 0), (1, 1), (1, 1)))
+    centres = [(y, x) for y in range(0, case.height, case.stride) for x in range(0, case.width, case.stride)]
+    return np.array([padded[:, y : y + 3, x : x + 3].reshape(len(tensor), TAPS) for y, x in centres])
+
+
+def slice_words(masks: Masks, config: ArchonConfig) -> list[dict[str, Any]]:
+    """The slice words of all pixels; padded channels have m1 set and m2 clear."""
+    channels, powers = config.slice_channels, 1 << np.arange(TAPS)
+    slices = -(-masks.second.shape[1] // channels)
+    words = []
+    for first, second in zip(masks.first @ powers, masks.second, strict=True):
+        for index in range(slices):
+            part = slice(index * channels, (index + 1) * channels)
+            taps = np.full(channels, (1 << TAPS) - 1)
+            taps[: len(first[part])] = first[part]
+            bits = int(second[part] @ (1 << np.arange(len(second[part]))))
+            words.append({"second": bits, "first": taps, "last": int(index == slices - 1)})
+    return words
+
+
+def partial_sums(weights: GroupWeights, masks: Masks, window: Integers, channels: slice, owned: Any) -> Integers:
+    """(pixels, K): y without b3, of the lane's channels and the biases it owns, one layer after the other."""
+    first = masks.first.astype(np.int64)
+    pairs = weights.expand_weight * weights.pairs
+    z1 = np.einsum("ec,pcd->ped", pairs[:, channels], window[:, channels])
+    z1 += (weights.expand_bias * owned)[:, None]
+    z2 = (first * z1 * weights.depthwise_weight).sum(axis=2) + weights.depthwise_bias * owned
+    return (z2 * masks.second) @ weights.project_weight.T
+
+
+def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -> dict[str, int]:
+    """What the lane must have counted: see hw.contract.descriptor.REPORT."""
+    length = np.zeros(len(weights.expand_weight), dtype=np.int64)
+    for expanded, column in enumerate(weights.project_weight.T):
+        length[expanded] = sum(len(numerics.signed_powers(int(value), 31)) for value in column)
+    pairs = (weights.expand_weight * weights.pairs)[:, channels]
+    product = (pairs[:, :, None] * weights.depthwise_weight[:, None, :]) != 0  # (E, C of the lane, 9)
+    touching = masks.second[:, :, None] & masks.first  # (pixels, E, 9)
+    owners = owned & (pairs != 0).any(axis=1)
+    additions = np.einsum("ped,ecd,e->", touching.astype(int), product.astype(int), length)
+    additions += (masks.second * owners * length).sum()
+    touched = np.einsum(
+        "ped,ecd,ke->pkcd", touching.astype(int), product.astype(int), (weights.project_weight != 0).astype(int)
+    )
+    steps = (masks.second * (pairs != 0).sum(axis=1) * length).sum()
+    return {"multiplications": int((touched != 0).sum()), "additions": int(additions), "steps": int(steps)}
