@@ -114,8 +114,8 @@ def quantize_value_path(path: ValuePath, input_scale: float, widths: Widths | No
     widths = widths or Widths()
     _check_finite(path, input_scale)
     columns = path.columns()
-    used = path.expand_weight.any(axis=1) & columns.any(axis=1)
-    used = path.expand_weight.any(axis=1) & np.asarray(columns.any(axis=1))
+    used = np.asarray(path.expand_weight.any(axis=1)) & np.asarray(columns.any(axis=1))
+    columns = columns * used[:, None]
     first = _scale_candidates(path.expand_weight, widths)
     second = _scale_candidates(path.depthwise_weight.reshape(len(columns), TAPS), widths)
     first, second = _widened_for_biases(path, input_scale, first, second, widths)
