@@ -1,0 +1,61 @@
+"""Asks external memory for a run of consecutive words, in bursts."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ADDRESS_BITS
+from hw.rtl.interfaces import READ_REQUEST
+
+BURST_WORDS = 64
+"""Words of one request at most (a power of two): other clients of the memory wait no longer than that."""
+
+
+class BurstRequester(wiring.Component):
+    """Turns a run of words into read requests of at most BURST_WORDS words, in address order.
+
+    Parameters: `word_bits`, width of the length of a run.
+
+    Members: `start` begins a run of `words` words (one cycle, only while `idle`), at `address` with `restart` set, else
+    where the run before ended; `idle`: every request of the run was accepted; `read_request` out.
+
+    First request 1 cycle after `start`, then 1 request a cycle; stalls with `read_request`.
+    """
+
+    start: Signal
+    restart: Signal
+    address: Signal
+    words: Signal
+    idle: Signal
+    read_request: stream.Interface
+
+    def __init__(self, word_bits: int) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "restart": In(1),
+                "address": In(ADDRESS_BITS),
+                "words": In(word_bits),
+                "idle": Out(1),
+                "read_request": Out(READ_REQUEST),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        next_address, remaining = Signal(ADDRESS_BITS), Signal.like(self.words)
+        length = Signal(range(BURST_WORDS + 1))
+        m.d.comb += [
+            self.idle.eq(remaining == 0),
+            length.eq(Mux(remaining > BURST_WORDS, BURST_WORDS, remaining)),
+            self.read_request.payload.address.eq(next_address),
+            self.read_request.payload.length.eq(length),
+            self.read_request.valid.eq(~self.idle),
+        ]
+        with m.If(self.read_request.valid & self.read_request.ready):
+            m.d.sync += [next_address.eq(next_address + length), remaining.eq(remaining - length)]
+        with m.If(self.start):
+            m.d.sync += remaining.eq(self.words)
+            with m.If(self.restart):
+                m.d.sync += next_address.eq(self.address)
+        return m

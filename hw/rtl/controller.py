@@ -1,0 +1,104 @@
+"""Walks a program of job descriptors and hands the jobs to the clusters."""
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import ADDRESS_BITS, ArchonConfig
+from hw.contract.descriptor import DESCRIPTOR_WORDS
+from hw.contract.descriptor import JOB as JOB_LAYOUT
+from hw.contract.layout import WORD_BITS
+from hw.rtl.interfaces import COMMAND, JOB, READ_DATA, READ_REQUEST
+
+
+class Controller(wiring.Component):
+    """Runs one program a command: fetches a descriptor, waits where it asks for a barrier, offers the job, fetches the next.
+
+    Parameters: `config`.
+
+    Members: `command` in, taken while not `busy`; `read_request`, `read_data`; `jobs[i]` stream of cluster i's jobs; `idle`
+    bit i low from the cycle after cluster i took a job until it has handed over its last write; `writes_idle`: memory has
+    accepted all writes; `busy` from the cycle after a command until its program has ended and everything is idle; `error`:
+    the program named a cluster that does not exist; it ended there. Cleared by the next command.
+
+    Throughput: one memory latency and about 10 cycles from job to job. Stalls with the cluster that a job is for.
+    """
+
+    command: stream.Interface
+    read_request: stream.Interface
+    read_data: stream.Interface
+    jobs: list[stream.Interface]
+    idle: Signal
+    writes_idle: Signal
+    busy: Signal
+    error: Signal
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._clusters = config.clusters
+        super().__init__(
+            {
+                "command": In(COMMAND),
+                "read_request": Out(READ_REQUEST),
+                "read_data": In(READ_DATA),
+                "jobs": Out(stream.Signature(JOB)).array(config.clusters),
+                "idle": In(config.clusters),
+                "writes_idle": In(1),
+                "busy": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        address = Signal(ADDRESS_BITS)
+        descriptor = Signal(JOB_LAYOUT.words * WORD_BITS)
+        missing = Signal(range(JOB_LAYOUT.words + 1))
+        job = JOB(descriptor[: JOB_LAYOUT.width])
+        chosen, all_idle, offering = Signal(self._clusters), Signal(), Signal()
+        m.d.comb += [
+            self.read_request.payload.address.eq(address),
+            self.read_request.payload.length.eq(JOB_LAYOUT.words),
+            chosen.eq(Cat(job.cluster == index for index in range(self._clusters))),
+        ]
+        m.d.sync += all_idle.eq(self.idle.all() & self.writes_idle)
+        for index, offered in enumerate(self.jobs):
+            m.d.comb += [Value.cast(offered.payload).eq(job.as_value()), offered.valid.eq(offering & chosen[index])]
+
+        with m.FSM() as control:
+            m.d.comb += self.busy.eq(~control.ongoing("IDLE"))
+            with m.State("IDLE"):
+                m.d.comb += self.command.ready.eq(1)
+                with m.If(self.command.valid):
+                    m.d.sync += [address.eq(self.command.payload.program_address), self.error.eq(0)]
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += self.read_request.valid.eq(1)
+                m.d.sync += missing.eq(JOB_LAYOUT.words)
+                with m.If(self.read_request.ready):
+                    m.d.sync += address.eq(address + DESCRIPTOR_WORDS)
+                    m.next = "RECEIVE"
+            with m.State("RECEIVE"):
+                m.d.comb += self.read_data.ready.eq(1)
+                with m.If(self.read_data.valid):
+                    m.d.sync += [
+                        descriptor.eq(Cat(descriptor[WORD_BITS:], self.read_data.payload)),
+                        missing.eq(missing - 1),
+                    ]
+                    with m.If(missing == 1):
+                        m.next = "DECODE"
+            with m.State("DECODE"):
+                with m.If(job.end):
+                    m.next = "FINISH"
+                with m.Elif(~chosen.any()):
+                    m.d.sync += self.error.eq(1)
+                    m.next = "FINISH"
+                with m.Elif(~job.barrier | all_idle):
+                    m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += offering.eq(1)
+                with m.If((chosen & Cat(offered.ready for offered in self.jobs)).any()):
+                    m.next = "FETCH"
+            with m.State("FINISH"):
+                with m.If(all_idle):
+                    m.next = "IDLE"
+        return m
