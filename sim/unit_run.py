@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from hw.contract.config import ArchonConfig
 from sim.model import Design
 from sim.simulation import Result, TestRun, build_and_test
-from sim.verilog import LANE, unit_verilog
+from sim.verilog import unit_verilog
 
 
 def run_unit(
@@ -35,7 +35,7 @@ def run_unit(
     """
     variables = {
         "ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(),
-        "ARCHON_LANE": str(LANE),
+        "ARCHON_LANE": "1",
         **(environment or {}),
     }
     design = Design([unit_verilog(unit, config)], unit)

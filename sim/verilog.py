@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import inspect
 import os
 import re
 from dataclasses import asdict
@@ -15,8 +14,8 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sim.toolchain import BUILD
 
-LANE = 1
-"""Lane number of a unit that is exported on its own: the second lane, so that the addressing of lanes is exercised."""
+SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster")}
+"""Modules that a unit instantiates by name (hw.rtl.shared); their text comes first in its file."""
 
 UNITS: dict[str, str] = {
     "archon": "Archon",
@@ -56,8 +55,7 @@ def unit_verilog(unit: str, config: ArchonConfig) -> Path:
         raise ArchonError(f"unknown unit {unit!r}, expected one of {', '.join(UNITS)}")
     digest = hashlib.sha256(repr(asdict(config)).encode()).hexdigest()[:12]
     path = BUILD / "verilog" / digest / f"{unit}.v"
-    text = verilog.convert(_component(unit, config), name=unit, emit_src=False, strip_internal_attrs=True)
-    text = _ZEROED_MEMORY.sub(_loop_initialisation, text)
+    text = "\n".join(_module_text(name, config) for name in (*SHARED.get(unit, ()), unit))
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
@@ -66,11 +64,15 @@ def unit_verilog(unit: str, config: ArchonConfig) -> Path:
     return path
 
 
+def _module_text(unit: str, config: ArchonConfig) -> str:
+    text = verilog.convert(_component(unit, config), name=unit, emit_src=False, strip_internal_attrs=True)
+    return _ZEROED_MEMORY.sub(_loop_initialisation, text)
+
+
 def _component(unit: str, config: ArchonConfig) -> wiring.Component:
     # Imported by name, so that a unit can be exported and tested without the others.
     build = getattr(importlib.import_module(f"hw.rtl.{unit}"), UNITS[unit])
-    parameters = {"lane": LANE} if "lane" in inspect.signature(build).parameters else {}
-    component: wiring.Component = build(config, **parameters)
+    component: wiring.Component = build(config)
     return component
 
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract import numerics
 from hw.contract.config import TAPS, ArchonConfig, index_bits
 from hw.rtl.accumulator_bank import bank_port
-from hw.rtl.bits import popcount
+from hw.rtl.arithmetic import popcount
 from hw.rtl.step_fetch import step
 
 COUNTER_BITS = 40

@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.rtl.arbiter import ReadArbiter, StreamArbiter
-from hw.rtl.cluster import CYCLE_BITS, Cluster
+from hw.rtl.cluster import CYCLE_BITS, cluster_signature
 from hw.rtl.controller import Controller
 from hw.rtl.interfaces import COMMAND, READ_DATA, READ_REQUEST, REPORT, WRITE
+from hw.rtl.shared import shared
 
 
 class Archon(wiring.Component):
@@ -59,7 +60,7 @@ class Archon(wiring.Component):
         ]
         users = [controller]
         for index in range(config.clusters):
-            m.submodules[f"cluster{index}"] = cluster = Cluster(config)
+            cluster = shared(m, "cluster", f"cluster{index}", cluster_signature())
             m.d.comb += [cluster.cycle.eq(cycle), controller.idle[index].eq(cluster.idle)]
             wiring.connect(m, controller.jobs[index], cluster.jobs)
             wiring.connect(m, cluster.write, writes.inputs[index])

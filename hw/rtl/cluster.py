@@ -1,5 +1,7 @@
 """One cluster: loaders, predictor, lanes, requantisation, and the sequence of a job's phases."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -9,11 +11,12 @@ from hw.contract.config import ArchonConfig
 from hw.rtl.activation_loader import ActivationLoader
 from hw.rtl.arbiter import ReadArbiter
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, REPORT, WRITE
-from hw.rtl.lane import Lane
+from hw.rtl.lane import lane_signature
 from hw.rtl.predictor import Predictor
 from hw.rtl.reduction import Reduction
 from hw.rtl.requantizer import Requantizer
 from hw.rtl.residual_reader import ResidualReader
+from hw.rtl.shared import shared
 from hw.rtl.table_loader import TableLoader
 
 CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name == "start_cycle")
@@ -90,6 +93,21 @@ class JobSequencer(wiring.Component):
                 m.next = following
 
 
+def cluster_signature() -> wiring.Signature:
+    """The members of a cluster."""
+    return wiring.Signature(
+        {
+            "jobs": In(stream.Signature(JOB)),
+            "idle": Out(1),
+            "cycle": In(CYCLE_BITS),
+            "read_request": Out(READ_REQUEST),
+            "read_data": In(READ_DATA),
+            "write": Out(WRITE),
+            "reports": Out(REPORT),
+        }
+    )
+
+
 class Cluster(wiring.Component):
     """`lanes` lanes behind one predictor; runs whole jobs on its own.
 
@@ -107,17 +125,7 @@ class Cluster(wiring.Component):
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        super().__init__(
-            {
-                "jobs": In(stream.Signature(JOB)),
-                "idle": Out(1),
-                "cycle": In(CYCLE_BITS),
-                "read_request": Out(READ_REQUEST),
-                "read_data": In(READ_DATA),
-                "write": Out(WRITE),
-                "reports": Out(REPORT),
-            }
-        )
+        super().__init__(cluster_signature())
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -126,9 +134,7 @@ class Cluster(wiring.Component):
         m.submodules.table_loader = tables = TableLoader(config)
         m.submodules.activation_loader = activations = ActivationLoader(config)
         m.submodules.predictor = predictor = Predictor(config)
-        lanes = [Lane(config, index) for index in range(config.lanes)]
-        for index, lane in enumerate(lanes):
-            m.submodules[f"lane{index}"] = lane
+        lanes = [shared(m, "lane", f"lane{index}", lane_signature(config)) for index in range(config.lanes)]
         m.submodules.reduction = reduction = Reduction(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
@@ -151,10 +157,15 @@ class Cluster(wiring.Component):
             m.d.comb += unit.start.eq(sequencer.start_compute)
 
         # Buses that fill tables and activations.
-        for unit in (predictor, residual, requantizer, *lanes):
+        for unit in (predictor, residual, requantizer):
             m.d.comb += _drive(unit.table_write, tables.table_write)
-        for unit in (predictor, *lanes):
-            m.d.comb += _drive(unit.activation_write, activations.activation_write)
+        m.d.comb += _drive(predictor.activation_write, activations.activation_write)
+        for index, lane in enumerate(lanes):
+            m.d.comb += _drive(lane.table_write, tables.table_write)
+            with m.If(tables.table_write.lane != index):
+                m.d.comb += lane.table_write.valid.eq(0)
+            for name in lane.activation_write.signature.members:
+                m.d.comb += getattr(lane.activation_write, name).eq(getattr(activations.activation_write, name)[index])
 
         # Predictor, lanes, outputs.
         self._fork_words(m, predictor, lanes)
@@ -173,14 +184,14 @@ class Cluster(wiring.Component):
         self._report(m, sequencer, lanes)
         return m
 
-    def _fork_words(self, m: Module, predictor: Predictor, lanes: list[Lane]) -> None:
+    def _fork_words(self, m: Module, predictor: Predictor, lanes: list[Any]) -> None:
         """A slice word goes to all lanes in the same cycle."""
         ready = Cat(lane.words.ready for lane in lanes).all()
         m.d.comb += predictor.words.ready.eq(ready)
         for lane in lanes:
             m.d.comb += [lane.words.payload.eq(predictor.words.payload), lane.words.valid.eq(predictor.words.valid & ready)]
 
-    def _report(self, m: Module, sequencer: JobSequencer, lanes: list[Lane]) -> None:
+    def _report(self, m: Module, sequencer: JobSequencer, lanes: list[Any]) -> None:
         report = self.reports.payload
         m.d.comb += [
             self.reports.valid.eq(sequencer.report_valid),

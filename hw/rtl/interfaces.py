@@ -53,6 +53,13 @@ def activation_write(config: ArchonConfig) -> wiring.Signature:
     )
 
 
+def lane_activation_write(config: ArchonConfig) -> wiring.Signature:
+    """One lane's part of activation_write."""
+    return wiring.Signature(
+        {"enable": Out(1), "address": Out(index_bits(config.depths.activation)), "data": Out(signed(numerics.ACTIVATION_BITS))}
+    )
+
+
 def slice_word(config: ArchonConfig) -> data.StructLayout:
     """Predicted masks of one slice of one pixel: second[p] is m2, first[p][tap] is m1; `last` marks the pixel's last slice."""
     channels = config.slice_channels

@@ -9,17 +9,35 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator import COUNTER_BITS, Accumulator
 from hw.rtl.accumulator_bank import AccumulatorBank, BankCounter
-from hw.rtl.interfaces import JOB, PARTIAL, activation_write, slice_word, survivor, table_write
+from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, survivor, table_write
 from hw.rtl.multiplier import Multiplier
 from hw.rtl.queue import Queue
 from hw.rtl.step_fetch import StepFetch
 from hw.rtl.survivor_scan import SurvivorScan
 
 
-class Lane(wiring.Component):
-    """Owns input channels turn * lanes + `lane` of the job's group, with one multiplier.
+def lane_signature(config: ArchonConfig) -> wiring.Signature:
+    """The members of a lane."""
+    return wiring.Signature(
+        {
+            "job": In(JOB),
+            "start": In(1),
+            "table_write": In(table_write(config)),
+            "activation_write": In(lane_activation_write(config)),
+            "words": In(stream.Signature(slice_word(config))),
+            "partials": Out(PARTIAL),
+            "multiplications": Out(COUNTER_BITS),
+            "additions": Out(COUNTER_BITS),
+            "steps": Out(COUNTER_BITS),
+        }
+    )
 
-    Members: `job`, `start`; `table_write` and `activation_write` buses fill tables and activations between jobs; `words` the
+
+class Lane(wiring.Component):
+    """Owns one input channel of the job's group in each turn, with one multiplier.
+
+    Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill tables and
+    activations between jobs; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
     `multiplications`, `additions`, `steps` since `start`.
 
@@ -37,31 +55,19 @@ class Lane(wiring.Component):
     additions: Signal
     steps: Signal
 
-    def __init__(self, config: ArchonConfig, lane: int) -> None:
-        self._config, self._lane = config, lane
-        super().__init__(
-            {
-                "job": In(JOB),
-                "start": In(1),
-                "table_write": In(table_write(config)),
-                "activation_write": In(activation_write(config)),
-                "words": In(stream.Signature(slice_word(config))),
-                "partials": Out(PARTIAL),
-                "multiplications": Out(COUNTER_BITS),
-                "additions": Out(COUNTER_BITS),
-                "steps": Out(COUNTER_BITS),
-            }
-        )
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__(lane_signature(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, lane = self._config, self._lane
+        config = self._config
         m.submodules.word_queue = word_queue = Queue(slice_word(config), config.queues.slice_word)
-        m.submodules.scan = scan = SurvivorScan(config, lane)
+        m.submodules.scan = scan = SurvivorScan(config)
         m.submodules.survivor_queue = survivor_queue = Queue(survivor(config), config.queues.survivor)
-        m.submodules.step_fetch = step_fetch = StepFetch(config, lane)
+        m.submodules.step_fetch = step_fetch = StepFetch(config)
         m.submodules.accumulator = accumulator = Accumulator(config)
-        m.submodules.multiplier = multiplier = Multiplier(config, lane)
+        m.submodules.multiplier = multiplier = Multiplier(config)
         m.submodules.partial_queue = partial_queue = Queue(PARTIAL.create().payload.shape(), config.queues.partial)
         m.submodules.bank_counter = bank_counter = BankCounter(config)
 
@@ -89,9 +95,7 @@ class Lane(wiring.Component):
         self._connect_banks(m, accumulator, multiplier, bank_counter)
         return m
 
-    def _connect_banks(
-        self, m: Module, accumulator: Accumulator, multiplier: Multiplier, bank_counter: BankCounter
-    ) -> None:
+    def _connect_banks(self, m: Module, accumulator: Accumulator, multiplier: Multiplier, bank_counter: BankCounter) -> None:
         """Bank `filling` belongs to the accumulator, the other to the multiplier; both are cleared when a job starts."""
         filling = Signal()
         with m.If(accumulator.swap):

@@ -10,14 +10,15 @@ from hw.contract import numerics
 from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
 from hw.rtl.accumulator import COUNTER_BITS
 from hw.rtl.accumulator_bank import bank_port
-from hw.rtl.bits import lowest_bit
-from hw.rtl.interfaces import JOB, PARTIAL, activation_write
+from hw.rtl.arithmetic import lowest_bit
+from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write
 
 
 class ActivationStore(wiring.Component):
     """The int8 activations of one lane's input channels: row turn * segment + pixel of the segment.
 
-    Members: `write` the activation-write bus; `enable`, `address` start a read, `activation` is that row from the next cycle
+    Members: `write` the lane's part of the activation-write bus; `enable`, `address` start a read, `activation` is that
+    row from the next cycle
     until the next read.
     """
 
@@ -26,11 +27,11 @@ class ActivationStore(wiring.Component):
     address: Signal
     activation: Signal
 
-    def __init__(self, config: ArchonConfig, lane: int) -> None:
-        self._config, self._lane = config, lane
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         super().__init__(
             {
-                "write": In(activation_write(config)),
+                "write": In(lane_activation_write(config)),
                 "enable": In(1),
                 "address": In(index_bits(config.depths.activation)),
                 "activation": Out(signed(numerics.ACTIVATION_BITS)),
@@ -43,9 +44,9 @@ class ActivationStore(wiring.Component):
         m.submodules.storage = storage = memory.Memory(shape=shape, depth=self._config.depths.activation, init=[])
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [
-            write.en.eq(self.write.enable[self._lane]),
-            write.addr.eq(self.write.address[self._lane]),
-            write.data.eq(self.write.data[self._lane]),
+            write.en.eq(self.write.enable),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
             read.en.eq(self.enable),
             read.addr.eq(self.address),
             self.activation.eq(read.data),
@@ -137,13 +138,13 @@ class Multiplier(wiring.Component):
     partials: stream.Interface
     multiplications: Signal
 
-    def __init__(self, config: ArchonConfig, lane: int) -> None:
-        self._config, self._lane = config, lane
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         super().__init__(
             {
                 "job": In(JOB),
                 "start": In(1),
-                "activation_write": In(activation_write(config)),
+                "activation_write": In(lane_activation_write(config)),
                 "begin": In(1),
                 "busy": Out(1),
                 "bank": Out(bank_port(config)),
@@ -155,7 +156,7 @@ class Multiplier(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, job, bank = self._config, self.job, self.bank
-        m.submodules.activations = activations = ActivationStore(config, self._lane)
+        m.submodules.activations = activations = ActivationStore(config)
         m.submodules.window = window = WindowAddress(config)
         wiring.connect(m, wiring.flipped(self.activation_write), activations.write)
         m.d.comb += [window.job.eq(job), window.start.eq(self.start)]

@@ -37,7 +37,7 @@ def step(config: ArchonConfig) -> data.StructLayout:
 class StepFetch(wiring.Component):
     """Turns each survivor into its steps.
 
-    Parameters: `config`, `lane` (number within the cluster).
+    Parameters: `config`.
 
     Members: `table_write` fills the pair and step tables; `survivors` in; `steps` out, `end` payloads passed on in order.
 
@@ -49,8 +49,8 @@ class StepFetch(wiring.Component):
     survivors: stream.Interface
     steps: stream.Interface
 
-    def __init__(self, config: ArchonConfig, lane: int) -> None:
-        self._config, self._lane = config, lane
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         super().__init__(
             {
                 "table_write": In(table_write(config)),
@@ -62,8 +62,8 @@ class StepFetch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self._config
-        m.submodules.pairs = pairs = TableMemory(TableKind.PAIR, config, self._lane)
-        m.submodules.step_rows = step_rows = TableMemory(TableKind.STEP, config, self._lane)
+        m.submodules.pairs = pairs = TableMemory(TableKind.PAIR, config)
+        m.submodules.step_rows = step_rows = TableMemory(TableKind.STEP, config)
         wiring.connect(m, wiring.flipped(self.table_write), pairs.write)
         wiring.connect(m, wiring.flipped(self.table_write), step_rows.write)
 

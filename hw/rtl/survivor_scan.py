@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import TableKind
-from hw.rtl.bits import lowest_bit, popcount
+from hw.rtl.arithmetic import lowest_bit, popcount
 from hw.rtl.interfaces import JOB, slice_word, survivor, table_write
 from hw.rtl.table_memory import TableMemory
 
@@ -19,7 +19,7 @@ class SurvivorScan(wiring.Component):
     A lane's pairs are numbered in scan order (slice, turn, channel of the slice), so a pair's number is the count of
     membership bits before it: a running base plus a population count.
 
-    Parameters: `config`, `lane` (number within the cluster).
+    Parameters: `config`.
 
     Members: `job`, `start`; `table_write` fills the membership table; `words` slice words in; `survivors` out: every pair
     with membership and m2 set exactly once, in order, then one payload with `end` set for each pixel.
@@ -34,8 +34,8 @@ class SurvivorScan(wiring.Component):
     words: stream.Interface
     survivors: stream.Interface
 
-    def __init__(self, config: ArchonConfig, lane: int) -> None:
-        self._config, self._lane = config, lane
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         super().__init__(
             {
                 "job": In(JOB),
@@ -50,7 +50,7 @@ class SurvivorScan(wiring.Component):
         m = Module()
         config = self._config
         channels = config.slice_channels
-        m.submodules.membership = membership = TableMemory(TableKind.MEMBERSHIP, config, self._lane)
+        m.submodules.membership = membership = TableMemory(TableKind.MEMBERSHIP, config)
         wiring.connect(m, wiring.flipped(self.table_write), membership.write)
 
         address = Signal(index_bits(config.depths.turned_slices))

@@ -12,9 +12,9 @@ from hw.rtl.interfaces import struct, table_write
 
 
 class TableMemory(wiring.Component):
-    """A table of one kind; per-lane tables take only the rows addressed to their lane.
+    """A table of one kind.
 
-    Parameters: `kind` chooses layout and depth; `lane` is the lane number of a per-lane table, None otherwise.
+    Parameters: `kind` chooses layout and depth. Whoever has several tables of a kind gates `write.valid`.
 
     Members: `write` the table-write bus; `enable`, `address` start a read, `row` is that row from the next cycle until the
     next read. Latency 1 cycle, throughput 1 row a cycle. Reading a row while it is written gives the old row.
@@ -25,8 +25,8 @@ class TableMemory(wiring.Component):
     address: Signal
     row: data.View
 
-    def __init__(self, kind: TableKind, config: ArchonConfig, lane: int | None = None) -> None:
-        self._kind, self._lane = kind, lane
+    def __init__(self, kind: TableKind, config: ArchonConfig) -> None:
+        self._kind = kind
         self._layout = struct(table_layout(kind, config))
         self._depth = table_depth(kind, config)
         super().__init__(
@@ -42,11 +42,8 @@ class TableMemory(wiring.Component):
         m = Module()
         m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=self._depth, init=[])
         write, read = storage.write_port(), storage.read_port()
-        selected = self.write.valid & (self.write.kind == self._kind)
-        if self._lane is not None:
-            selected &= self.write.lane == self._lane
         m.d.comb += [
-            write.en.eq(selected),
+            write.en.eq(self.write.valid & (self.write.kind == self._kind)),
             write.addr.eq(self.write.row),
             write.data.eq(self.write.data),
             read.en.eq(self.enable),
