@@ -1,0 +1,37 @@
+"""The predictor's units in simulation."""
+
+import dataclasses
+
+import pytest
+
+from hw.contract.config import ArchonConfig, Widths, preset
+from hw.rtl.row_store import READ_LATENCY
+from sim.unit_run import run_unit
+
+TINY = preset("tiny")
+VARIANTS = {
+    "tiny": TINY,
+    "one lane": TINY.with_lanes(1),
+    "wide": dataclasses.replace(TINY, lanes=8, slice_channels=16),
+    "narrow sums": dataclasses.replace(TINY, widths=Widths(predictor_sum=8, level_shift=2)),
+}
+ENVIRONMENT = {"ARCHON_READ_LATENCY": str(READ_LATENCY)}
+
+
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
+def test_expand_predictor(config: ArchonConfig) -> None:
+    run_unit("expand_predictor", config, "tb.expand_predictor_tests")
+
+
+def test_row_store() -> None:
+    run_unit("row_store", TINY, "tb.row_store_tests", environment=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("name", ["tiny", "wide"])
+def test_depthwise_predictor(name: str) -> None:
+    run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("name", ["tiny", "wide"])
+def test_predictor(name: str) -> None:
+    run_unit("predictor", VARIANTS[name], "tb.predictor_tests")

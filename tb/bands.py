@@ -1,0 +1,62 @@
+"""Random jobs for the predictor's unit tests: bands of rows of images of odd sizes."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.contract.config import ROW_BANKS, ArchonConfig
+from hw.contract.descriptor import JOB
+
+
+@dataclass(frozen=True)
+class Band:
+    """One job's geometry: a band of output rows of one group, with the input rows that it needs."""
+
+    stride: int
+    input_height: int
+    input_width: int
+    output_row_start: int
+    output_rows: int
+    turns: int
+    slices: int
+
+    @property
+    def output_width(self) -> int:
+        """Columns of the output."""
+        return -(-self.input_width // self.stride)
+
+    @property
+    def input_row_start(self) -> int:
+        """The row above the first centre, within the image."""
+        return max(0, self.stride * self.output_row_start - 1)
+
+    @property
+    def input_rows(self) -> int:
+        """Rows down to the one below the last centre, within the image."""
+        last = self.stride * (self.output_row_start + self.output_rows - 1) + 1
+        return min(last, self.input_height - 1) - self.input_row_start + 1
+
+    def job(self) -> int:
+        """The packed job; fields that the predictor does not look at are zero."""
+        values = dict.fromkeys((item.name for item in JOB.fields), 0)
+        names = [*(item.name for item in dataclasses.fields(self)), "output_width", "input_row_start", "input_rows"]
+        values |= {name: getattr(self, name) for name in names if name in values}
+        segment = self.input_rows * self.input_width
+        return JOB.pack(values | {"stride_two": self.stride == 2, "segment": segment})
+
+
+def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
+    """Any stride, size, band, and number of turns and slices that fit the configuration's memories."""
+    depths = config.depths
+    while True:
+        stride, height, width = (int(random.integers(1, top)) for top in (3, 10, 10))
+        output_height = -(-height // stride)
+        start = int(random.integers(0, output_height))
+        rows = int(random.integers(1, output_height - start + 1))
+        turns, slices = int(random.integers(1, 5)), int(random.integers(1, 7))
+        band = Band(stride, height, width, start, rows, turns, slices)
+        fits = turns * band.input_rows * width <= depths.activation and slices <= depths.slices
+        fits &= turns * slices <= depths.turned_slices and -(-width // ROW_BANKS) * slices <= depths.row_store
+        if fits:
+            return band

@@ -1,0 +1,145 @@
+"""Second predictor layer: masks of every output pixel, for random jobs, levels, weights and thresholds."""
+
+import os
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+from hw.contract import numerics
+from hw.contract.config import KERNEL, ROW_BANKS, TAPS, ArchonConfig
+from hw.contract.tables import TableKind
+from tb.bands import Band, random_band
+from tb.bench import Bench, configuration
+from tb.buses import TableWriter, pack_table
+from tb.layouts import slice_word
+from tb.level_buses import LevelBanks, RowStoreAgent, level_word
+from tb.streams import PATTERNS, Pattern, Scoreboard, pattern
+
+JOBS = 8
+ABANDONED = (2, 5)
+"""Jobs whose rows stop coming before the next one starts."""
+
+
+class RowsProducer:
+    """Stands in for the expand predictor: fills rows of the row store at random times, never over rows still needed."""
+
+    def __init__(self, dut: Any, banks: LevelBanks, idle: Pattern) -> None:
+        self._dut, self._banks, self._idle = dut, banks, idle
+        self.rows: list[dict[tuple[int, int, int], int]] = []
+        self.next_row = 0
+        dut.rows_done.value = 0
+        cocotb.start_soon(self._run())
+
+    def begin(self, first_row: int, rows: list[dict[tuple[int, int, int], int]]) -> None:
+        """Offer the rows of a job that starts now."""
+        self.next_row, self.rows = first_row, rows
+        self._dut.rows_done.value = first_row
+
+    async def _run(self) -> None:
+        edge = RisingEdge(self._dut.clk)
+        while True:
+            await edge
+            if not self.rows or self._dut.start.value or next(self._idle):
+                continue
+            if self.next_row < int(self._dut.rows_needed_from.value) + ROW_BANKS:
+                self._banks.words |= self.rows.pop(0)
+                self.next_row += 1
+                self._dut.rows_done.value = self.next_row
+
+
+def stored_rows(config: ArchonConfig, band: Band, levels: NDArray) -> list[dict[tuple[int, int, int], int]]:
+    """The row store's words of every input row of the band; levels is (E, input_height, input_width)."""
+    layout = level_word(config)
+    words = levels.transpose(1, 2, 0).reshape(band.input_height, band.input_width, band.slices, config.slice_channels)
+    return [
+        {
+            (row % ROW_BANKS, column % ROW_BANKS, column // ROW_BANKS * band.slices + index): layout.pack(
+                {"levels": words[row, column, index]}
+            )
+            for column in range(band.input_width)
+            for index in range(band.slices)
+        }
+        for row in range(band.input_row_start, band.input_row_start + band.input_rows)
+    ]
+
+
+def expected_words(
+    config: ArchonConfig, band: Band, levels: NDArray, weights: NDArray, thresholds: NDArray
+) -> list[dict[str, int | list[int]]]:
+    """Slice words from the definition: m1 = r1 != 0, m2 = sum_d TD * r1 > threshold, r1 = 0 outside the image."""
+    padded = np.pad(levels, ((0, 0), (1, 1), (1, 1)))
+    channels, words = config.slice_channels, []
+    for row, column in np.ndindex(band.output_rows, band.output_width):
+        top, left = band.stride * (band.output_row_start + row), band.stride * column
+        taps = padded[:, top : top + KERNEL, left : left + KERNEL].reshape(-1, TAPS)
+        first = ((taps != 0) << np.arange(TAPS)).sum(axis=1).reshape(band.slices, channels)
+        second = ((weights * taps).sum(axis=1) > thresholds).reshape(band.slices, channels) << np.arange(channels)
+        words += [
+            {"second": int(second[index].sum()), "first": first[index].tolist(), "last": int(index == band.slices - 1)}
+            for index in range(band.slices)
+        ]
+    return words
+
+
+def random_layer(config: ArchonConfig, band: Band, random: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
+    """Levels (E, rows, columns), TD (E, taps) and thresholds (E), extremes among them."""
+    expanded = band.slices * config.slice_channels
+    shape = (expanded, band.input_height, band.input_width)
+    share = random.choice([0.0, 0.3, 0.7, 1.0])
+    levels = np.where(random.random(shape) < share, random.integers(1, numerics.LEVEL_MAX + 1, shape), 0)
+    levels[random.random(expanded) < 0.1] = numerics.LEVEL_MAX
+    weights = random.integers(-1, 2, (expanded, TAPS))
+    weights[random.random(expanded) < 0.1], weights[random.random(expanded) < 0.1] = 1, -1
+    low, high = numerics.signed_range(config.widths.predictor_sum)
+    thresholds = random.integers(-12, 12, expanded).clip(low, high)
+    thresholds[random.random(expanded) < 0.1] = high
+    thresholds[random.random(expanded) < 0.1] = low
+    return levels, weights, thresholds
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
+    """Jobs in a row, some of them abandoned, with rows coming and words taken at random times."""
+    bench = Bench(dut, "depthwise", idle, back_pressure)
+    config = configuration()
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    dut.start.value = 0
+    dut.job.value = 0
+    layout = level_word(config)
+    banks = LevelBanks(layout.width)
+    RowStoreAgent(dut, banks, int(os.environ["ARCHON_READ_LATENCY"]), lambda: bench.random.getrandbits(TAPS * layout.width))
+    producer = RowsProducer(dut, banks, pattern(idle, bench.random))
+    words = bench.sink("words", slice_word(config))
+    tables = TableWriter(dut, idle=pattern("rarely", bench.random))
+    await bench.reset()
+    for number in range(JOBS):
+        band = random_band(config, random)
+        levels, weights, thresholds = random_layer(config, band, random)
+        per_slice = {"weights": weights.reshape(band.slices, -1), "thresholds": thresholds.reshape(band.slices, -1)}
+        await tables.write(TableKind.DEPTHWISE, pack_table(TableKind.DEPTHWISE, config, per_slice))
+        banks.words.clear()
+        dut.job.value = band.job()
+        board = bench.follow(Scoreboard("words", expected_words(config, band, levels, weights, thresholds), band_place(band)))
+        words.on_item = board.check
+        await bench.pulse("start")
+        rows = stored_rows(config, band, levels)
+        abandoned = number in ABANDONED
+        producer.begin(band.input_row_start, rows[: len(rows) // 2] if abandoned else rows)
+        if abandoned:
+            await bench.until(lambda: not producer.rows, "the rows of an abandoned job")
+            await bench.cycles(1000)  # its last words are taken, so that none is withdrawn
+            continue
+        await bench.until(lambda: board.complete, "all words")  # noqa: B023 - awaited within the turn
+        await bench.cycles(20)
+
+
+def band_place(band: Band) -> Any:
+    """Names the place of a word for messages."""
+    return lambda count: (
+        f"row {band.output_row_start + count // band.slices // band.output_width}, "
+        f"column {count // band.slices % band.output_width}, slice {count % band.slices}, {band}"
+    )

@@ -1,0 +1,85 @@
+"""The row store's buses as they appear in exported Verilog, and what is stored behind them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig
+from hw.contract.layout import Field, Layout
+from hw.contract.numerics import LEVEL_BITS
+
+
+def level_word(config: ArchonConfig) -> Layout:
+    """First predictor outputs of one slice of one pixel."""
+    return Layout("level_word", (Field("levels", LEVEL_BITS, count=config.slice_channels),))
+
+
+class LevelBanks:
+    """What the row store holds: level words by (row modulo 4, column modulo 4, address); zero where never written."""
+
+    def __init__(self, word_bits: int) -> None:
+        self.words: dict[tuple[int, int, int], int] = {}
+        self._word_bits = word_bits
+
+    def window(self, read: dict[str, int]) -> int:
+        """The taps bits that a read is answered with."""
+        taps = 0
+        for dy in range(KERNEL):
+            for dx in range(KERNEL):
+                row, column = read["row"] + dy - 1, read["column"] + dx - 1
+                address = read["address"] if 0 <= column < ROW_BANKS else read["neighbour"]
+                inside = read["rows"] >> dy & read["columns"] >> dx & 1
+                word = self.words.get((row % ROW_BANKS, column % ROW_BANKS, address), 0) if inside else 0
+                taps |= word << ((KERNEL * dy + dx) * self._word_bits)
+        return taps
+
+
+class LevelWriteMonitor:
+    """Hands every level_write of the design to `on_write`, except in the cycle of `start`."""
+
+    FIELDS = ("row", "column", "address", "levels")
+
+    def __init__(self, dut: Any) -> None:
+        self._dut = dut
+        self.on_write: Callable[[dict[str, int]], None] | None = None
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        while True:
+            await edge
+            if dut.level_write__valid.value and not dut.start.value and self.on_write is not None:
+                self.on_write({name: int(dut[f"level_write__{name}"].value) for name in self.FIELDS})
+
+
+READ_FIELDS = ("row", "column", "address", "neighbour", "rows", "columns")
+
+
+class RowStoreAgent:
+    """Stands in for the row store at a level_read port; answers rubbish where nothing was read.
+
+    Args:
+        dut: Handle of the top module.
+        banks: What is stored.
+        latency: Cycles from a read to its taps, at least 2.
+        rubbish: Makes the taps of cycles without a read.
+    """
+
+    def __init__(self, dut: Any, banks: LevelBanks, latency: int, rubbish: Callable[[], int]) -> None:
+        self._dut, self._banks, self._rubbish = dut, banks, rubbish
+        self._answers = [0] * (latency - 1)
+        dut.level_read__taps.value = 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        while True:
+            await edge
+            if dut.level_read__enable.value:
+                read = {name: int(dut[f"level_read__{name}"].value) for name in READ_FIELDS}
+                self._answers.append(self._banks.window(read))
+            else:
+                self._answers.append(self._rubbish())
+            dut.level_read__taps.value = self._answers.pop(0)

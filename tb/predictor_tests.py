@@ -1,0 +1,58 @@
+"""The whole predictor: activations in, masks of both ReLUs out, for random jobs."""
+
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from hw.contract import numerics
+from hw.contract.tables import TableKind
+from tb.bands import random_band
+from tb.bench import Bench, configuration
+from tb.buses import ActivationWriter, TableWriter, pack_table
+from tb.depthwise_predictor_tests import band_place, expected_words, random_layer
+from tb.expand_predictor_tests import random_activations, random_tables, table_columns
+from tb.layouts import slice_word
+from tb.streams import PATTERNS, Scoreboard, pattern
+
+JOBS = 6
+
+
+@cocotb.test()
+@cocotb.parametrize(back_pressure=list(PATTERNS))
+async def masks_from_activations(dut: Any, back_pressure: str) -> None:
+    """Jobs in a row: the second layer works from the rows that the first one writes, whichever of the two is slower."""
+    bench = Bench(dut, "predictor", back_pressure=back_pressure)
+    config = configuration()
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    dut.start.value = 0
+    dut.job.value = 0
+    words = bench.sink("words", slice_word(config))
+    tables = TableWriter(dut, idle=pattern("rarely", bench.random))
+    activations = ActivationWriter(dut, config)
+    await bench.reset()
+    for _ in range(JOBS):
+        band = random_band(config, random)
+        channels = int(random.integers((band.turns - 1) * config.lanes, band.turns * config.lanes)) + 1
+        weights, thresholds, shifts = random_tables(config, band, channels, random)
+        x = random_activations((channels, band.input_rows * band.input_width), random)
+        excess = weights @ numerics.predictor_input(x) - thresholds[:, None]
+        levels = np.zeros((len(weights), band.input_height, band.input_width), dtype=np.int64)
+        rows = slice(band.input_row_start, band.input_row_start + band.input_rows)
+        levels[:, rows] = numerics.predictor_level(excess, shifts[:, None]).reshape(levels[:, rows].shape)
+        _, second_weights, second_thresholds = random_layer(config, band, random)
+        columns = table_columns(config, band, weights, thresholds, shifts)
+        columns[TableKind.DEPTHWISE] = {
+            "weights": second_weights.reshape(band.slices, -1),
+            "thresholds": second_thresholds.reshape(band.slices, -1),
+        }
+        await activations.write(x)
+        for kind, values in columns.items():
+            await tables.write(kind, pack_table(kind, config, values))
+        dut.job.value = band.job()
+        expected = expected_words(config, band, levels, second_weights, second_thresholds)
+        board = bench.follow(Scoreboard("words", expected, band_place(band)))
+        words.on_item = board.check
+        await bench.pulse("start")
+        await bench.until(lambda: board.complete, "all words")  # noqa: B023 - awaited within the turn
+        await bench.cycles(20)
