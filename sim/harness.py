@@ -1,0 +1,39 @@
+"""The accelerator with its memory, as one design to simulate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw.contract.config import ADDRESS_BITS, ArchonConfig
+from hw.contract.descriptor import COMMAND, READ_REQUEST, REPORT
+from hw.contract.layout import WORD_BITS
+from sim.model import Design
+from sim.toolchain import REPOSITORY
+from sim.verilog import unit_verilog
+
+MEMORY_SOURCE = REPOSITORY / "tb" / "memory.v"
+HARNESS_SOURCE = REPOSITORY / "tb" / "harness.v"
+
+
+def memory_parameters(words: int) -> dict[str, int]:
+    """Parameters of memory.v: `words` words, widths by the contract."""
+    length_bits = READ_REQUEST.width - ADDRESS_BITS
+    return {"WORDS": words, "ADDRESS_BITS": ADDRESS_BITS, "LENGTH_BITS": length_bits, "WORD_BITS": WORD_BITS}
+
+
+def memory_design(words: int) -> Design:
+    """The memory alone."""
+    return Design([MEMORY_SOURCE], "memory", memory_parameters(words))
+
+
+def harness_design(config: ArchonConfig, words: int, public: Sequence[str] = ()) -> Design:
+    """The accelerator with `words` words of memory, driven by tb.harness.Harness.
+
+    Args:
+        config: Hardware configuration.
+        words: Size of external memory; rounded up to a power of two, so that networks of like size share a model.
+        public: As in sim.model.Design.
+    """
+    size = 1 << (words - 1).bit_length()
+    parameters = {**memory_parameters(size), "COMMAND_BITS": COMMAND.width, "REPORT_BITS": REPORT.width}
+    sources: list[Path] = [HARNESS_SOURCE, MEMORY_SOURCE, unit_verilog("archon", config)]
+    return Design(sources, "harness", parameters, public)

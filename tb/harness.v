@@ -1,0 +1,60 @@
+// The accelerator with its external memory: only what a simulation drives and watches is a port.
+// See memory.v for latency, pause, load, dump and fault.
+module harness #(
+    parameter WORDS = 1 << 20,
+    parameter ADDRESS_BITS = 32,
+    parameter LENGTH_BITS = 16,
+    parameter WORD_BITS = 64,
+    parameter COMMAND_BITS = 32,
+    parameter REPORT_BITS = 216,
+    parameter FILE_BYTES = 256
+) (
+    input clk,
+    input rst,
+    input [COMMAND_BITS-1:0] command__payload,
+    input command__valid,
+    output command__ready,
+    output busy,
+    output error,
+    output [REPORT_BITS-1:0] report__payload,
+    output report__valid,
+    input report__ready,
+    input [15:0] latency,
+    input [7:0] pause,
+    input load,
+    input dump,
+    input [8*FILE_BYTES-1:0] file,
+    input [ADDRESS_BITS-1:0] dump_start,
+    input [ADDRESS_BITS-1:0] dump_end,
+    output fault,
+    output [39:0] words_read,
+    output [39:0] words_written
+);
+    wire [ADDRESS_BITS+LENGTH_BITS-1:0] request;
+    wire [WORD_BITS-1:0] word;
+    wire [ADDRESS_BITS+WORD_BITS+WORD_BITS/8-1:0] written;
+    wire request_valid, request_ready, word_valid, word_ready, written_valid, written_ready;
+
+    archon archon (
+        .clk(clk), .rst(rst),
+        .command__payload(command__payload), .command__valid(command__valid), .command__ready(command__ready),
+        .busy(busy), .error(error),
+        .report__payload(report__payload), .report__valid(report__valid), .report__ready(report__ready),
+        .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
+        .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
+        .write__payload(written), .write__valid(written_valid), .write__ready(written_ready)
+    );
+
+    memory #(
+        .WORDS(WORDS), .ADDRESS_BITS(ADDRESS_BITS), .LENGTH_BITS(LENGTH_BITS), .WORD_BITS(WORD_BITS),
+        .FILE_BYTES(FILE_BYTES)
+    ) memory (
+        .clk(clk), .rst(rst),
+        .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
+        .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
+        .write__payload(written), .write__valid(written_valid), .write__ready(written_ready),
+        .latency(latency), .pause(pause), .load(load), .dump(dump), .file(file),
+        .dump_start(dump_start), .dump_end(dump_end),
+        .fault(fault), .words_read(words_read), .words_written(words_written)
+    );
+endmodule
