@@ -104,8 +104,3 @@ class Bench:
 def configuration() -> ArchonConfig:
     """The configuration of the design under test, as its test passed it on."""
     return TypeAdapter(ArchonConfig).validate_json(os.environ["ARCHON_CONFIG"])
-
-
-def lane_number() -> int:
-    """Number, within its cluster, of the lane that was exported on its own."""
-    return int(os.environ["ARCHON_LANE"])

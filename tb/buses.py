@@ -77,6 +77,29 @@ class ActivationWriter:
         self._set(enable=0)
 
 
+class LaneActivationWriter:
+    """Fills one lane's activation store over its part of the bus."""
+
+    def __init__(self, dut: Any, name: str = "activation_write", idle: Pattern | None = None) -> None:
+        self._dut, self._name, self._idle = dut, name, idle or never()
+        self._clock = dut.clk
+        self._set(enable=0, address=0, data=0)
+
+    def _set(self, **values: int) -> None:
+        for part, value in values.items():
+            self._dut[f"{self._name}__{part}"].value = value
+
+    async def write(self, values: NDArray[np.integer]) -> None:
+        """Write (turns, pixels) int8 values of the lane's channels, turn by turn from row 0 on."""
+        for address, value in enumerate(values.reshape(-1)):
+            while next(self._idle):
+                self._set(enable=0)
+                await RisingEdge(self._clock)
+            self._set(enable=1, address=address, data=int(value) & 0xFF)
+            await RisingEdge(self._clock)
+        self._set(enable=0)
+
+
 def pack_table(kind: TableKind, config: ArchonConfig, columns: dict[str, Any]) -> NDArray[np.uint64]:
     """Packed rows of a table from its columns."""
     return table_layout(kind, config).pack_rows(columns)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import TAPS, ArchonConfig
 from hw.contract.descriptor import JOB
+from hw.contract.tables import PER_LANE
 from sw.bundle.network import FusedBlock, Requantization
 from sw.program import PlacedBlock, build_image
 from sw.program.tables import GroupWeights, bias_owners, group_weights
 from sw.spec import BlockSpec
-from tb.bench import Bench, configuration, lane_number
-from tb.buses import ActivationWriter, TableWriter
+from tb.bench import Bench, configuration
+from tb.buses import LaneActivationWriter, TableWriter
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
 from tb.tables import sections
@@ -66,24 +67,26 @@ class Masks:
 async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs of many shapes in a row: every partial sum and the counters of every job."""
     bench = Bench(dut, "lane", idle, back_pressure)
-    config, lane = configuration(), lane_number()
+    config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
     dut.start.value = 0
     dut.job.value = 0
     words = bench.source("words", slice_word(config))
     partials = bench.sink("partials", PARTIAL)
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
-    activations = ActivationWriter(dut, config, idle=pattern("rarely", bench.random))
+    activations = LaneActivationWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()
     for number, case in enumerate(CASES):
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
         dut.job.value = JOB.pack(fields)
+        lane = bench.random.randrange(config.lanes)
         for kind, of_lane, rows in sections(image.words, fields["table_address"]):
-            await tables.write(kind, rows, of_lane)
+            if of_lane == lane and kind in PER_LANE:
+                await tables.write(kind, rows, of_lane)
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
-        await activations.write(tensor.reshape(case.inputs, -1))
+        await activations.write(tensor.reshape(case.inputs, -1)[lane :: config.lanes])
         weights = group_weights(item.block, item.spec, 0)
         masks = random_masks(case, random)
         channels = slice(lane, None, config.lanes)

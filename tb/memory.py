@@ -28,8 +28,8 @@ class StreamMemory:
         idle: Cycles in which no read word is offered.
         request_back_pressure, write_back_pressure: Cycles in which requests and writes are not accepted.
 
-    `known` marks words that may be read: all by default. Reading another one fails, so that a test finds a unit that
-    reads what is not there yet. `write_counts` (words, 8) counts the writes of every byte.
+    `missing` (words, 8) marks bytes that have to be written by the design before their word may be read: none by default.
+    `write_counts` (words, 8) counts the writes of every byte.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StreamMemory:
         on_read: Callable[[int, int], None] | None = None,
     ) -> None:
         self.words, self.latency, self._on_read = words, latency, on_read
-        self.known: NDArray[np.bool_] = np.ones(len(words), dtype=np.bool_)
+        self.missing: NDArray[np.bool_] = np.zeros((len(words), CHANNELS_PER_WORD), dtype=np.bool_)
         self.write_counts = np.zeros((len(words), CHANNELS_PER_WORD), dtype=np.int64)
         self.requests = self.words_read = self.words_written = 0
         self._random = random.Random(f"memory {seed}")
@@ -75,9 +75,10 @@ class StreamMemory:
         assert address + length <= len(self.words), (
             f"memory: words {address}..{address + length - 1} requested, there are {len(self.words)}"
         )
-        if not self.known[address : address + length].all():
-            unknown = address + int(np.argmin(self.known[address : address + length]))
-            raise AssertionError(f"memory: word {unknown} read (request {address}, length {length}), but nothing is there")
+        missing = self.missing[address : address + length]
+        if missing.any():
+            word = address + int(missing.any(axis=1).argmax())
+            raise AssertionError(f"memory: word {word} read ({length} words from {address}) before it was written")
         self.requests += 1
         due = self._cycle + self._random.randint(*self.latency)
         self._answers.extend((due, position) for position in range(address, address + length))
@@ -92,6 +93,7 @@ class StreamMemory:
         mask = sum(0xFF << (8 * byte) for byte in chosen)
         self.words[address] = (int(self.words[address]) & ~mask) | (write["data"] & mask)
         self.write_counts[address, chosen] += 1
+        self.missing[address, chosen] = False
         self.words_written += 1
 
     async def _serve(self) -> None:
