@@ -9,7 +9,7 @@ from hw.contract import numerics
 from hw.contract.errors import ArchonError
 from sw.bundle.network import IMAGE_LEVELS, DenseLayer, Requantization
 from sw.datasets import normalise
-from sw.quantize.value_path import Floats
+from sw.quantize.value_path import Floats, Integers
 
 WEIGHT_MAX = numerics.signed_range(numerics.ACTIVATION_BITS)[1]
 """int8 weights are symmetric."""
@@ -36,26 +36,23 @@ def image_levels() -> tuple[NDArray[np.int8], float]:
     return np.rint(values / scale).astype(np.int8), scale
 
 
-def requantization(
-    name: str, bias: Floats, unit: Floats, output_scale: float, integer_bias: NDArray[np.int64] | None = None
-) -> Requantization:
+def requantization(name: str, bias: Integers, unit: Floats, output_scale: float) -> Requantization:
     """Multipliers and shifts for accumulators that count `unit` (channels,) and outputs that count `output_scale`.
 
-    `bias` is in real values; `integer_bias` takes its place where it is already in units.
+    `bias` (channels,) is in units of the accumulator.
 
     Raises:
         ArchonError: a bias beyond 32 bits, or a factor that no multiplier and shift express.
     """
-    integers = np.rint(bias / unit).astype(np.int64) if integer_bias is None else integer_bias
-    if not numerics.fits_signed(integers, numerics.OUTPUT_ACCUMULATOR_BITS):
-        worst = int(np.abs(integers).argmax())
-        raise ArchonError(f"{name}: the bias of channel {worst} needs more than 32 bits, got {integers[worst]}")
+    if not numerics.fits_signed(bias, numerics.OUTPUT_ACCUMULATOR_BITS):
+        worst = int(np.abs(bias).argmax())
+        raise ArchonError(f"{name}: the bias of channel {worst} needs more than 32 bits, got {bias[worst]}")
     try:
         pairs = [numerics.quantize_multiplier(float(factor)) for factor in unit / output_scale]
     except ArchonError as error:
         raise ArchonError(f"{name}: {error}") from error
     return Requantization(
-        bias=integers.astype(np.int32),
+        bias=bias.astype(np.int32),
         multiplier=np.array([multiplier for multiplier, _ in pairs], dtype=np.int32),
         shift=np.array([shift for _, shift in pairs], dtype=np.int8),
     )
@@ -76,4 +73,5 @@ def quantize_dense(name: str, weight: Floats, bias: Floats, input_scale: float, 
     # A channel without weights still has a bias, which needs a fine unit.
     scale = np.where(peak > 0, peak / WEIGHT_MAX, output_scale / input_scale / IMAGE_LEVELS)
     integers = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.int8)
-    return DenseLayer(integers, requantization(name, bias, scale * input_scale, output_scale))
+    unit = scale * input_scale
+    return DenseLayer(integers, requantization(name, np.rint(bias / unit).astype(np.int64), unit, output_scale))

@@ -117,7 +117,6 @@ def constant_channels(path: ValuePath, predictor: QuantizedPredictor) -> Constan
     return ConstantChannels(bias, int((dead & uniform).sum()), int((dead & ~uniform).sum()))
 
 
-def level_shifts(excess: NDArray[np.integer], percentile: float, shift_max: int) -> Integers:
-    """Per channel of (samples, E), the least shift with which the 15 levels reach the percentile of the excess."""
-    high = np.maximum(np.percentile(excess, percentile, axis=0), 1)
-    return np.clip(np.ceil(np.log2(high / numerics.LEVEL_MAX)), 0, shift_max).astype(np.int64)
+def level_shifts(high: NDArray[np.integer], shift_max: int) -> Integers:
+    """(E,), the least shift with which the 15 levels reach the excess `high` (E,)."""
+    return np.clip(np.ceil(np.log2(np.maximum(high, 1) / numerics.LEVEL_MAX)), 0, shift_max).astype(np.int64)

@@ -1,0 +1,1 @@
+"""From trained or random weights to a bundle."""

@@ -1,0 +1,221 @@
+"""Networks with random weights at the specified sparsities, and predictors set for given survivor shares.
+
+They exercise the hardware like trained ones: weights are seeded, activations use the int8 range, and each layer's
+thresholds are chosen on calibration images so that the asked share of its ReLUs survives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract import numerics
+from hw.contract.config import Widths
+from hw.contract.errors import ArchonError
+from sw.bundle.network import FusedBlock
+from sw.datasets import normalise
+from sw.quantize import ValuePath, calibration, quantize_value_path
+from sw.quantize.assembly import Front, Head, fused_block, integer_network
+from sw.quantize.calibration import Activations, Masks
+from sw.quantize.dense import activation_scale, image_levels, quantize_dense
+from sw.quantize.network import BlockReport, Quantized
+from sw.quantize.predictor import QuantizedPredictor, level_shifts
+from sw.quantize.value_path import Floats, Integers
+from sw.spec import BlockSpec, NetworkSpec
+
+BIAS_DEVIATION = 0.3
+"""Of biases, where activations have a deviation of one."""
+
+LEVELS_A_DEVIATION = 32
+"""int8 levels of one standard deviation of activations."""
+
+RESIDUAL_SHARE = 0.5
+"""Deviation of what a residual block adds, against that of its input."""
+
+LEVEL_SHARE = 0.995
+"""Share of excesses that the predictor's 15 levels reach."""
+
+LEVEL_SHIFT_MAX = 3
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Asked shares of ReLUs that survive, over all expanded channels and pixels."""
+
+    first: float
+    second: float
+
+    def __post_init__(self) -> None:
+        for name, share in (("first", self.first), ("second", self.second)):
+            if not 0 <= share <= 1:
+                raise ArchonError(f"survivors-{name} must be a share from 0 to 1, got {share}")
+
+
+def random_network(spec: NetworkSpec, seed: int, survivors: Survivors, images: NDArray[np.uint8]) -> Quantized:
+    """A seeded random network.
+
+    Args:
+        spec: shapes and sparsities.
+        seed: of every random number.
+        survivors: asked shares for every block.
+        images: (N, height, width, 3) uint8 to calibrate on; a few are enough.
+
+    Raises:
+        ArchonError: the hardware's widths cannot hold the network.
+    """
+    random = np.random.default_rng(seed)
+    front = _front(spec, random, images)
+    x, scale, blocks, reports = front.output, front.output_scale, [], []
+    for index, block_spec in enumerate(spec.blocks):
+        name = f"block {index + 1}"
+        try:
+            block, x, scale, report = _block(name, block_spec, spec, random, survivors, x, scale)
+        except ArchonError as error:
+            raise ArchonError(f"{name}: {error}") from error
+        blocks.append(block)
+        reports.append(report)
+    last = spec.last_pointwise
+    inputs = spec.blocks[-1].out_channels // last.groups
+    weight = sparse(random, (last.channels, inputs), spec.sparsity.pointwise)
+    head = Head(
+        spec,
+        x,
+        scale,
+        weight,
+        random.normal(size=last.channels) * BIAS_DEVIATION,
+        random.normal(size=(spec.classes, last.channels)),
+        random.normal(size=spec.classes),
+    )
+    return Quantized(integer_network(spec, front, tuple(blocks), head), tuple(reports))
+
+
+def sparse(random: np.random.Generator, shape: tuple[int, ...], zeros: float) -> Floats:
+    """Normal weights, a share of `zeros` of them zero (exact to one), scaled for outputs of deviation one."""
+    count = int(np.prod(shape))
+    kept = np.zeros(count, dtype=bool)
+    kept[random.permutation(count)[: max(1, round(count * (1 - zeros)))]] = True
+    weights = np.where(kept, random.normal(size=count), 0.0).reshape(shape)
+    fan_in = max(1.0, kept.mean() * count / shape[0])
+    return weights / np.sqrt(fan_in)
+
+
+def _front(spec: NetworkSpec, random: np.random.Generator, images: NDArray[np.uint8]) -> Front:
+    levels, image_scale = image_levels()
+    x = calibration.rounded(normalise(images), image_scale)
+    stem, first, kernel = spec.stem, spec.first_pointwise, spec.first_depthwise.kernel
+
+    weight = sparse(random, (stem.channels, spec.channels, stem.kernel, stem.kernel), 0.0)
+    weight, bias, x = _normalised(random, weight, calibration.convolve(x, weight, stem.stride))
+    x = np.maximum(x, 0)
+    stem_scale = activation_scale(x)
+    quantized_stem = quantize_dense("stem", weight, bias, image_scale, stem_scale)
+    x = calibration.rounded(x, stem_scale)
+
+    weight = sparse(random, (first.channels, stem.channels // first.groups), 0.0)
+    weight, bias, x = _normalised(random, weight, calibration.pointwise(x, weight))
+    x = np.maximum(x, 0)
+    first_scale = activation_scale(x)
+    quantized_first = quantize_dense("first_pointwise", weight, bias, stem_scale, first_scale)
+    x = calibration.rounded(x, first_scale)
+    if first.shuffle:
+        x = calibration.shuffle(x, first.groups)
+
+    weight = sparse(random, (first.channels, kernel, kernel), 0.0)
+    weight, bias, x = _normalised(random, weight, calibration.depthwise(x, weight, 1))
+    scale = 1 / LEVELS_A_DEVIATION
+    quantized_depthwise = quantize_dense("first_depthwise", weight, bias, first_scale, scale)
+    return Front(levels, quantized_stem, quantized_first, quantized_depthwise, calibration.rounded(x, scale), scale)
+
+
+def _normalised(random: np.random.Generator, weight: Floats, outputs: Activations) -> tuple[Floats, Floats, Activations]:
+    """Weight, bias and outputs after a BatchNorm for these outputs: deviation one, small random means."""
+    axes = tuple(range(outputs.ndim - 1))
+    deviation = np.maximum(outputs.std(axis=axes), 1e-6)
+    offset = random.normal(size=len(weight)) * BIAS_DEVIATION
+    bias = offset - outputs.mean(axis=axes) / deviation
+    scaled = weight / deviation.reshape(-1, *(1,) * (weight.ndim - 1))
+    return scaled, bias, (outputs / deviation + bias).astype(np.float32)
+
+
+def _block(
+    name: str,
+    spec: BlockSpec,
+    network: NetworkSpec,
+    random: np.random.Generator,
+    survivors: Survivors,
+    x: Activations,
+    input_scale: float,
+) -> tuple[FusedBlock, Activations, float, BlockReport]:
+    """A random block, its output on the calibration images, that output's scale, and its report."""
+    expanded, groups, sparsity = spec.expanded_channels, spec.groups, network.sparsity
+    path = ValuePath(
+        expand_weight=sparse(random, (expanded, spec.in_channels // groups), sparsity.pointwise),
+        expand_bias=random.normal(size=expanded) * BIAS_DEVIATION,
+        depthwise_weight=sparse(random, (expanded, spec.kernel, spec.kernel), sparsity.depthwise),
+        depthwise_bias=random.normal(size=expanded) * BIAS_DEVIATION,
+        project_weight=sparse(random, (spec.out_channels, expanded // groups), sparsity.pointwise),
+        project_bias=np.zeros(spec.out_channels),
+    )
+    predictor, masks = _predictor(path, spec, survivors, x, input_scale)
+    trace = calibration.run_gated(x, path, masks, spec)
+    # One factor for all channels keeps their differences, as training would; it brings the output to the wanted range.
+    deviation = max(float(trace.projected.std()), 1e-6)
+    wanted = float(x.std()) * RESIDUAL_SHARE if spec.residual else 1.0
+    factor = wanted / deviation
+    path.project_weight[:] *= factor
+    path.project_bias[:] = random.normal(size=spec.out_channels) * BIAS_DEVIATION * wanted
+    output_scale = input_scale if spec.residual else 1 / LEVELS_A_DEVIATION
+    quantized = quantize_value_path(path, input_scale, Widths())
+    projected = trace.projected * factor + path.project_bias.astype(np.float32)
+    x = calibration.block_output(projected, x, spec, output_scale)
+    report = BlockReport(name, 0, 0, trace.survivors_first, trace.survivors_second)
+    return fused_block(name, quantized, predictor, output_scale), x, output_scale, report
+
+
+def _predictor(
+    path: ValuePath, spec: BlockSpec, survivors: Survivors, x: Activations, input_scale: float
+) -> tuple[QuantizedPredictor, Masks]:
+    """Signs of the value path's weights, with thresholds for the asked shares, and the masks that they give."""
+    expand = np.sign(path.expand_weight).astype(np.int64)
+    depthwise = np.sign(path.depthwise_weight).astype(np.int64)
+    sums = calibration.pointwise(calibration.predictor_inputs(x, input_scale), expand)
+    ordered = _ordered(sums)
+    first = share_thresholds(ordered, survivors.first)
+    rank = min(len(ordered[0]) - 1, int(LEVEL_SHARE * len(ordered[0])))
+    shifts = level_shifts(ordered[:, rank] - first, LEVEL_SHIFT_MAX)
+    levels = calibration.levels_of(sums, first, shifts)
+    filtered = calibration.depthwise(levels, depthwise, spec.stride)
+    second = share_thresholds(_ordered(filtered), survivors.second)
+    return QuantizedPredictor(expand, first, shifts, depthwise, second), Masks(levels, filtered > second)
+
+
+def _ordered(sums: Activations) -> NDArray[np.int16]:
+    """Sums (..., E), which are small integers, sorted by channel: (E, samples)."""
+    columns = np.ascontiguousarray(sums.reshape(-1, sums.shape[-1]).astype(np.int16).T)
+    columns.sort(axis=1, kind="stable")
+    return columns
+
+
+def share_thresholds(ordered: NDArray[np.int16], share: float) -> Integers:
+    """Thresholds (E,) for ascending sums (E, samples), so that `share` of all sums lie above theirs.
+
+    Sums are small integers, so a channel can only come near the share; what one channel has too many, the next ones
+    get fewer, so that the share is met over all channels. Shares 0 and 1 hold for any input.
+    """
+    channels, samples = ordered.shape
+    low, high = numerics.signed_range(Widths().predictor_sum)
+    if share in {0, 1}:
+        return np.full(channels, high if share == 0 else low, dtype=np.int64)
+    thresholds = np.zeros(channels, dtype=np.int64)
+    debt = 0.0
+    for channel, column in enumerate(ordered):
+        wanted = share * samples + debt
+        position = min(max(round(samples - wanted), 0), samples - 1)
+        candidates = (int(column[position]), int(column[position]) - 1)
+        counts = [samples - int(np.searchsorted(column, np.int16(value), side="right")) for value in candidates]
+        chosen = int(abs(counts[1] - wanted) < abs(counts[0] - wanted))
+        thresholds[channel] = min(max(candidates[chosen], low), high)
+        debt = wanted - counts[chosen]
+    return thresholds
