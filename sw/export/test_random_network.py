@@ -1,0 +1,69 @@
+"""Random networks: reproducible, as sparse as asked, with the asked share of survivors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hw.contract.config import Widths
+from hw.contract.errors import ArchonError
+from sw.datasets import load_excerpt
+from sw.export.random_network import Survivors, random_network, share_thresholds
+from sw.quantize.network import Quantized
+from sw.quantize.test_network import small_spec
+from sw.quantize.value_path import largest_sums
+
+
+def make(first: float = 0.4, second: float = 0.3, seed: int = 1) -> Quantized:
+    return random_network(small_spec(), seed, Survivors(first, second), load_excerpt().images[:4])
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.4, 0.3), (0.2, 0.6), (0.05, 0.05)])
+def test_asked_shares_survive(first: float, second: float) -> None:
+    for report in make(first, second).blocks:
+        assert report.survivors_first == pytest.approx(first, abs=0.02)
+        assert report.survivors_second == pytest.approx(second, abs=0.02)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)])
+def test_extreme_shares_are_exact(first: float, second: float) -> None:
+    for report in make(first, second).blocks:
+        assert (report.survivors_first, report.survivors_second) == (first, second)
+
+
+def test_weights_are_as_sparse_as_the_specification_says() -> None:
+    for block in make().network.blocks:
+        for weight in (block.expand_weight, block.depthwise_weight):
+            assert np.count_nonzero(weight) <= 0.5 * weight.size + 1
+            assert np.count_nonzero(weight) > 0.4 * weight.size
+        ternary = block.predictor_expand_weight
+        assert np.count_nonzero(ternary) == 0.5 * ternary.size
+        assert (block.expand_weight * ternary >= 0).all(), "the predictor has the signs of the value path"
+
+
+def test_activations_use_the_range() -> None:
+    for block in make().network.blocks:
+        factor = block.requantization.multiplier / 2.0**block.requantization.shift
+        _, total = largest_sums(block)
+        assert (total * factor > 127).any(), "some input saturates some output"
+
+
+def test_the_seed_decides_everything() -> None:
+    first, again, other = make(), make(), make(seed=2)
+    np.testing.assert_array_equal(first.network.blocks[1].project_weight, again.network.blocks[1].project_weight)
+    np.testing.assert_array_equal(first.network.dense_weight, again.network.dense_weight)
+    assert (first.network.blocks[1].project_weight != other.network.blocks[1].project_weight).any()
+
+
+def test_thresholds_make_up_for_coarse_sums() -> None:
+    sums = np.random.default_rng(5).integers(-2, 3, (200, 64)).astype(np.int16)
+    ordered = np.sort(sums, axis=1)
+    thresholds = share_thresholds(ordered, 0.33)
+    assert (sums > thresholds[:, None]).mean() == pytest.approx(0.33, abs=0.01)
+    high = (1 << (Widths().predictor_sum - 1)) - 1
+    assert (share_thresholds(ordered, 0) == high).all()
+
+
+def test_a_share_beyond_one_is_refused() -> None:
+    with pytest.raises(ArchonError, match=r"survivors-second must be a share from 0 to 1, got 1\.5"):
+        Survivors(0.4, 1.5)
