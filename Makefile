@@ -1,6 +1,5 @@
 # `make help` lists the targets. Everything runs from the checkout, in .venv.
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
+.SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -8,11 +7,16 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
-export PYTHONDONTWRITEBYTECODE :=
 
 # An option is passed on only where its variable was set: defaults live in the programs.
 option = $(if $($(1)),--$(2) '$($(1))')
-require = $(if $($(1)),,$(error $(1)= is missing, for example: make $(2)))
+# Said before anything is installed: $(call require,target,VARIABLE,example).
+require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
+$(call require,sim,NET,NET=fusionet-nano)
+$(call require,verilog,PRESET,PRESET=small)
+$(call require,synth,PRESET,PRESET=small TARGET=ecp5)
+$(call require,export,SPEC,SPEC=my_network.toml WEIGHTS=random SEED=1)
+$(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
 
 .PHONY: help
 help: ## This list
@@ -30,13 +34,12 @@ help: ## This list
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: PRESET=small           verilog, synth: a named configuration of the accelerator
 #: TARGET=ecp5            synth: device family
-#: SPEC=my_network.json   export: a network specification
+#: SPEC=my_network.toml   export: a network specification
 #: WEIGHTS=random         export: random or trained weights
 #: STAGE=vanilla          train: vanilla, pruned, pred or quantized
 
 .PHONY: sim
 sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES LANES SEED WAVES SIM)
-	$(call require,NET,sim NET=fusionet-nano)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,LANES,lanes) \
 		$(call option,SEED,seed) $(if $(filter-out 0,$(WAVES)),--waves) $(call option,SIM,simulator)
 
@@ -54,22 +57,18 @@ check: .venv/.dev ## Lint, types and the arrows between packages
 
 .PHONY: verilog
 verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
-	$(call require,PRESET,verilog PRESET=small)
 	@$(BIN)/python -m sim verilog '$(PRESET)'
 
 .PHONY: synth
 synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
-	$(call require,PRESET,synth PRESET=small TARGET=ecp5)
 	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)
-	$(call require,SPEC,export SPEC=my_network.json WEIGHTS=random SEED=1)
 	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed)
 
 .PHONY: train
 train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE SEED)
-	$(call require,NET,train NET=fusionet-nano STAGE=vanilla)
 	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,SEED,seed)
 
 .PHONY: lock
@@ -91,7 +90,8 @@ clean: ## Remove build/ and the environment
 		"Python 3.11 or newer is needed, but $(PYTHON) is %d.%d; name another with PYTHON=." % (v[0], v[1]), \
 		file=sys.stderr); sys.exit(0 if ok else 2)'
 	@rm -rf .venv
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtual environment; install its venv package (see above)." >&2; exit 2; }
 
 .venv/.sim .venv/.synth .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
 	@echo "Installing requirements/$*.lock into .venv"

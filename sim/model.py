@@ -21,6 +21,9 @@ from hw.contract.errors import ArchonError
 from sim.shared_modules import share_modules
 from sim.toolchain import BUILD, Toolchain, find, publish
 
+_RECIPE = [Path(__file__), Path(__file__).with_name("shared_modules.py")]
+"""What decides how a model is built: a change here builds all models anew."""
+
 SIMULATIONS = BUILD / "simulations"
 TIMESCALE = ("1ns", "1ps")
 """Unit and precision of simulated time."""
@@ -77,6 +80,7 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         "design": {**dataclasses.asdict(design), "sources": len(texts)},
         "options": [waves, optimize, TIMESCALE],
+        "recipe": [hashlib.sha256(path.read_bytes()).hexdigest() for path in _RECIPE],
         "toolchain": toolchain.identity,
         "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
     }
@@ -104,6 +108,9 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         raise SimulationFailedError(
             f"{toolchain.version} could not build {design.toplevel}; log: {log}\n{tail(log)}"
         ) from error
+    except BaseException:
+        shutil.rmtree(beside)  # interrupted
+        raise
     publish(beside, target)
     return model
 
