@@ -1,0 +1,13 @@
+"""The reduction over lanes in simulation."""
+
+import dataclasses
+
+import pytest
+
+from hw.contract.config import preset
+from sim.unit_run import run_unit
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 8])
+def test_reduction(lanes: int) -> None:
+    run_unit("reduction", dataclasses.replace(preset("tiny"), lanes=lanes), "tb.reduction_tests")
