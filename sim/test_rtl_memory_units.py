@@ -1,0 +1,38 @@
+"""The units between external memory and the lanes, and the controller, in simulation."""
+
+import dataclasses
+
+import pytest
+
+from hw.contract.config import preset
+from sim.unit_run import run_unit
+
+TINY = preset("tiny")
+
+
+@pytest.mark.parametrize("output_queue", [2, 5])
+def test_requantizer(output_queue: int) -> None:
+    config = dataclasses.replace(TINY, queues=dataclasses.replace(TINY.queues, output=output_queue))
+    run_unit("requantizer", config, "tb.requantizer_tests")
+
+
+@pytest.mark.parametrize("queue", [2, 16])
+def test_residual_reader(queue: int) -> None:
+    config = dataclasses.replace(TINY, queues=dataclasses.replace(TINY.queues, residual=queue))
+    run_unit("residual_reader", config, "tb.residual_reader_tests")
+
+
+@pytest.mark.parametrize(("lanes", "slice_channels"), [(1, 2), (8, 16)])
+def test_table_loader(lanes: int, slice_channels: int) -> None:
+    config = dataclasses.replace(TINY, lanes=lanes, slice_channels=slice_channels)
+    run_unit("table_loader", config, "tb.table_loader_tests")
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8])
+def test_activation_loader(lanes: int) -> None:
+    run_unit("activation_loader", dataclasses.replace(TINY, lanes=lanes), "tb.activation_loader_tests")
+
+
+@pytest.mark.parametrize("clusters", [1, 3])
+def test_controller(clusters: int) -> None:
+    run_unit("controller", dataclasses.replace(TINY, clusters=clusters), "tb.controller_tests")

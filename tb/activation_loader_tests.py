@@ -1,0 +1,124 @@
+"""Activation loader: every activation of a band to its lane and row, once; nothing else written."""
+
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig, index_bits
+from hw.contract.descriptor import JOB
+from hw.contract.memory import pack_tensor
+from hw.contract.numerics import ACTIVATION_BITS
+from tb.bench import Bench, configuration
+from tb.memory import StreamMemory
+from tb.streams import PATTERNS, Number, pattern
+
+JOBS = 5
+WORDS = 1 << 12
+
+
+class ActivationStores:
+    """What the activation-write bus wrote: (lane, row) to activation; writing a row twice fails."""
+
+    def __init__(self, dut: Any, config: ArchonConfig) -> None:
+        self._dut, self._lanes = dut, config.lanes
+        self._address_bits = index_bits(config.depths.activation)
+        self.written: dict[tuple[int, int], int] = {}
+        cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        edge, dut = RisingEdge(self._dut.clk), self._dut
+        activation = Number(ACTIVATION_BITS, signed=True)
+        while True:
+            await edge
+            if dut.rst.value:
+                continue
+            enable, addresses, data = (int(dut[f"activation_write__{name}"].value) for name in ("enable", "address", "data"))
+            for lane in range(self._lanes):
+                if enable >> lane & 1:
+                    row = addresses >> (lane * self._address_bits) & ((1 << self._address_bits) - 1)
+                    assert (lane, row) not in self.written, f"lane {lane}, row {row} written twice"
+                    self.written[lane, row] = activation.unpack(data >> (lane * ACTIVATION_BITS) & 0xFF)
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
+async def every_activation_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
+    """Bands of other sizes, first bytes and channel counts in a row; only the band's words are read."""
+    bench = Bench(dut, f"activations {latency}", idle, back_pressure)
+    config = configuration()
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    dut.start.value = 0
+    dut.job.value = 0
+    memory = StreamMemory(
+        dut,
+        np.zeros(WORDS, dtype=np.uint64),
+        latency=latency,
+        seed=bench.random.getrandbits(64),
+        idle=pattern(idle, bench.random),
+        request_back_pressure=pattern(back_pressure, bench.random),
+    )
+    bench.follow(memory)
+    stores = ActivationStores(dut, config)
+    await bench.reset()
+    for number in range(JOBS):
+        fields, expected = random_band(config, random, memory)
+        stores.written.clear()
+        dut.job.value = JOB.pack(dict.fromkeys((item.name for item in JOB.fields), 0) | fields)
+        before = memory.words_read
+        await bench.pulse("start")
+        await bench.until(lambda: dut.done.value, "done")
+        assert stores.written == expected, f"job {number}: {first_difference(stores.written, expected)}"
+        await bench.cycles(10)
+        assert dut.done.value, "done fell before the next start"
+        assert len(stores.written) == len(expected), "rows written after done"
+        assert memory.words_read - before == fields["planes"] * fields["segment"]
+
+
+def random_band(
+    config: ArchonConfig, random: np.random.Generator, memory: StreamMemory
+) -> tuple[dict[str, int], dict[tuple[int, int], int]]:
+    """Puts a tensor into memory; the job fields of a band of some of its channels, and the rows it fills."""
+    while True:
+        height, width = (int(random.integers(1, top)) for top in (9, 14))
+        channels = int(random.integers(1, 21))
+        first = int(random.integers(0, 12))
+        start = int(random.integers(0, height))
+        rows = int(random.integers(1, height - start + 1))
+        segment, turns = rows * width, -(-channels // config.lanes)
+        if turns * segment <= config.depths.activation:
+            break
+    tensor = random.integers(-128, 128, (first + channels + int(random.integers(0, 5)), height, width))
+    words = pack_tensor(tensor)
+    address = int(random.integers(0, WORDS - len(words) + 1))
+    memory.words[address : address + len(words)] = words
+    first_plane, first_byte = divmod(first, CHANNELS_PER_WORD)
+    planes = -(-(first_byte + channels) // CHANNELS_PER_WORD)
+    band_address = address + first_plane * height * width + start * width
+    mark_band(memory.missing, band_address, planes, height * width, segment)
+    fields = {
+        "input_address": band_address, "plane_words": height * width, "segment": segment, "planes": planes,
+        "first_byte": first_byte, "input_channels": channels, "turns": turns,
+    }  # fmt: skip
+    band = tensor[first : first + channels, start : start + rows].reshape(channels, segment)
+    expected = {
+        (channel % config.lanes, channel // config.lanes * segment + pixel): int(band[channel, pixel])
+        for channel in range(channels)
+        for pixel in range(segment)
+    }
+    return fields, expected
+
+
+def mark_band(missing: NDArray[np.bool_], address: int, planes: int, plane_words: int, segment: int) -> None:
+    """Only these words may be read."""
+    missing[:] = True
+    for plane in range(planes):
+        missing[address + plane * plane_words :][:segment] = False
+
+
+def first_difference(written: dict[tuple[int, int], int], expected: dict[tuple[int, int], int]) -> str:
+    """The lowest (lane, row) that differs."""
+    place = min(key for key in written.keys() | expected.keys() if written.get(key) != expected.get(key))
+    return f"lane {place[0]}, row {place[1]}: expected {expected.get(place)}, got {written.get(place)}"

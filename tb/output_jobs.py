@@ -1,0 +1,77 @@
+"""Random jobs and REQUANTIZE tables for the units that handle a job's outputs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract.config import ArchonConfig
+from hw.contract.descriptor import JOB
+from hw.contract.numerics import MULTIPLIER_BITS, MULTIPLIER_SHIFT_MAX, OUTPUT_ACCUMULATOR_BITS, signed_range
+
+WORDS = 1 << 14
+"""Words of external memory that addresses of outputs and residuals stay in."""
+
+PLANES = 8
+"""Planes of an output tensor."""
+
+
+@dataclass(frozen=True)
+class OutputJob:
+    """One job as its outputs see it; `table` holds the columns of the REQUANTIZE rows."""
+
+    rows: int
+    width: int
+    channels: int
+    residual: bool
+    first_pixel: int
+    output_address: int
+    residual_address: int
+    table: dict[str, NDArray[np.int64]]
+
+    @property
+    def count(self) -> int:
+        """Outputs of the job."""
+        return self.rows * self.width * self.channels
+
+    def job(self) -> int:
+        """The packed job; fields that outputs do not need are zero."""
+        values = dict.fromkeys((item.name for item in JOB.fields), 0)
+        values |= {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
+        values |= {"residual": int(self.residual), "first_pixel": self.first_pixel}
+        return JOB.pack(values | {"output_address": self.output_address, "residual_address": self.residual_address})
+
+    def places(self, base: int) -> Iterator[tuple[int, int, int]]:
+        """(channel, word address, byte) of every output in the tensor at `base`, in the order of the outputs."""
+        for pixel in range(self.rows * self.width):
+            for channel in range(self.channels):
+                plane = int(self.table["plane"][channel])
+                yield channel, base + plane + self.first_pixel + pixel, int(self.table["byte"][channel])
+
+
+def random_output_job(config: ArchonConfig, random: np.random.Generator, *, residual: bool) -> OutputJob:
+    """Any size of a few hundred outputs; half of the rescalings are extreme, the other half give usual activations."""
+    channels = int(random.integers(1, min(config.depths.output, 20) + 1))
+    low, high = signed_range(OUTPUT_ACCUMULATOR_BITS - 2)
+    small = random.random(channels) < 0.5
+    table = {
+        "bias": np.where(small, random.integers(-500, 500, channels), random.integers(low, high + 1, channels)),
+        "multiplier": np.where(
+            small, 1 << random.integers(12, MULTIPLIER_BITS, channels), random.integers(0, 1 << MULTIPLIER_BITS, channels)
+        ),
+        "shift": np.where(small, random.integers(13, 20, channels), random.integers(0, MULTIPLIER_SHIFT_MAX + 1, channels)),
+        "byte": random.integers(0, 8, channels),
+        "plane": random.integers(0, PLANES, channels) * 256,
+    }
+    base, residual_base = (int(random.integers(0, WORDS - PLANES * 256 - 256)) for _ in range(2))
+    rows, width, first = (int(random.integers(1, top)) for top in (6, 9, 100))
+    return OutputJob(rows, width, channels, residual, first, base, residual_base, table)
+
+
+def random_sums(job: OutputJob, random: np.random.Generator) -> NDArray[np.int64]:
+    """(pixels, channels) sums that stay within 32 bits with the bias: extremes, and small ones full of ties."""
+    shape = (job.rows * job.width, job.channels)
+    low, high = signed_range(OUTPUT_ACCUMULATOR_BITS - 2)
+    small = np.abs(job.table["bias"]) < 500
+    return np.where(small, random.integers(-800, 801, shape), random.integers(low, high + 1, shape))

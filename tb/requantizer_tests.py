@@ -1,0 +1,76 @@
+"""Requantizer: every output's byte and address against the contract's arithmetic, with and without residual."""
+
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from hw.contract import numerics
+from hw.contract.descriptor import WRITE
+from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
+from hw.contract.tables import TableKind
+from tb.bench import Bench, configuration
+from tb.buses import TableWriter, pack_table
+from tb.output_jobs import OutputJob, random_output_job, random_sums
+from tb.streams import PATTERNS, Number, Scoreboard, pattern
+
+JOBS = 6
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> None:
+    """Jobs of other sizes and tables in a row; `finished` not before the last write was accepted."""
+    bench = Bench(dut, "requantizer", idle, back_pressure)
+    config = configuration()
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    dut.start.value = 0
+    dut.job.value = 0
+    sums = bench.source("sums", Number(OUTPUT_ACCUMULATOR_BITS, signed=True))
+    residual = bench.source("residual", Number(ACTIVATION_BITS, signed=True))
+    writes = bench.sink("write", WRITE, meaning=written_byte)
+    writer = TableWriter(dut, idle=pattern("rarely", bench.random))
+    await bench.reset()
+    for number in range(JOBS):
+        job = random_output_job(config, random, residual=number % 3 != 0)
+        values = random_sums(job, random)
+        residuals = random.integers(-128, 128, values.shape)
+        await writer.write(TableKind.REQUANTIZE, pack_table(TableKind.REQUANTIZE, config, job.table))
+        dut.job.value = job.job()
+        board = bench.follow(Scoreboard(f"job {number}", expected_writes(job, values, residuals)))
+
+        def check(item: Any, board: Scoreboard = board) -> None:
+            assert not dut.finished.value, f"finished after {board.count} of {len(board.expected)} writes"
+            board.check(item)
+
+        writes.on_item = check
+        await bench.pulse("start")
+        sums.send(*(int(value) for value in values.reshape(-1)))
+        if job.residual:
+            residual.send(*(int(value) for value in residuals.reshape(-1)))
+        await bench.until(lambda: dut.finished.value, "finished")
+        board.finish()
+        await bench.cycles(10)
+        assert dut.finished.value, "finished fell before the next start"
+        assert sums.pending == residual.pending == 0
+
+
+def expected_writes(job: OutputJob, sums: Any, residuals: Any) -> list[dict[str, int]]:
+    """Address, byte and value of every output."""
+    table = job.table
+    outputs = numerics.requantize(sums + table["bias"], table["multiplier"], table["shift"])
+    if job.residual:
+        outputs = numerics.add_residual(outputs, residuals)
+    places = job.places(job.output_address)
+    return [
+        {"address": address, "byte": byte, "activation": int(output)}
+        for (_, address, byte), output in zip(places, outputs.reshape(-1), strict=True)
+    ]
+
+
+def written_byte(write: dict[str, int]) -> dict[str, int]:
+    """The one byte of a write that is strobed."""
+    byte = write["strobe"].bit_length() - 1
+    assert write["strobe"] == 1 << byte, f"a write of one byte expected, got strobe {write['strobe']:08b}"
+    activation = Number(ACTIVATION_BITS, signed=True).unpack(write["data"] >> (8 * byte) & 0xFF)
+    return {"address": write["address"], "byte": byte, "activation": activation}
