@@ -1,0 +1,22 @@
+"""The golden model: a network in exact integers, layer by layer and fused. It knows nothing of the RTL."""
+
+from sw.golden.cost import LayerCost, layer_costs
+from sw.golden.counting import BlockCounts
+from sw.golden.network import NetworkRun, classify, run, run_block, run_block_layerwise
+from sw.golden.random_block import random_activation, random_block
+from sw.golden.statistics import BlockStatistics, MaskStatistics
+
+__all__ = [
+    "BlockCounts",
+    "BlockStatistics",
+    "LayerCost",
+    "MaskStatistics",
+    "NetworkRun",
+    "classify",
+    "layer_costs",
+    "random_activation",
+    "random_block",
+    "run",
+    "run_block",
+    "run_block_layerwise",
+]
