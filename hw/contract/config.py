@@ -99,8 +99,8 @@ class Queues:
     """Survivors waiting for a lane's accumulation."""
     partial: int = 4
     """Partial sums of a lane waiting for the reduction."""
-    residual: int = 16
-    """Residual words requested ahead."""
+    residual: int = 64
+    """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
     """Output writes waiting for memory."""
 
@@ -161,9 +161,7 @@ PRESETS: dict[str, ArchonConfig] = {
     "tiny": ArchonConfig(
         lanes=2,
         slice_channels=4,
-        depths=Depths(
-            activation=256, slices=16, turned_slices=64, row_store=64, pair=256, step=512, accumulator=64, output=32
-        ),
+        depths=Depths(activation=256, slices=16, turned_slices=64, row_store=64, pair=256, step=512, accumulator=64, output=32),
         queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2),
     ),
     "small": ArchonConfig(

@@ -46,7 +46,7 @@ class Archon(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.controller = controller = Controller(config)
-        m.submodules.read_arbiter = reads = ReadArbiter(config.clusters + 1)
+        m.submodules.read_arbiter = reads = ReadArbiter(config.clusters + 1, config.clusters * config.queues.residual)
         m.submodules.write_arbiter = writes = StreamArbiter(WRITE, config.clusters)
         m.submodules.report_arbiter = reports = StreamArbiter(REPORT, config.clusters)
         cycle = Signal(CYCLE_BITS)

@@ -138,7 +138,7 @@ class Cluster(wiring.Component):
         m.submodules.reduction = reduction = Reduction(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
-        m.submodules.read_arbiter = arbiter = ReadArbiter(3)
+        m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual)
 
         # Phases.
         wiring.connect(m, wiring.flipped(self.jobs), sequencer.jobs)
@@ -176,9 +176,10 @@ class Cluster(wiring.Component):
         wiring.connect(m, requantizer.write, wiring.flipped(self.write))
 
         # Memory.
-        for client, unit in zip(arbiter.clients, (tables, activations, residual), strict=True):
-            wiring.connect(m, unit.read_request, client.read_request)
-            wiring.connect(m, client.read_data, unit.read_data)
+        readers: list[Any] = [tables, activations, residual]
+        for client, reader in zip(arbiter.clients, readers, strict=True):
+            wiring.connect(m, reader.read_request, client.read_request)
+            wiring.connect(m, client.read_data, reader.read_data)
         wiring.connect(m, arbiter.read_request, wiring.flipped(self.read_request))
         wiring.connect(m, wiring.flipped(self.read_data), arbiter.read_data)
         self._report(m, sequencer, lanes)

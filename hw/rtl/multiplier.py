@@ -211,8 +211,9 @@ class Multiplier(wiring.Component):
         entry_valid, entry_last, product_last = Signal(), Signal(), Signal()
         entry_register = Signal(signed(self._config.widths.accumulator))
         product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
-        entry_bias, product_bias, running = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name)
-                                             for name in ("entry_bias", "product_bias", "running"))
+        entry_bias, product_bias, running = (
+            Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("entry_bias", "product_bias", "running")
+        )
         total = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
         m.d.comb += [
             total.eq(running + product),

@@ -13,6 +13,7 @@ def shared(m: Module, module: str, instance: str, signature: wiring.Signature) -
     """
     interface = signature.create(path=(instance,))
     ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    member: Any
     for path, member, value in signature.flatten(interface):
         prefix = "i" if member.flow is wiring.In else "o"
         ports[f"{prefix}_{'__'.join(map(str, path))}"] = Value.cast(value)
