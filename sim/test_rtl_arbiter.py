@@ -1,0 +1,22 @@
+"""The arbiters in simulation."""
+
+from pathlib import Path
+
+import pytest
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from hw.rtl.arbiter import ReadArbiter, StreamArbiter
+from hw.rtl.interfaces import WRITE
+from sim.model import Design
+from sim.simulation import TestRun, build_and_test
+
+
+@pytest.mark.parametrize("clients", [1, 3])
+@pytest.mark.parametrize("kind", ["read", "stream"])
+def test_arbiter(kind: str, clients: int, tmp_path: Path) -> None:
+    arbiter: wiring.Component = ReadArbiter(clients) if kind == "read" else StreamArbiter(WRITE, clients)
+    source = tmp_path / "arbiter.v"
+    source.write_text(verilog.convert(arbiter, name="arbiter", emit_src=False, strip_internal_attrs=True))
+    run = TestRun(f"tb.{kind}_arbiter_tests", environment={"ARCHON_CLIENTS": str(clients)})
+    build_and_test(Design([source], "arbiter"), run)
