@@ -90,7 +90,7 @@ clean: ## Remove build/ and the environment
 		"Python 3.11 or newer is needed, but $(PYTHON) is %d.%d; name another with PYTHON=." % (v[0], v[1]), \
 		file=sys.stderr); sys.exit(0 if ok else 2)'
 	@rm -rf .venv
-	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "$(PYTHON) cannot make a virtual environment; install its venv package (see above)." >&2; exit 2; }
 
 .venv/.sim .venv/.synth .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
