@@ -28,12 +28,12 @@ class RowsProducer:
 
     def __init__(self, dut: Any, banks: LevelBanks, idle: Pattern) -> None:
         self._dut, self._banks, self._idle = dut, banks, idle
-        self.rows: list[dict[tuple[int, int, int], int]] = []
+        self.rows: list[dict[tuple[int, int], int]] = []
         self.next_row = 0
         dut.rows_done.value = 0
         cocotb.start_soon(self._run())
 
-    def begin(self, first_row: int, rows: list[dict[tuple[int, int, int], int]]) -> None:
+    def begin(self, first_row: int, rows: list[dict[tuple[int, int], int]]) -> None:
         """Offer the rows of a job that starts now."""
         self.next_row, self.rows = first_row, rows
         self._dut.rows_done.value = first_row
@@ -50,15 +50,13 @@ class RowsProducer:
                 self._dut.rows_done.value = self.next_row
 
 
-def stored_rows(config: ArchonConfig, band: Band, levels: NDArray) -> list[dict[tuple[int, int, int], int]]:
+def stored_rows(config: ArchonConfig, band: Band, levels: NDArray) -> list[dict[tuple[int, int], int]]:
     """The row store's words of every input row of the band; levels is (E, input_height, input_width)."""
     layout = level_word(config)
     words = levels.transpose(1, 2, 0).reshape(band.input_height, band.input_width, band.slices, config.slice_channels)
     return [
         {
-            (row % ROW_BANKS, column % ROW_BANKS, column // ROW_BANKS * band.slices + index): layout.pack(
-                {"levels": words[row, column, index]}
-            )
+            (row % ROW_BANKS, column * band.slices + index): layout.pack({"levels": words[row, column, index]})
             for column in range(band.input_width)
             for index in range(band.slices)
         }
@@ -111,7 +109,7 @@ async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
     dut.job.value = 0
     layout = level_word(config)
     banks = LevelBanks(layout.width)
-    RowStoreAgent(dut, banks, int(os.environ["ARCHON_READ_LATENCY"]), lambda: bench.random.getrandbits(TAPS * layout.width))
+    RowStoreAgent(dut, banks, int(os.environ["ARCHON_READ_LATENCY"]), lambda: bench.random.getrandbits(KERNEL * layout.width))
     producer = RowsProducer(dut, banks, pattern(idle, bench.random))
     words = bench.sink("words", slice_word(config))
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))

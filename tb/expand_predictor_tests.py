@@ -22,12 +22,12 @@ ABANDONED = (2, 5)
 
 
 class RowsConsumer:
-    """Stands in for the depthwise predictor: gives rows free at random times, and watches what the unit says and writes."""
+    """Stands in for the depthwise predictor: frees rows at once or late, and watches the unit."""
 
     def __init__(self, dut: Any, hold: Pattern) -> None:
         self._dut, self._hold = dut, hold
         self.needed, self.row_words, self.written, self.first_row = 0, 1, 0, 0
-        self.active = False
+        self.active, self.row_cycles, self._pause = False, 1, 0
         dut.rows_needed_from.value = 0
         cocotb.start_soon(self._run())
 
@@ -36,6 +36,7 @@ class RowsConsumer:
         self.active = False
         self.needed = self.first_row = band.input_row_start
         self.row_words, self.written = band.input_width * band.slices, 0
+        self.row_cycles, self._pause = self.row_words * band.turns, 0
         self._dut.rows_needed_from.value = self.needed
 
     def count(self) -> None:
@@ -53,9 +54,11 @@ class RowsConsumer:
             done = int(self._dut.rows_done.value)
             complete = self.first_row + self.written // self.row_words
             assert self.first_row <= done <= complete, f"rows_done is {done}, but only rows below {complete} are written"
-            if self.needed < done and not next(self._hold):
+            self._pause = max(0, self._pause - 1)
+            if self.needed < done and not self._pause:
                 self.needed += 1
                 self._dut.rows_needed_from.value = self.needed
+                self._pause = self.row_cycles * 4 if next(self._hold) else 0
 
 
 def random_tables(config: ArchonConfig, band: Band, channels: int, random: np.random.Generator) -> tuple[NDArray, ...]:
@@ -144,8 +147,7 @@ def expected_writes(
     return [
         {
             "row": (band.input_row_start + row) % ROW_BANKS,
-            "column": column % ROW_BANKS,
-            "address": column // ROW_BANKS * band.slices + index,
+            "address": column * band.slices + index,
             "levels": layout.pack({"levels": levels[row, column, index]}),
         }
         for row, column, index in np.ndindex(*levels.shape[:3])

@@ -1,6 +1,6 @@
 """The row store's buses as they appear in exported Verilog, and what is stored behind them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cocotb
@@ -17,29 +17,27 @@ def level_word(config: ArchonConfig) -> Layout:
 
 
 class LevelBanks:
-    """What the row store holds: level words by (row modulo 4, column modulo 4, address); zero where never written."""
+    """What the row store holds: level words by (row modulo 4, address); zero where never written."""
 
     def __init__(self, word_bits: int) -> None:
-        self.words: dict[tuple[int, int, int], int] = {}
+        self.words: dict[tuple[int, int], int] = {}
         self._word_bits = word_bits
 
-    def window(self, read: dict[str, int]) -> int:
-        """The taps bits that a read is answered with."""
-        taps = 0
-        for dy in range(KERNEL):
-            for dx in range(KERNEL):
-                row, column = read["row"] + dy - 1, read["column"] + dx - 1
-                address = read["address"] if 0 <= column < ROW_BANKS else read["neighbour"]
-                inside = read["rows"] >> dy & read["columns"] >> dx & 1
-                word = self.words.get((row % ROW_BANKS, column % ROW_BANKS, address), 0) if inside else 0
-                taps |= word << ((KERNEL * dy + dx) * self._word_bits)
-        return taps
+    def read(self, fields: Mapping[str, int]) -> int:
+        """The bits of `levels` that a read with these fields is answered with."""
+        levels = 0
+        for index in range(KERNEL):
+            row = (fields["row"] + index - 1) % ROW_BANKS
+            inside = fields["inside"] >> index & 1
+            word = self.words.get((row, fields["address"]), 0) if inside else 0
+            levels |= word << (index * self._word_bits)
+        return levels
 
 
 class LevelWriteMonitor:
     """Hands every level_write of the design to `on_write`, except in the cycle of `start`."""
 
-    FIELDS = ("row", "column", "address", "levels")
+    FIELDS = ("row", "address", "levels")
 
     def __init__(self, dut: Any) -> None:
         self._dut = dut
@@ -54,7 +52,7 @@ class LevelWriteMonitor:
                 self.on_write({name: int(dut[f"level_write__{name}"].value) for name in self.FIELDS})
 
 
-READ_FIELDS = ("row", "column", "address", "neighbour", "rows", "columns")
+READ_FIELDS = ("row", "address", "inside")
 
 
 class RowStoreAgent:
@@ -63,14 +61,14 @@ class RowStoreAgent:
     Args:
         dut: Handle of the top module.
         banks: What is stored.
-        latency: Cycles from a read to its taps, at least 2.
-        rubbish: Makes the taps of cycles without a read.
+        latency: Cycles from a read to its levels, at least 2.
+        rubbish: Makes the levels of cycles without a read.
     """
 
     def __init__(self, dut: Any, banks: LevelBanks, latency: int, rubbish: Callable[[], int]) -> None:
         self._dut, self._banks, self._rubbish = dut, banks, rubbish
         self._answers = [0] * (latency - 1)
-        dut.level_read__taps.value = 0
+        dut.level_read__levels.value = 0
         cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
@@ -78,8 +76,8 @@ class RowStoreAgent:
         while True:
             await edge
             if dut.level_read__enable.value:
-                read = {name: int(dut[f"level_read__{name}"].value) for name in READ_FIELDS}
-                self._answers.append(self._banks.window(read))
+                fields = {name: int(dut[f"level_read__{name}"].value) for name in READ_FIELDS}
+                self._answers.append(self._banks.read(fields))
             else:
                 self._answers.append(self._rubbish())
-            dut.level_read__taps.value = self._answers.pop(0)
+            dut.level_read__levels.value = self._answers.pop(0)

@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import DIMENSION_BITS, ROW_BANKS, ArchonConfig, index_bits
 from hw.contract.tables import TableKind
-from hw.rtl.arithmetic import predictor_input, predictor_level, tree_sum
+from hw.rtl.arithmetic import predictor_input, predictor_level
 from hw.rtl.interfaces import JOB, activation_write, table_write
-from hw.rtl.pipeline import delay, delay_flags
-from hw.rtl.row_store import BANK_BITS, level_write
+from hw.rtl.pipeline import delay, delay_flags, pipelined_sum, sum_cycles
+from hw.rtl.row_store import BANK_BITS, level_write, store_depth
 from hw.rtl.table_memory import TableMemory
 
 
@@ -26,7 +26,6 @@ class _Issue:
     row_end: Value
     slice: Value
     row: Value
-    column: Value
     address: Value
     table_address: Value
     store_address: Value
@@ -44,13 +43,11 @@ class ExpandPredictor(wiring.Component):
     4-bit input store, rounded by numerics.predictor_input; `rows_needed_from` in: lowest image row that may still be read
     from the row store; `level_write` out; `rows_done` out: first image row not completely written yet.
 
-    Latency: 6 cycles from the last turn of a slice to its write. Throughput: one turn of one slice (slice_channels * lanes
-    ternary weights) a cycle. Stalls only before a row, until it is less than 4 above `rows_needed_from`. Input channels that
-    a group does not have must have zero weights. `start` abandons whatever was going on. The job's rows, columns, slices and
-    turns must be at least 1.
+    Latency: 6 to 8 cycles (5 + sum_cycles(lanes)) from the last turn of a slice to its write. Throughput: one turn of one
+    slice (slice_channels * lanes ternary weights) a cycle. Stalls only before a row, until it is less than 4 above
+    `rows_needed_from`. Input channels that a group does not have must have zero weights. `start` abandons whatever was going
+    on. The job's rows, columns, slices and turns must be at least 1.
     """
-
-    PIPELINE_CYCLES = 6
 
     job: data.View
     start: Signal
@@ -86,13 +83,15 @@ class ExpandPredictor(wiring.Component):
         weights = delay(m, Value.cast(expand.row), 1)
         positive = [delay(m, value, 1) for value in inputs]
         negative = [delay(m, -value, 1) for value in inputs]
-        valid = delay_flags(m, issue.valid, self.PIPELINE_CYCLES, self.start)
-        done = delay_flags(m, issue.valid & issue.last_turn, self.PIPELINE_CYCLES, self.start)
-        first_turn = delay(m, issue.first_turn, 3)
+        summed = 2 + sum_cycles(self._config.lanes)
+        written = summed + 3
+        valid = delay_flags(m, issue.valid, summed, self.start)
+        done = delay_flags(m, issue.valid & issue.last_turn, written, self.start)
+        first_turn = delay(m, issue.first_turn, summed)
 
         m.submodules.threshold = threshold = TableMemory(TableKind.EXPAND_THRESHOLD, self._config)
         wiring.connect(m, wiring.flipped(self.table_write), threshold.write)
-        m.d.comb += [threshold.enable.eq(done[3]), threshold.address.eq(delay(m, issue.slice, 3))]
+        m.d.comb += [threshold.enable.eq(done[summed]), threshold.address.eq(delay(m, issue.slice, summed))]
 
         for channel in range(self._config.slice_channels):
             terms = []
@@ -100,24 +99,23 @@ class ExpandPredictor(wiring.Component):
                 bit = 2 * (channel * self._config.lanes + lane)
                 chosen = Mux(weights[bit + 1], negative[lane], positive[lane])
                 terms.append(Mux(weights[bit], chosen, 0))
-            total = delay(m, tree_sum(terms), 1)  # cycle 3
+            total = pipelined_sum(m, terms)
             # Sums of single turns may leave the width, but the whole sum fits (the exporter proves it).
             accumulator = Signal(self._config.widths.predictor_sum, reset_less=True, name=f"accumulator_{channel}")
             accumulated = Mux(first_turn, 0, accumulator.as_signed()) + total
-            with m.If(valid[3]):
-                m.d.sync += accumulator.eq(accumulated)  # cycle 4
-            excess = delay(m, accumulator.as_signed() + ~threshold.row.thresholds[channel], 1)  # cycle 5
+            with m.If(valid[summed]):
+                m.d.sync += accumulator.eq(accumulated)  # cycle summed + 1
+            excess = delay(m, accumulator.as_signed() + ~threshold.row.thresholds[channel], 1)
             shift = delay(m, threshold.row.shifts[channel], 1)
-            level = delay(m, predictor_level(excess, shift), 1)  # cycle 6
+            level = delay(m, predictor_level(excess, shift), 1)
             m.d.comb += self.level_write.levels[channel].eq(level)
 
         m.d.comb += [
             self.level_write.valid.eq(done[-1]),
-            self.level_write.row.eq(delay(m, issue.row[:BANK_BITS], self.PIPELINE_CYCLES)),
-            self.level_write.column.eq(delay(m, issue.column[:BANK_BITS], self.PIPELINE_CYCLES)),
-            self.level_write.address.eq(delay(m, issue.address, self.PIPELINE_CYCLES)),
+            self.level_write.row.eq(delay(m, issue.row[:BANK_BITS], written)),
+            self.level_write.address.eq(delay(m, issue.address, written)),
         ]
-        row_written = done[-1] & delay(m, issue.row_end, self.PIPELINE_CYCLES)
+        row_written = done[-1] & delay(m, issue.row_end, written)
         with m.If(self.start):
             m.d.sync += self.rows_done.eq(self.job.input_row_start)
         with m.Elif(row_written):
@@ -148,8 +146,7 @@ class ExpandPredictor(wiring.Component):
         table_address = Signal(index_bits(config.depths.turned_slices))
         pixel = Signal(index_bits(config.depths.activation))
         store_address = Signal.like(pixel)
-        address = Signal(index_bits(config.depths.row_store))
-        group = Signal.like(address)  # address of the group of four columns
+        address = Signal(index_bits(store_depth(config)))
         last_turn, last_slice, last_column, valid = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             last_turn.eq(turn == job.turns - 1),
@@ -166,14 +163,12 @@ class ExpandPredictor(wiring.Component):
             with m.If(last_turn & last_slice):
                 m.d.sync += [slice_index.eq(0), table_address.eq(0)]
                 m.d.sync += [pixel.eq(pixel + 1), store_address.eq(pixel + 1)]
-                m.d.sync += [column.eq(column + 1), address.eq(group)]
-                with m.If(column[:BANK_BITS] == ROW_BANKS - 1):
-                    m.d.sync += [address.eq(address + 1), group.eq(address + 1)]
+                m.d.sync += column.eq(column + 1)
             with m.If(last_turn & last_slice & last_column):
-                m.d.sync += [column.eq(0), address.eq(0), group.eq(0), row.eq(row + 1)]
+                m.d.sync += [column.eq(0), address.eq(0), row.eq(row + 1)]
                 m.d.sync += [rows_left.eq(rows_left - 1), active.eq(rows_left != 1)]
         with m.If(self.start):
-            counters = Cat(column, turn, slice_index, table_address, pixel, store_address, address, group)
+            counters = Cat(column, turn, slice_index, table_address, pixel, store_address, address)
             m.d.sync += [counters.eq(0), active.eq(1), row.eq(job.input_row_start), rows_left.eq(job.input_rows)]
         return _Issue(
             valid=valid,
@@ -182,7 +177,6 @@ class ExpandPredictor(wiring.Component):
             row_end=last_turn & last_slice & last_column,
             slice=slice_index[: index_bits(config.depths.slices)],
             row=row,
-            column=column,
             address=address,
             table_address=table_address,
             store_address=store_address,

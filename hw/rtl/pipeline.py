@@ -1,5 +1,7 @@
 """Registers that carry values along a pipeline."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Module, Signal, Value
 
 
@@ -23,3 +25,17 @@ def delay_flags(m: Module, value: Value, cycles: int, clear: Value) -> list[Valu
             m.d.sync += register.eq(stages[-1])
         stages.append(register)
     return stages
+
+
+def pipelined_sum(m: Module, values: Sequence[Value]) -> Value:
+    """Exact sum by a tree of adders with a register after each level; see sum_cycles."""
+    values = list(values)
+    for _ in range(sum_cycles(len(values))):
+        pairs = [left + right for left, right in zip(values[::2], values[1::2], strict=False)]
+        values = [delay(m, value, 1) for value in pairs + values[len(pairs) * 2 :]]
+    return values[0]
+
+
+def sum_cycles(count: int) -> int:
+    """Latency of pipelined_sum for `count` values: at least one register."""
+    return max(1, (count - 1).bit_length())
