@@ -31,6 +31,9 @@ BIAS_DEVIATION = 0.3
 LEVELS_A_DEVIATION = 32
 """int8 levels of one standard deviation of activations."""
 
+SMALLEST_DEVIATION = 1e-2
+"""Activations that hardly vary, as behind blocks without survivors, are not blown up beyond this."""
+
 RESIDUAL_SHARE = 0.5
 """Deviation of what a residual block adds, against that of its input."""
 
@@ -76,18 +79,7 @@ def random_network(spec: NetworkSpec, seed: int, survivors: Survivors, images: N
             raise ArchonError(f"{name}: {error}") from error
         blocks.append(block)
         reports.append(report)
-    last = spec.last_pointwise
-    inputs = spec.blocks[-1].out_channels // last.groups
-    weight = sparse(random, (last.channels, inputs), spec.sparsity.pointwise)
-    head = Head(
-        spec,
-        x,
-        scale,
-        weight,
-        random.normal(size=last.channels) * BIAS_DEVIATION,
-        random.normal(size=(spec.classes, last.channels)),
-        random.normal(size=spec.classes),
-    )
+    head = _head(spec, random, x, scale)
     return Quantized(integer_network(spec, front, tuple(blocks), head), tuple(reports))
 
 
@@ -129,10 +121,20 @@ def _front(spec: NetworkSpec, random: np.random.Generator, images: NDArray[np.ui
     return Front(levels, quantized_stem, quantized_first, quantized_depthwise, calibration.rounded(x, scale), scale)
 
 
+def _head(spec: NetworkSpec, random: np.random.Generator, x: Activations, scale: float) -> Head:
+    """Layers behind the blocks; logits of the calibration images are centred, so that no class wins them all."""
+    last = spec.last_pointwise
+    weight = sparse(random, (last.channels, spec.blocks[-1].out_channels // last.groups), spec.sparsity.pointwise)
+    weight, bias, outputs = _normalised(random, weight, calibration.pointwise(x, weight))
+    pooled = np.maximum(outputs, 0).mean(axis=(0, 1, 2)).astype(np.float64)
+    dense_weight = random.normal(size=(spec.classes, last.channels))
+    return Head(spec, x, scale, weight, bias, dense_weight, -dense_weight @ pooled)
+
+
 def _normalised(random: np.random.Generator, weight: Floats, outputs: Activations) -> tuple[Floats, Floats, Activations]:
     """Weight, bias and outputs after a BatchNorm for these outputs: deviation one, small random means."""
     axes = tuple(range(outputs.ndim - 1))
-    deviation = np.maximum(outputs.std(axis=axes), 1e-6)
+    deviation = np.maximum(outputs.std(axis=axes), SMALLEST_DEVIATION)
     offset = random.normal(size=len(weight)) * BIAS_DEVIATION
     bias = offset - outputs.mean(axis=axes) / deviation
     scaled = weight / deviation.reshape(-1, *(1,) * (weight.ndim - 1))
@@ -161,7 +163,7 @@ def _block(
     predictor, masks = _predictor(path, spec, survivors, x, input_scale)
     trace = calibration.run_gated(x, path, masks, spec)
     # One factor for all channels keeps their differences, as training would; it brings the output to the wanted range.
-    deviation = max(float(trace.projected.std()), 1e-6)
+    deviation = max(float(trace.projected.std()), SMALLEST_DEVIATION)
     wanted = float(x.std()) * RESIDUAL_SHARE if spec.residual else 1.0
     factor = wanted / deviation
     path.project_weight[:] *= factor

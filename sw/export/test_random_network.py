@@ -7,11 +7,11 @@ import pytest
 
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from sw.bundle.bounds import largest_sums
 from sw.datasets import load_excerpt
 from sw.export.random_network import Survivors, random_network, share_thresholds
 from sw.quantize.network import Quantized
 from sw.quantize.test_network import small_spec
-from sw.quantize.value_path import largest_sums
 
 
 def make(first: float = 0.4, second: float = 0.3, seed: int = 1) -> Quantized:

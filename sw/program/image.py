@@ -54,9 +54,7 @@ class TensorPlace:
     def write(self, memory: Words, tensor: NDArray[np.integer]) -> None:
         """Put a tensor of this shape into `memory`."""
         if tensor.shape != self.shape:
-            raise ArchonError(
-                f"a tensor of shape {self.shape} is expected at address {self.address}, got {tensor.shape}"
-            )
+            raise ArchonError(f"a tensor of shape {self.shape} is expected at address {self.address}, got {tensor.shape}")
         memory[self.address : self.address + self.words] = pack_tensor(tensor)
 
 
@@ -139,9 +137,7 @@ def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
     shapes = network.spec.block_shapes()
     blocks = [
         PlacedBlock(f"block {index}", block, spec, shape.in_height, shape.in_width)
-        for index, (block, spec, shape) in enumerate(
-            zip(network.blocks, network.spec.blocks, shapes, strict=True), start=1
-        )
+        for index, (block, spec, shape) in enumerate(zip(network.blocks, network.spec.blocks, shapes, strict=True), start=1)
     ]
     return build_image(blocks, config, INPUT_TENSOR)
 

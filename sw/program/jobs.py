@@ -74,9 +74,7 @@ def block_jobs(name: str, spec: BlockSpec, place: BlockPlace, config: ArchonConf
     return jobs
 
 
-def _fields(
-    spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int], config: ArchonConfig
-) -> dict[str, int]:
+def _fields(spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int], config: ArchonConfig) -> dict[str, int]:
     inputs = spec.in_channels // spec.groups
     first_plane, first_byte = divmod(group * inputs, CHANNELS_PER_WORD)
     row_start, rows = band

@@ -112,9 +112,7 @@ def slices_of(expanded: int, config: ArchonConfig) -> int:
     return -(-expanded // config.slice_channels)
 
 
-def table_segment(
-    block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str
-) -> Words:
+def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str) -> Words:
     """The table segment of one group, sections in the order of TableKind, closed by END.
 
     Args:
@@ -140,9 +138,7 @@ def table_segment(
             check_depth(kind.name.lower(), len(rows), tables.table_depth(kind, config))
     except ArchonError as error:
         raise ArchonError(f"{name}, group {group}: {error}") from error
-    words = [
-        part for kind, lane, rows in sections if len(rows) for part in (_header(kind, lane, rows), rows.reshape(-1))
-    ]
+    words = [part for kind, lane, rows in sections if len(rows) for part in (_header(kind, lane, rows), rows.reshape(-1))]
     return np.concatenate([*words, _header(TableKind.END, 0, np.zeros((0, 0), dtype=np.uint64))])
 
 
@@ -206,9 +202,7 @@ def _lane_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tupl
     steps = list_steps(weights.project_weight, config.widths.shift_max)
     if steps.count.max(initial=0) >= 1 << tables.STEP_COUNT_BITS:
         limit = (1 << tables.STEP_COUNT_BITS) - 1
-        raise ArchonError(
-            f"expanded channel {steps.count.argmax()}: at most {limit} steps fit, got {steps.count.max()}"
-        )
+        raise ArchonError(f"expanded channel {steps.count.argmax()}: at most {limit} steps fit, got {steps.count.max()}")
     inputs = weights.expand_weight.shape[1]
     turns = turns_of(inputs, config)
     check_depth("requantize", len(weights.project_weight), config.depths.output)

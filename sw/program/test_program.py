@@ -140,9 +140,7 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     w1, w2 = block.expand_weight[rows].astype(int), block.project_weight[group * outputs : (group + 1) * outputs]
     d = block.depthwise_weight[rows].reshape(expanded, 9).astype(int)
     pairs = (w1 != 0) & (w2 != 0).any(axis=0)[:, None]
-    products, project, bias_products, bias, owners, found = decode_value_path(
-        sections, config, expanded, inputs, outputs
-    )
+    products, project, bias_products, bias, owners, found = decode_value_path(sections, config, expanded, inputs, outputs)
     np.testing.assert_array_equal(found, pairs)
     np.testing.assert_array_equal(products, (d[:, None, :] * w1[:, :, None]) * pairs[:, :, None])
     np.testing.assert_array_equal(project, w2 * pairs.any(axis=1))
@@ -152,9 +150,7 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     np.testing.assert_array_equal(owners, paired & ((d * b1[:, None]).any(axis=1) | (b2 != 0)))
 
     slices, turns, p = -(-expanded // config.slice_channels), -(-inputs // config.lanes), config.slice_channels
-    weights = np.array([row["weights"] for row in sections[TableKind.EXPAND, 0]]).reshape(
-        slices, turns, p, config.lanes
-    )
+    weights = np.array([row["weights"] for row in sections[TableKind.EXPAND, 0]]).reshape(slices, turns, p, config.lanes)
     ternary = weights.transpose(0, 2, 1, 3).reshape(slices * p, turns * config.lanes)
     np.testing.assert_array_equal(ternary[:expanded, :inputs], block.predictor_expand_weight[rows])
     assert not ternary[expanded:].any()
@@ -309,9 +305,7 @@ def test_network_program_is_its_block_programs_in_a_row() -> None:
 def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, depths: dict[str, int]) -> None:
     spec = make_spec()
     config = dataclasses.replace(WIDE, depths=dataclasses.replace(WIDE.depths, **depths))
-    with pytest.raises(
-        ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has \d+"
-    ):
+    with pytest.raises(ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has \d+"):
         build_image([PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)], config)
 
 

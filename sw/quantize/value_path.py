@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,54 +131,24 @@ def quantize_value_path(path: ValuePath, input_scale: float, widths: Widths | No
     raise ArchonError(f"output channel {worst}: no scale keeps its sums within {widths.accumulator} bits")
 
 
-class IntegerWeights(Protocol):
-    """What sums of a block depend on: a QuantizedValuePath, or a block of the integer network."""
-
-    @property
-    def expand_weight(self) -> NDArray[np.integer]:
-        """W1 (E, C/G)."""
-
-    @property
-    def expand_bias(self) -> NDArray[np.integer]:
-        """b1 (E,)."""
-
-    @property
-    def depthwise_weight(self) -> NDArray[np.integer]:
-        """D (E, 3, 3)."""
-
-    @property
-    def depthwise_bias(self) -> NDArray[np.integer]:
-        """b2 (E,)."""
-
-    @property
-    def project_weight(self) -> NDArray[np.integer]:
-        """W2 (K, E/G)."""
-
-
-def largest_sums(block: IntegerWeights) -> tuple[Floats, Floats]:
-    """Per output channel (K,): the largest magnitude of an entry of A, and of y before b3, for any masks and inputs."""
-    expanded, inputs = block.expand_weight.shape
-    groups = expanded // block.project_weight.shape[1]
-    first, depthwise = np.abs(block.expand_weight.astype(np.int64)), np.abs(block.depthwise_weight.astype(np.int64))
-    depthwise = depthwise.reshape(expanded, 1, TAPS)
-    products = (first[:, :, None] * depthwise).reshape(groups, expanded // groups, inputs * TAPS)
-    project = np.abs(block.project_weight.astype(np.float64)).reshape(groups, -1, expanded // groups)
-    entries = (project @ products.astype(np.float64)).reshape(-1, inputs * TAPS)
-    bias = np.abs(block.depthwise_bias.astype(np.int64))
-    bias = bias + depthwise.sum(axis=(1, 2)) * np.abs(block.expand_bias.astype(np.int64))
-    biases = (project @ bias.reshape(groups, -1, 1).astype(np.float64)).reshape(-1)
-    largest_input = 1 << (numerics.ACTIVATION_BITS - 1)
-    return entries.max(axis=1, initial=0), largest_input * entries.sum(axis=1) + biases
-
-
 def bound_excess(path: QuantizedValuePath, widths: Widths) -> Floats:
     """(K,): largest possible sum of an output channel over what its accumulators hold; overflow only above 1.
 
-    The largest entry of A against the accumulator's width, and the largest y, biases included, against 32 bits.
+    The largest entry of A against the accumulator's width, and the largest y, biases included, against 32 bits. This
+    steers the choice of scales; sw.bundle.check_bounds proves the result independently.
     """
-    entry, total = largest_sums(path)
+    groups = len(path.expand_weight) // path.project_weight.shape[1]
+    expanded, inputs = path.expand_weight.shape
+    depthwise = np.abs(path.depthwise_weight).reshape(expanded, 1, TAPS)
+    products = (np.abs(path.expand_weight)[:, :, None] * depthwise).reshape(groups, expanded // groups, inputs * TAPS)
+    project = np.abs(path.project_weight).reshape(groups, -1, expanded // groups).astype(np.float64)
+    entries = (project @ products.astype(np.float64)).reshape(-1, inputs * TAPS)
+    bias = np.abs(path.depthwise_bias) + depthwise.sum(axis=(1, 2)) * np.abs(path.expand_bias)
+    biases = (project @ bias.reshape(groups, -1, 1).astype(np.float64)).reshape(-1)
+    largest_input = 1 << (numerics.ACTIVATION_BITS - 1)
+    total = largest_input * entries.sum(axis=1) + biases + np.abs(path.project_bias)
     limits = [numerics.signed_range(bits)[1] for bits in (widths.accumulator, numerics.OUTPUT_ACCUMULATOR_BITS)]
-    return np.maximum(entry / limits[0], (total + np.abs(path.project_bias)) / limits[1])
+    return np.maximum(entries.max(axis=1, initial=0) / limits[0], total / limits[1])
 
 
 def _check_finite(path: ValuePath, input_scale: float) -> None:

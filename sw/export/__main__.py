@@ -1,0 +1,119 @@
+"""Command line of the exporter: python -m sw.export SPEC --weights random|trained."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from hw.contract.config import Widths
+from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays
+from sw.bundle import check_network_bounds, find_bundle, load_bundle, save_bundle
+from sw.datasets import load_cifar10, load_excerpt
+from sw.export.random_network import Survivors, random_network
+from sw.export.report import layer_table
+from sw.quantize.network import Quantized, quantize_network
+from sw.spec import NetworkSpec, load_spec
+
+STAGES = ("quantized", "pred")
+"""Stages whose weights can be exported; the first one that was trained is taken."""
+
+RANDOM_IMAGES = 2
+"""Calibration images of a random network: more change little and take their time at full size."""
+
+TRAINED_IMAGES = 64
+"""Training images that a trained network's scales before and behind the blocks are found on."""
+
+app = App(name="sw.export", help="Make a bundle: a network in integers, ready for golden model and simulation.")
+
+
+@app.default
+def main(
+    spec: str,
+    *,
+    weights: Literal["random", "trained"] = "random",
+    seed: int = 1,
+    survivors_first: Annotated[float, Parameter(help="share of first ReLUs that survive (random)")] = 0.4,
+    survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
+    out: Annotated[Path | None, Parameter(help="instead of BUILD/NAME/NAME.archon")] = None,
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
+) -> int:
+    """Export SPEC, the name of a network or the path of a TOML file."""
+    console = Console()
+    try:
+        network = load_spec(spec)
+        path = out or build / network.name / f"{network.name}.archon"
+        if weights == "random":
+            survivors = Survivors(survivors_first, survivors_second)
+            quantized = export_random(network, seed, survivors, path)
+            console.print(layer_table(quantized, Widths()))
+        elif trained_weights(network, build) is None:
+            copy_bundle(network, path)
+        else:
+            quantized = export_trained(network, build, path)
+            console.print(layer_table(quantized, Widths()))
+    except (ArchonError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        return 2
+    console.print(f"{network.name}, {weights} weights: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def export_random(spec: NetworkSpec, seed: int, survivors: Survivors, path: Path) -> Quantized:
+    """Make a random network and write its bundle."""
+    quantized = random_network(spec, seed, survivors, load_excerpt().images[:RANDOM_IMAGES])
+    provenance = {
+        "weights": "random",
+        "seed": str(seed),
+        "survivors": f"{survivors.first} first, {survivors.second} second, asked for",
+    }
+    return _written(quantized, provenance, path)
+
+
+def trained_weights(spec: NetworkSpec, build: Path) -> Path | None:
+    """The weights of the last stage that was trained, if any."""
+    candidates = [build / spec.name / "train" / stage / "weights.npz" for stage in STAGES]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def export_trained(spec: NetworkSpec, build: Path, path: Path) -> Quantized:
+    """Quantise the weights that training left in the build folder and write their bundle."""
+    source = trained_weights(spec, build)
+    if source is None:
+        raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {build}, got none")
+    images = load_cifar10("train").images[:TRAINED_IMAGES]
+    provenance = {"weights": "trained", "stage": source.parent.name}
+    return _written(quantize_network(load_arrays(source), spec, images), provenance, path)
+
+
+def copy_bundle(spec: NetworkSpec, path: Path) -> None:
+    """Take the trained bundle that comes with the project, after reading it whole.
+
+    Raises:
+        ArchonError: there is none, or it is of another network than the specification.
+    """
+    source = find_bundle(spec.name)
+    if load_bundle(source).spec != spec:
+        raise ArchonError(f"{source.name}: expected the network of the specification {spec.name}, got another one")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".partial")
+    shutil.copyfile(source, beside)
+    beside.replace(path)
+
+
+def _written(quantized: Quantized, provenance: dict[str, str], path: Path) -> Quantized:
+    """Prove that no sum can overflow, then write the bundle."""
+    check_network_bounds(quantized.network, Widths())
+    network = quantized.network.replaced(provenance=provenance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_bundle(network, path)
+    return Quantized(network, quantized.blocks)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,126 @@
+"""The exporter's command line: a whole bundle or one sentence and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sw.bundle import load_bundle
+from sw.datasets import ImageSet, load_excerpt
+from sw.export import __main__ as exporter
+from sw.golden import run
+from sw.quantize.test_network import small_spec, trained_arrays
+from sw.spec import NetworkSpec
+
+SPEC = """
+name = "small"
+height = 32
+width = 32
+channels = 3
+classes = 10
+stem = {channels = 8, kernel = 3, stride = 2}
+first_pointwise = {channels = 8, groups = 2, shuffle = true}
+first_depthwise = {kernel = 3}
+last_pointwise = {channels = 16, groups = 2}
+sparsity = {pointwise = 0.5, depthwise = 0.5}
+[[blocks]]
+in_channels = 8
+expanded_channels = 36
+out_channels = 12
+kernel = 3
+stride = 2
+groups = 2
+residual = false
+shuffle = true
+[[blocks]]
+in_channels = 12
+expanded_channels = 30
+out_channels = 12
+kernel = 3
+stride = 1
+groups = 2
+residual = true
+shuffle = true
+"""
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SPEC, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def training_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The excerpt in place of the training set, which is not there everywhere."""
+    excerpt = load_excerpt()
+    monkeypatch.setattr(exporter, "load_cifar10", lambda _split: ImageSet(excerpt.images, excerpt.labels))
+
+
+def put_trained_weights(folder: Path, spec: NetworkSpec, stage: str = "pred") -> None:
+    path = folder / spec.name / "train" / stage / "weights.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, allow_pickle=False, **trained_arrays(spec))
+
+
+def test_random_bundle_of_ones_own_specification(spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exporter.main(str(spec_file), seed=3, survivors_first=0.5, survivors_second=0.25, build=tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "block 2" in printed
+    assert "12>30>12 2 r" in printed
+    network = load_bundle(tmp_path / "small" / "small.archon")
+    assert network.spec == small_spec()
+    assert network.provenance["weights"] == "random"
+    assert network.provenance["seed"] == "3"
+    for statistics in run(network, load_excerpt().images[:2]).statistics.values():
+        assert statistics.first.survivor_share == pytest.approx(0.5, abs=0.05)
+        assert statistics.second.survivor_share == pytest.approx(0.25, abs=0.05)
+
+
+def test_equal_seeds_give_equal_files(spec_file: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.archon", "b.archon", "c.archon")]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        assert exporter.main(str(spec_file), seed=seed, out=path) == 0
+    first, again, other = (path.read_bytes() for path in paths)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.usefixtures("training_images")
+def test_trained_bundle_takes_the_last_stage(spec_file: Path, tmp_path: Path) -> None:
+    put_trained_weights(tmp_path, small_spec(), "pred")
+    assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 0
+    assert load_bundle(tmp_path / "small" / "small.archon").provenance["stage"] == "pred"
+    put_trained_weights(tmp_path, small_spec(), "quantized")
+    assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 0
+    assert load_bundle(tmp_path / "small" / "small.archon").provenance["stage"] == "quantized"
+
+
+@pytest.mark.usefixtures("training_images")
+def test_damaged_weights_leave_nothing_behind(spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_trained_weights(tmp_path, small_spec())
+    weights = tmp_path / "small" / "train" / "pred" / "weights.npz"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 2
+    assert "weights.npz is damaged" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.archon*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spec": "unknown"}, "unknown network 'unknown': expected one of"),
+        ({"survivors_first": 1.5}, "survivors-first must be a share from 0 to 1, got 1.5"),
+        ({"weights": "trained"}, "unknown network 'small'"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: dict[str, object], message: str, spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = {"spec": str(spec_file), "build": tmp_path} | arguments
+    assert exporter.main(**command) == 2  # type: ignore[arg-type]
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.archon*"))
