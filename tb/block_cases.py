@@ -1,0 +1,107 @@
+"""Blocks, images and memory behaviour that the whole accelerator is tested with."""
+
+import dataclasses
+import random
+from dataclasses import dataclass
+
+from hw.contract.config import ArchonConfig, preset
+from sw.golden.random_block import Survivors
+from sw.spec import BlockSpec
+
+TINY = preset("tiny")
+
+VARIANTS: dict[str, ArchonConfig] = {
+    "one_cluster_two_lanes": TINY,
+    "two_clusters_one_lane": dataclasses.replace(TINY.with_lanes(1), clusters=2, slice_channels=2),
+    "two_clusters_four_lanes": dataclasses.replace(TINY, clusters=2, lanes=4, slice_channels=8),
+    "three_clusters_eight_lanes": dataclasses.replace(TINY, clusters=3, lanes=8),
+}
+"""Hardware that the cases run on; every case fits every variant."""
+
+
+@dataclass(frozen=True)
+class BlockCase:
+    """One program of one or more blocks and how external memory behaves while it runs.
+
+    Args:
+        name: For messages.
+        blocks: (groups, input channels, expanded channels, output channels, stride, residual, shuffle) of each block;
+            channels of one group.
+        height: Rows of the first block's input.
+        width: Columns of the first block's input.
+        masks: Survivors of the first and the second ReLU.
+        extreme: Largest and smallest weights and activations instead of any.
+        sparsity: Share of zeros among the weights.
+        idle: Pattern of the read data stream.
+        back_pressure: Pattern of the read request, write and report streams.
+        latency: Least and greatest latency of a read, in cycles.
+    """
+
+    name: str
+    blocks: tuple[tuple[int, int, int, int, int, bool, bool], ...]
+    height: int
+    width: int
+    masks: tuple[Survivors, Survivors] = ("some", "some")
+    extreme: bool = False
+    sparsity: float = 0.6
+    idle: str = "never"
+    back_pressure: str = "never"
+    latency: tuple[int, int] = (1, 8)
+
+    def specs(self) -> list[BlockSpec]:
+        """The specifications of the blocks."""
+        return [
+            BlockSpec(
+                in_channels=groups * inputs, expanded_channels=groups * expanded, out_channels=groups * outputs, kernel=3,
+                stride=stride, groups=groups, residual=residual, shuffle=shuffle,
+            )
+            for groups, inputs, expanded, outputs, stride, residual, shuffle in self.blocks
+        ]  # fmt: skip
+
+
+DIRECTED: tuple[BlockCase, ...] = (
+    BlockCase("plain", ((1, 4, 12, 4, 1, False, False),), 4, 4),
+    BlockCase("odd sizes", ((1, 3, 13, 5, 1, False, False),), 7, 5, latency=(1, 100)),
+    BlockCase("stride 2, odd", ((1, 4, 11, 6, 2, False, False),), 7, 5, idle="rarely"),
+    BlockCase("stride 2, even", ((3, 2, 7, 3, 2, False, True),), 6, 8, back_pressure="rarely"),
+    BlockCase("four groups, residual, shuffle", ((4, 2, 9, 2, 1, True, True),), 5, 4, back_pressure="mostly"),
+    BlockCase("three groups that share words", ((3, 3, 10, 3, 1, True, False),), 4, 5, idle="mostly"),
+    BlockCase("one pixel", ((1, 5, 8, 3, 1, False, False),), 1, 1, latency=(100, 100)),
+    BlockCase("one row", ((1, 2, 9, 2, 1, True, False),), 1, 9),
+    BlockCase("one column", ((1, 2, 9, 2, 2, False, False),), 9, 1, back_pressure="bursts"),
+    BlockCase("no first survivors", ((1, 4, 12, 4, 1, True, False),), 4, 5, ("none", "some")),
+    BlockCase("no second survivors", ((4, 2, 8, 3, 1, False, True),), 4, 3, ("some", "none")),
+    BlockCase("all survive", ((1, 4, 16, 4, 1, False, False),), 4, 4, ("all", "all")),
+    BlockCase("all of the second survive", ((3, 1, 9, 2, 1, False, True),), 5, 3, ("some", "all")),
+    BlockCase("extreme weights", ((1, 4, 10, 4, 1, True, False),), 4, 4, ("all", "all"), extreme=True, sparsity=0.0),
+    BlockCase("extreme weights, some survive", ((3, 2, 10, 4, 2, False, True),), 5, 5, extreme=True),
+    BlockCase("nine channels", ((1, 9, 12, 5, 1, False, False),), 3, 4, idle="bursts", latency=(1, 40)),
+    BlockCase(
+        "chain",
+        ((1, 3, 9, 4, 1, False, False), (4, 1, 6, 2, 2, False, True), (4, 2, 6, 2, 1, True, True)),
+        5, 6, idle="rarely", back_pressure="rarely", latency=(1, 30),
+    ),
+)  # fmt: skip
+
+
+def random_case(seed: int) -> BlockCase:
+    """A case with every choice drawn from the seed."""
+    rng = random.Random(seed)
+    groups, stride = rng.choice([1, 1, 3, 4]), rng.choice([1, 1, 2])
+    inputs, expanded = rng.randint(1, 6 if groups == 1 else 3), rng.randint(3, 20)
+    residual = stride == 1 and rng.random() < 0.5
+    outputs = inputs if residual else rng.randint(1, 5)
+    height, width = rng.randint(1, 7), rng.randint(1, 6)
+    share: list[Survivors] = ["some", "some", "some", "all", "none"]
+    return BlockCase(
+        f"random {seed}",
+        ((groups, inputs, expanded, outputs, stride, residual, rng.random() < 0.5),),
+        height,
+        width,
+        (rng.choice(share), rng.choice(share)),
+        extreme=rng.random() < 0.2,
+        sparsity=rng.choice([0.3, 0.6, 0.6, 0.9]),
+        idle=rng.choice(["never", "rarely", "mostly", "bursts"]),
+        back_pressure=rng.choice(["never", "rarely", "mostly", "bursts"]),
+        latency=(1, rng.choice([1, 10, 100])),
+    )
