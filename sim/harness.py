@@ -20,9 +20,9 @@ def memory_parameters(words: int) -> dict[str, int]:
     return {"WORDS": words, "ADDRESS_BITS": ADDRESS_BITS, "LENGTH_BITS": length_bits, "WORD_BITS": WORD_BITS}
 
 
-def memory_design(words: int) -> Design:
-    """The memory alone."""
-    return Design([MEMORY_SOURCE], "memory", memory_parameters(words))
+def memory_design(words: int, queue: int) -> Design:
+    """The memory alone, with room for `queue` requests (a power of two)."""
+    return Design([MEMORY_SOURCE], "memory", {**memory_parameters(words), "QUEUE": queue})
 
 
 def harness_design(config: ArchonConfig, words: int, public: Sequence[str] = ()) -> Design:
