@@ -50,12 +50,14 @@ def main(
         path = out or build / network.name / f"{network.name}.archon"
         if weights == "random":
             survivors = Survivors(survivors_first, survivors_second)
-            quantized = export_random(network, seed, survivors, path)
+            with console.status(f"{network.name}: random weights, calibration"):
+                quantized = export_random(network, seed, survivors, path)
             console.print(layer_table(quantized, Widths()))
         elif trained_weights(network, build) is None:
             copy_bundle(network, path)
         else:
-            quantized = export_trained(network, build, path)
+            with console.status(f"{network.name}: quantisation of the trained weights"):
+                quantized = export_trained(network, build, path)
             console.print(layer_table(quantized, Widths()))
     except (ArchonError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)

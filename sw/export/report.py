@@ -21,7 +21,7 @@ def layer_table(quantized: Quantized, widths: Widths) -> Table:
     )
     for heading in ("block", "C>E>K groups"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("non-zero\nW1 D W2 %", "steps\nper W2", "A\nbits", "y\nbits", "survivors\n1st 2nd", "constant\nchannels"):
+    for heading in ("non-zero\nW1 D W2 %", "steps\nper W2", "A\nbits", "y\nbits", "survivors\n1st 2nd", "const."):
         table.add_column(heading, justify="right", no_wrap=True)
     for block, spec, report in zip(quantized.network.blocks, quantized.network.spec.blocks, quantized.blocks, strict=True):
         entry, total = (int(bound.max()) for bound in largest_sums(block))
@@ -36,7 +36,7 @@ def layer_table(quantized: Quantized, widths: Widths) -> Table:
             f"{report.survivors_first:.2f} {report.survivors_second:.2f}",
             f"{report.constant_exact}+{report.constant_interior}",
         )
-    table.caption = "r: residual, s2: stride 2; constant channels: folded into b3 exactly + but for the border"
+    table.caption = "r residual, s2 stride 2; const.: without W1, folded exactly + but for borders"
     return table
 
 

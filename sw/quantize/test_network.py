@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
 from sw.datasets import load_excerpt, normalise
+from sw.golden import run
 from sw.quantize import calibration
 from sw.quantize.dense import activation_scale, image_levels, quantize_dense
-from sw.quantize.network import quantize_network
+from sw.quantize.network import quantize_front, quantize_network
+from sw.quantize.predictor import quantize_predictor
+from sw.quantize.weights import predictor_layers, value_path
 from sw.spec import NetworkSpec, parse_spec
 
 SCALE = 1 / 32
@@ -82,6 +85,27 @@ def test_names_and_shapes_of_every_layer_are_those_of_the_specification() -> Non
     for report in quantized.blocks:
         assert 0.1 < report.survivors_first < 0.9
         assert 0.1 < report.survivors_second < 0.9
+
+
+def test_golden_model_of_the_integers_follows_the_float_network() -> None:
+    spec, images = small_spec(), load_excerpt().images[:4]
+    arrays = trained_arrays(spec, 7)
+    result = run(quantize_network(arrays, spec, images).network, images, keep_activations=True)
+    assert result.block_inputs is not None
+    front = quantize_front(arrays, spec, images).output / SCALE
+    np.testing.assert_allclose(result.block_inputs.transpose(0, 2, 3, 1), front, atol=6)
+    tensor = result.block_inputs
+    for index, block in enumerate(spec.blocks):
+        name = f"block {index + 1}"
+        predictor = quantize_predictor(*predictor_layers(arrays, f"blocks.{index}", block, SCALE))
+        x = (tensor.transpose(0, 2, 3, 1) * SCALE).astype(np.float32)
+        trace = calibration.run_block(x, value_path(arrays, f"blocks.{index}", block), predictor, block, SCALE)
+        expected = calibration.block_output(trace.projected, x, block, SCALE) / SCALE
+        statistics, tensor = result.statistics[name], result.activations[name]
+        assert statistics.first.survivor_share == pytest.approx(trace.survivors_first)
+        assert statistics.second.survivor_share == pytest.approx(trace.survivors_second)
+        got = tensor.transpose(0, 2, 3, 1).astype(np.float64)
+        assert np.corrcoef(got.reshape(-1), expected.reshape(-1))[0, 1] > 0.99
 
 
 def test_constant_channels_are_folded_and_counted() -> None:
