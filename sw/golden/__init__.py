@@ -2,6 +2,7 @@
 
 from sw.golden.cost import LayerCost, layer_costs
 from sw.golden.counting import BlockCounts
+from sw.golden.evaluation import Evaluation, evaluate
 from sw.golden.network import NetworkRun, classify, run, run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
 from sw.golden.statistics import BlockStatistics, MaskStatistics
@@ -9,10 +10,12 @@ from sw.golden.statistics import BlockStatistics, MaskStatistics
 __all__ = [
     "BlockCounts",
     "BlockStatistics",
+    "Evaluation",
     "LayerCost",
     "MaskStatistics",
     "NetworkRun",
     "classify",
+    "evaluate",
     "layer_costs",
     "random_activation",
     "random_block",

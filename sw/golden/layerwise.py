@@ -103,7 +103,8 @@ def _group_output(
         statistics.add_second(masks.survives, z2)
     np.multiply(z2, masks.survives, out=z2)
     weight = block.project_weight[columns].astype(types.project)
-    y = (weight @ z2.astype(types.project, copy=False).reshape(expanded, -1)).astype(np.int64)
+    a2 = z2.astype(types.project, copy=False).reshape(expanded, -1)
+    y: NDArray[np.int64] = (weight @ a2).astype(np.int64)
     requantization = block.requantization
     y += requantization.bias[columns].astype(np.int64)[:, None]
     out = numerics.requantize(y, requantization.multiplier[columns, None], requantization.shift[columns, None])

@@ -1,0 +1,86 @@
+"""Command line of the golden model: python -m sw.golden evaluate NET."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from hw.contract.errors import ArchonError
+from sw.arrays import write_whole
+from sw.bundle import find_bundle, load_bundle
+from sw.datasets import ImageSet, load_cifar10, load_excerpt
+from sw.golden.evaluation import Evaluation, evaluate
+
+app = App(name="sw.golden", help="The golden model: a network in exact integers.")
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    net: str,
+    *,
+    images: Annotated[int | None, Parameter(help="only the first so many images")] = None,
+    mode: Annotated[Literal["layerwise", "fused"], Parameter(help="fused also counts operations; slower")] = "layerwise",
+    data: Annotated[Literal["test", "excerpt"], Parameter(help="CIFAR-10's test set, or the excerpt in the project")] = "test",
+    workers: Annotated[int | None, Parameter(help="processes; as many as processors by default")] = None,
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
+) -> int:
+    """Accuracy of NET, a known network's name or the path of a bundle; written to BUILD/NET/evaluation.json as well."""
+    console = Console()
+    try:
+        path = find_bundle(net)
+        network = load_bundle(path)
+        chosen = _choose(images, data)
+        result = evaluate(network, chosen.images, chosen.labels, mode, workers=workers, console=console)
+        target = build / network.spec.name / "evaluation.json"
+        values = {**result.as_json(), "bundle": path.name, "data": data, "provenance": network.provenance}
+        write_whole(target, (json.dumps(values, indent=2) + "\n").encode())
+    except (ArchonError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    console.print(_table(result))
+    console.print(
+        f"accuracy {100 * result.accuracy:.2f} % ({result.correct} of {result.images} images, {data}), "
+        f"{result.wall_seconds:.1f} s, {result.images_per_second:.0f} images/s; {target}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _choose(images: int | None, data: str) -> ImageSet:
+    everything = load_cifar10("test") if data == "test" else load_excerpt()
+    if images is not None and not 1 <= images <= len(everything.labels):
+        raise ArchonError(f"images: expected 1 to {len(everything.labels)}, got {images}")
+    return ImageSet(everything.images[:images], everything.labels[:images])
+
+
+def _table(result: Evaluation) -> Table:
+    table = Table(title=f"{result.network}, {result.mode}")
+    headings = ("survivors 1st", "survivors 2nd", "agreement 1st", "agreement 2nd")
+    table.add_column("block")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    counted = any(block.multiplications_executed is not None for block in result.blocks)
+    if counted:
+        table.add_column("multiplications", justify="right")
+        table.add_column("additions", justify="right")
+    for block in result.blocks:
+        shares = (
+            block.survivors_first,
+            block.survivors_second,
+            block.predictor_agreement_first,
+            block.predictor_agreement_second,
+        )
+        counts = (block.multiplications_executed or 0, block.additions_executed or 0) if counted else ()
+        table.add_row(block.name, *(f"{share:.3f}" for share in shares), *(f"{count:,.0f}" for count in counts))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(app())
