@@ -1,0 +1,89 @@
+"""Command line: python -m sim run NET, python -m sim verilog PRESET, python -m sim synth PRESET."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from hw.contract.config import preset
+from hw.contract.errors import ArchonError
+from sim.model import SimulationFailedError
+from sim.options import MEMORY_LATENCY, Options
+from sim.report import write_whole
+from sim.run import run_network
+from sim.synthesis import SynthesisFailedError, synthesise
+from sim.toolchain import BUILD, Simulator
+from sim.verilog import unit_verilog
+
+TOPLEVEL = "archon"
+
+FAILED = 1
+"""Exit code where something is wrong with the accelerator or its simulation."""
+REFUSED = 2
+"""Exit code for bad input."""
+
+app = App(name="sim", help="Simulate, export and synthesise the accelerator.")
+
+
+@app.command
+def run(
+    network: str,
+    *,
+    images: Annotated[int | None, Parameter(help="how many test images")] = None,
+    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8")] = None,
+    seed: Annotated[int, Parameter(help="chooses the images")] = 1,
+    waves: Annotated[bool, Parameter(help="record waveforms", negative="")] = False,
+    simulator: Simulator = "verilator",
+    preset: Annotated[str | None, Parameter(help="instead of the smallest that fits")] = None,
+    latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
+    flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
+) -> int:
+    """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
+    console = Console(soft_wrap=True)
+    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit)
+    outcome = run_network(options, console)
+    for path in outcome.files:
+        console.print(f"written: {path}", highlight=False)
+    console.print(f"again: {outcome.report.command}", highlight=False)
+    return 0 if outcome.report.bit_exact else FAILED
+
+
+@app.command
+def verilog(name: str) -> int:
+    """Write the accelerator of a preset as one Verilog file."""
+    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
+    path = BUILD / "verilog" / name / f"{TOPLEVEL}.v"
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    Console(soft_wrap=True).print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
+    return 0
+
+
+@app.command
+def synth(name: str, *, target: str = "ecp5") -> int:
+    """Synthesise the accelerator of a preset and print the cells of every unit."""
+    console = Console(soft_wrap=True)
+    folder = BUILD / "synthesis" / f"{name}-{target}"
+    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
+    with console.status(f"synthesising {name} for {target}"):
+        report = synthesise(text, TOPLEVEL, folder, target=target)
+    report.write(folder / "report.json")
+    console.print(report.table())
+    console.print(f"written: {folder / 'report.json'}", highlight=False)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code. Bad input ends in one sentence and REFUSED, a failed simulation or synthesis in FAILED."""
+    try:
+        return int(app(arguments, exit_on_error=True, result_action="return_value"))
+    except ArchonError as error:
+        code, message = REFUSED, str(error)
+    except (SimulationFailedError, SynthesisFailedError) as error:
+        code, message = FAILED, str(error)
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", highlight=False, markup=False)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

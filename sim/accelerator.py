@@ -1,0 +1,155 @@
+"""Whole programs on the simulated accelerator: tensors in, every block's output and the jobs' reports out."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.model import Model
+from sim.reference import Reference
+from sim.simulation import TestRun, run
+from sw.program import MemoryImage, read_hex, write_hex
+from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, Plan
+
+POLL_SECONDS = 0.2
+"""How often the shown progress is brought up to date."""
+
+Tensor = NDArray[np.int8]
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class ImageRun:
+    """What the accelerator did for one image.
+
+    Args:
+        outputs: Block name to its output (channels, height, width), as it lay in external memory at the end.
+        reports: The fields of hw.contract.descriptor.REPORT of every job, in the order in which they came.
+        cycles: Clock cycles from the command to the end of the program.
+        wall_seconds: Host time of those cycles.
+    """
+
+    outputs: dict[str, Tensor]
+    reports: list[dict[str, int]]
+    cycles: int
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a program is run.
+
+    Args:
+        folder: For the memory's files, log and waveforms.
+        seed: Of the simulation.
+        latency: Cycles between a read request and its first word.
+        waves: Record waveforms; the model must have been built for it.
+    """
+
+    folder: Path
+    seed: int = 1
+    latency: int = 100
+    waves: bool = False
+
+
+def run_images(
+    model: Model,
+    image: MemoryImage,
+    reference: Reference,
+    settings: Settings,
+    on_jobs: Callable[[int], None] = lambda _: None,
+) -> list[ImageRun]:
+    """Run all blocks of a network on every input, each block on what the block before left in memory.
+
+    Args:
+        model: Of sim.harness.harness_design, with room for the image.
+        image: Programs and tables.
+        reference: First block's input for every image. What the blocks should give does not go into the simulation, but its
+            bitwise complement lies where they write, so that a byte that is never written cannot pass by accident.
+        settings: Where and how.
+        on_jobs: Called now and then with the number of jobs that have ended.
+
+    Raises:
+        SimulationFailedError: the program did not come to its end.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    for leftover in [settings.folder / EVENTS_FILE, *settings.folder.glob("*.hex")]:
+        leftover.unlink(missing_ok=True)
+    write_hex(settings.folder / IMAGE_FILE, image.constant_words)
+    for number, (tensor, outputs) in enumerate(zip(reference.inputs, reference.block_outputs, strict=True)):
+        words = image.words.copy()
+        next(iter(image.tensors.values())).write(words, tensor)
+        for name, output in outputs.items():
+            image.tensors[name].write(words, ~output)
+        start = image.activation_address
+        write_hex(settings.folder / INPUT_FILE.format(number), words[start:], start)
+    program = image.network_program
+    plan = Plan(
+        images=len(reference.inputs),
+        program_address=program.address,
+        jobs=len(program.jobs),
+        output_address=image.activation_address,
+        output_words=len(image.words) - image.activation_address,
+        latency=settings.latency,
+        cycle_limit=cycle_limit(image, reference.most_steps, settings.latency),
+    )
+    test = TestRun("tb.network_tests", settings.seed, plan.environment(), waves=settings.waves)
+    with _following(settings.folder / EVENTS_FILE, on_jobs):
+        run(model, test, settings.folder)
+    return _read(settings.folder, image)
+
+
+def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:
+    """Cycles that no sound run of the program needs.
+
+    Several times what one lane alone would take for all the work of all lanes, one kind of work after the other.
+
+    Args:
+        image: Its program's jobs bound the work of predictor, loaders and outputs.
+        steps: Steps of accumulation of the most demanding image, all lanes together.
+        latency: Of memory, in cycles.
+    """
+    cycles = steps + len(image.words)
+    for job in image.network_program.jobs:
+        fields = job.fields
+        pixels = fields["output_rows"] * fields["output_width"]
+        cycles += fields["segment"] * (fields["slices"] * fields["turns"] + fields["planes"])
+        cycles += pixels * (fields["slices"] + fields["output_channels"] * (1 + fields["input_channels"])) + 100 * latency
+    return 4 * cycles
+
+
+@contextmanager
+def _following(events: Path, on_jobs: Callable[[int], None]) -> Iterator[None]:
+    """Count the jobs in the events file while the simulation writes it."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(POLL_SECONDS):
+            if events.is_file():
+                on_jobs(events.read_text(encoding="utf-8").count("job_ended"))
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+
+
+def _read(folder: Path, image: MemoryImage) -> list[ImageRun]:
+    lines = (folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()
+    events = [event for event in map(json.loads, lines) if "image" in event]
+    start, runs = image.activation_address, []
+    blocks = [program.name for program in image.block_programs]
+    for event in events:
+        words = image.words.copy()
+        words[start:] = read_hex(folder / OUTPUT_FILE.format(event["image"]), len(words) - start)
+        outputs = {name: image.tensors[name].read(words) for name in blocks}
+        runs.append(ImageRun(outputs, event["reports"], event["cycles"], event["wall_seconds"]))
+    return runs

@@ -1,0 +1,108 @@
+"""A report for people: the table for the terminal, and a picture."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from sim.report import LayerReport, Report, write_whole
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""Of CIFAR-10, in the order of its labels."""
+
+_COUNTED = ("cycles", "multiplications_dense", "multiplications_pruned", "multiplications_executed", "additions_executed")
+_SHARES = ("survivors_first", "survivors_second", "predictor_agreement_first", "predictor_agreement_second")
+_HEADINGS = {
+    "cycles": "cycles",
+    "multiplications_dense": "mult.\ndense",
+    "multiplications_pruned": "mult.\npruned",
+    "multiplications_executed": "mult.\nexecuted",
+    "additions_executed": "additions\nexecuted",
+    "survivors_first": "survive\n1st",
+    "survivors_second": "survive\n2nd",
+    "predictor_agreement_first": "agree\n1st",
+    "predictor_agreement_second": "agree\n2nd",
+}
+
+
+def layer_table(report: Report) -> Table:
+    """One row a layer, means over the images, and the sum of the accelerator's layers."""
+    table = Table(title=f"{report.network}: means of {report.images} image{'s' * (report.images > 1)}")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("on")
+    for heading in _HEADINGS.values():
+        table.add_column(heading, justify="right")
+    for layer in report.layers:
+        table.add_row(layer.name, layer.on, *_cells(layer), style="" if layer.on == "rtl" else "dim")
+    executed = [layer for layer in report.layers if layer.on == "rtl"]
+    table.add_section()
+    sums = [sum(getattr(layer, name) or 0 for layer in executed) for name in _COUNTED]
+    table.add_row("all on rtl", "", *[f"{number:,.0f}" for number in sums], *[""] * len(_SHARES), style="bold")
+    return table
+
+
+def verdict(report: Report) -> Group:
+    """Classes, accuracy, speed, and the last line: PASS or FAIL."""
+    lines = [
+        f"test image {index}: predicted {_class_name(guess)}, label {_class_name(label)}{'' if guess == label else '  (wrong)'}"
+        for index, guess, label in zip(report.image_indices, report.predictions, report.labels, strict=True)
+    ]
+    right = sum(guess == label for guess, label in zip(report.predictions, report.labels, strict=True))
+    lines += [
+        f"accuracy on these images: {right} of {report.images} ({100 * report.accuracy:.1f} %)",
+        f"{report.clock_cycles_per_image:,.0f} clock cycles an image on {report.lanes} lanes",
+        f"simulated at {report.simulated_cycles_per_second:,.0f} cycles/s, {report.wall_seconds:.1f} s in all",
+    ]
+    if report.bit_exact:
+        last = Text(f"PASS: all {report.compared:,} activations and counters of the fused blocks are as expected", "bold green")
+    else:
+        last = Text(f"FAIL: {report.mismatches:,} of {report.compared:,} activations and counters differ; first: ", "bold red")
+        last.append(difference_sentence(report))
+    return Group(*lines, last)
+
+
+def difference_sentence(report: Report) -> str:
+    """The report's first difference in one line."""
+    found = report.first_difference
+    if found is None:
+        return "none"
+    place = "" if found.channel is None else f", channel {found.channel}, row {found.row}, column {found.column}"
+    quantity = "" if found.quantity == "activation" else f", {found.quantity}"
+    return f"image {found.image}, layer {found.layer}{place}{quantity}: expected {found.expected}, got {found.got}"
+
+
+def write_picture(report: Report, path: Path) -> None:
+    """Cycles of every layer on the accelerator, and multiplications dense, pruned and executed, as bars."""
+    layers = [layer for layer in report.layers if layer.on == "rtl"]
+    names = [layer.name for layer in layers]
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(max(7.0, 0.7 * len(layers)), 7.0), layout="constrained")
+        above, below = figure.subplots(2, sharex=True)
+        above.bar(names, [layer.cycles or 0 for layer in layers], color="tab:blue")
+        above.set_ylabel("clock cycles")
+        above.set_title(f"{report.network} on {report.lanes} lanes, means of {report.images} images")
+        kinds = ("dense", "pruned", "executed")
+        for place, kind in enumerate(kinds):
+            heights = [getattr(layer, f"multiplications_{kind}") or 0 for layer in layers]
+            below.bar([index + 0.27 * (place - 1) for index in range(len(layers))], heights, 0.27, label=kind)
+        below.set_yscale("log")
+        below.set_ylabel("multiplications")
+        below.legend()
+        below.tick_params(axis="x", rotation=60 if len(layers) > 8 else 0)
+        write_whole(path, lambda beside: figure.savefig(beside, format="png", dpi=120))
+
+
+def _class_name(label: int) -> str:
+    return CLASS_NAMES[label] if label < len(CLASS_NAMES) else str(label)
+
+
+def _cells(layer: LayerReport) -> list[str]:
+    numbers = [getattr(layer, name) for name in _COUNTED]
+    shares = [getattr(layer, name) for name in _SHARES]
+    return [
+        *["-" if number is None else f"{number:,.0f}" for number in numbers],
+        *["-" if share is None else f"{100 * share:.1f} %" for share in shares],
+    ]

@@ -1,0 +1,143 @@
+"""A whole network on real images: golden model, simulated accelerator, comparison, report."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.errors import ArchonError
+from sim.accelerator import Settings, run_images
+from sim.compare import compare
+from sim.hardware import Hardware, choose_hardware
+from sim.harness import harness_design
+from sim.model import Model, build
+from sim.options import Options
+from sim.reference import classify, make_reference
+from sim.render import layer_table, verdict, write_picture
+from sim.report import Report, write_report
+from sim.summary import Evidence, make_report, measured_counts
+from sim.toolchain import BUILD, find
+from sw.bundle import find_bundle, load_bundle
+from sw.datasets import Excerpt, load_excerpt
+from sw.program import MemoryImage
+from sw.spec import NetworkSpec
+
+SMALL_NETWORK_MACS = 100_000_000
+"""A network with fewer dense multiply-accumulates runs two images by default, a larger one one."""
+
+ICARUS_LANES = CHANNELS_PER_WORD
+"""Icarus Verilog runs a hundredth as fast as Verilator: more than one full cluster would take hours."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its report and the files it left."""
+
+    report: Report
+    files: list[Path]
+
+
+def run_network(options: Options, console: Console) -> Outcome:
+    """Run a network, print what came out, write the report.
+
+    Raises:
+        ArchonError: options, bundle or machine do not allow the run.
+        SimulationFailedError: the model could not be built, or the program did not come to its end.
+    """
+    started = time.monotonic()
+    find(options.simulator)  # a missing compiler is found out first
+    network = load_bundle(find_bundle(options.network))
+    hardware = choose_hardware(network, options.lanes, options.preset)
+    check_simulator(options.simulator, hardware)
+    excerpt = choose_images(network.spec, options.images, options.seed)
+    options = dataclasses.replace(options, images=len(excerpt.labels))
+    folder = BUILD / network.spec.name
+    image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
+    settings = Settings(folder / "simulation", options.seed, options.latency, options.waves)
+    with progress_bar(console) as bar:
+        task = bar.add_task(f"golden model of {network.spec.name}", total=None)
+        reference = make_reference(network, excerpt.images)
+        bar.update(task, description=f"building {hardware.config.multipliers} lanes")
+        model = build_model(hardware, options)
+        jobs = len(image.network_program.jobs) * len(excerpt.labels)
+        bar.update(task, description="fused blocks on the RTL, jobs", total=jobs)
+        runs = run_images(model, image, reference, settings, lambda ended: bar.update(task, completed=ended))
+        bar.update(task, completed=jobs)
+    counts = [measured_counts(run, image) for run in runs]
+    comparison = compare(reference.block_outputs, reference.block_counts, [run.outputs for run in runs], counts)
+    predictions = classify(network, [run.outputs[image.block_programs[-1].name] for run in runs])
+    evidence = Evidence(excerpt, predictions, runs, counts, comparison, reference.layers)
+    seconds = time.monotonic() - started
+    report = make_report(network.spec.name, options, hardware, evidence, model.toolchain.version, seconds)
+    console.print(layer_table(report), verdict(report), highlight=False)
+    return Outcome(report, write_files(report, folder))
+
+
+def check_simulator(simulator: str, hardware: Hardware) -> None:
+    """Raise ArchonError for an accelerator that is too large for the simulator."""
+    lanes = hardware.config.multipliers
+    if simulator == "icarus" and lanes > ICARUS_LANES:
+        raise ArchonError(f"Icarus Verilog is too slow for more than {ICARUS_LANES} lanes, got {lanes}; use verilator")
+
+
+def choose_images(spec: NetworkSpec, count: int | None, seed: int) -> Excerpt:
+    """Some images of the excerpt, drawn by the seed.
+
+    Raises:
+        ArchonError: more images than there are, or a network for images of another size.
+    """
+    excerpt = load_excerpt()
+    shape, there = (spec.height, spec.width, spec.channels), len(excerpt.labels)
+    if excerpt.images.shape[1:] != shape:
+        raise ArchonError(f"{spec.name} takes images of {shape}, the ones that are there have {excerpt.images.shape[1:]}")
+    if count is None:
+        count = 2 if spec.multiply_accumulates() < SMALL_NETWORK_MACS else 1
+    if not 1 <= count <= there:
+        raise ArchonError(f"IMAGES must be 1 to {there}, got {count}")
+    chosen = np.random.default_rng(seed).permutation(there)[:count]
+    return Excerpt(excerpt.images[chosen], excerpt.labels[chosen], excerpt.indices[chosen])
+
+
+def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:
+    """The image with one bit of its tables inverted, counted from the first table's first word.
+
+    Raises:
+        ArchonError: the tables have no such bit.
+    """
+    start = min(job.fields["table_address"] for job in image.network_program.jobs)
+    there = 64 * (image.activation_address - start)
+    if not 0 <= bit < there:
+        raise ArchonError(f"the tables have bits 0 to {there - 1}, got bit {bit}")
+    words = image.words.copy()
+    words[start + bit // 64] ^= np.uint64(1 << (bit % 64))
+    return dataclasses.replace(image, words=words)
+
+
+def build_model(hardware: Hardware, options: Options) -> Model:
+    """The simulation model of the accelerator and its memory; from the cache where it was built before."""
+    design = harness_design(hardware.config, len(hardware.image.words))
+    return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
+
+
+def write_files(report: Report, folder: Path) -> list[Path]:
+    """Write report and picture; what lies where, waveforms included."""
+    files = write_report(report, folder)
+    picture = folder / "report.png"
+    write_picture(report, picture)
+    waves = [path for path in (folder / "simulation").glob("waves.*") if "WAVES" in report.command]
+    kept = []
+    for path in waves:
+        (folder / "waves").mkdir(exist_ok=True)
+        kept.append(path.replace(folder / "waves" / path.name))
+    return [*files, picture, *kept]
+
+
+def progress_bar(console: Console) -> Progress:
+    """Shows what is being done, for how long, and how many jobs have ended."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)

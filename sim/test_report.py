@@ -1,0 +1,121 @@
+"""The report's fields, files, table and picture."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from rich.console import Console
+
+from sim.render import layer_table, verdict, write_picture
+from sim.report import FirstDifference, LayerReport, Report, schema, write_report
+from sim.toolchain import REPOSITORY
+
+DOCUMENT = REPOSITORY / "docs" / "report.md"
+SCHEMA = REPOSITORY / "docs" / "report.schema.json"
+
+REQUIRED = {
+    "network", "images", "bit_exact", "mismatches", "accuracy", "lanes", "multipliers", "seed", "clock_cycles_per_image",
+    "wall_seconds", "simulated_cycles_per_second", "versions", "layers",
+}  # fmt: skip
+REQUIRED_OF_LAYERS = {
+    "name", "kind", "on", "cycles", "multiplications_dense", "multiplications_pruned", "multiplications_executed",
+    "additions_executed", "survivors_first", "survivors_second", "predictor_agreement_first", "predictor_agreement_second",
+}  # fmt: skip
+
+
+def example(**changes: Any) -> Report:
+    host = dict.fromkeys(LayerReport.model_fields) | {"multiplications_dense": 900, "multiplications_pruned": 800}
+    fused = {
+        "name": "block 1", "kind": "fused block", "on": "rtl", "cycles": 1234.5, "multiplications_dense": 5000,
+        "multiplications_pruned": 1000, "multiplications_executed": 300.0, "additions_executed": 700.5,
+        "survivors_first": 0.4, "survivors_second": 0.25, "predictor_agreement_first": 0.9, "predictor_agreement_second": 0.8,
+    }  # fmt: skip
+    values: dict[str, Any] = {
+        "network": "example", "bundle": "example", "images": 2, "image_indices": [7, 3], "labels": [0, 9],
+        "predictions": [0, 1], "bit_exact": True, "mismatches": 0, "compared": 99, "first_difference": None,
+        "accuracy": 0.5, "preset": "tiny", "clusters": 1, "lanes": 2, "multipliers": 2, "seed": 1, "simulator": "verilator",
+        "memory_latency": 100, "clock_cycles_per_image": 2000.5, "wall_seconds": 3.0, "simulation_seconds": 2.0,
+        "simulated_cycles_per_second": 2000.5, "versions": {"python": "3"}, "command": "make sim NET=example",
+        "layers": [{**host, "name": "stem", "kind": "convolution", "on": "host"}, fused],
+    }  # fmt: skip
+    return Report.model_validate(values | changes)
+
+
+def printed(*parts: Any) -> str:
+    console = Console(record=True, width=200, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(*parts)
+    return capture.get()
+
+
+def test_the_fields_that_others_rely_on_are_there() -> None:
+    assert set(Report.model_fields) >= REQUIRED
+    assert set(LayerReport.model_fields) == REQUIRED_OF_LAYERS
+
+
+def test_the_schema_in_the_documentation_is_the_one_of_the_code() -> None:
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
+
+
+@pytest.mark.parametrize("model", [Report, LayerReport, FirstDifference])
+def test_every_field_is_documented(model: type[Report]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert [name for name in model.model_fields if f"| `{name}` |" not in text] == []
+
+
+def test_what_was_written_reads_back(tmp_path: Path) -> None:
+    report = example()
+    files = write_report(report, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in files)
+    assert Report.model_validate_json((tmp_path / "report.json").read_text(encoding="utf-8")) == report
+    table = pd.read_csv(tmp_path / "report.csv")
+    assert list(table.columns) == list(LayerReport.model_fields)
+    assert table.loc[1, "additions_executed"] == pytest.approx(700.5, abs=0)
+    assert table.loc[0].isna().sum() == 7
+
+
+def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(example(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def breaks(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(example(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [{"accuracy": 1.5}, {"layers": []}, {"unheard_of": 1}, {"images": 0}])
+def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        example(**change)
+
+
+def test_the_table_has_every_layer_and_the_sum_of_the_accelerator() -> None:
+    text = printed(layer_table(example()))
+    assert [word for word in ("stem", "block 1", "all on rtl", "1,234", "5,000", "40.0 %") if word not in text] == []
+
+
+def test_the_verdict_passes_and_fails() -> None:
+    passed = printed(verdict(example()))
+    assert "predicted airplane, label airplane\n" in passed
+    assert "predicted automobile, label truck  (wrong)" in passed
+    assert passed.splitlines()[-1].startswith("PASS: ")
+    first = {"image": 1, "layer": "block 1", "quantity": "activation", "channel": 2, "row": 3, "column": 4}
+    failed = printed(verdict(example(bit_exact=False, mismatches=5, first_difference=first | {"expected": -6, "got": 7})))
+    assert failed.splitlines()[-1] == (
+        "FAIL: 5 of 99 activations and counters differ; first: "
+        "image 1, layer block 1, channel 2, row 3, column 4: expected -6, got 7"
+    )
+
+
+def test_the_picture_is_a_picture(tmp_path: Path) -> None:
+    write_picture(example(), tmp_path / "report.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.png"]
+    assert matplotlib.image.imread(tmp_path / "report.png").std() > 0.01
