@@ -128,11 +128,12 @@ class ExpandPredictor(wiring.Component):
         store = memory.Memory(shape=shape, depth=self._config.depths.activation, init=[])
         m.submodules[f"inputs_{lane}"] = store
         write, read = store.write_port(), store.read_port()
+        # Inputs are not read while they are written; saying so spares synthesis the logic for it.
         m.d.comb += [
             write.en.eq(self.activation_write.enable[lane]),
             write.addr.eq(self.activation_write.address[lane]),
             write.data.eq(predictor_input(self.activation_write.data[lane])),
-            read.en.eq(issue.valid),
+            read.en.eq(issue.valid & ~write.en),
             read.addr.eq(issue.store_address),
         ]
         return Value.cast(read.data)

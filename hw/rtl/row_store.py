@@ -39,7 +39,8 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
     """While `enable`, reads one slice of one column in three neighbouring rows; `levels` answers READ_LATENCY cycles later.
 
     `row` is the middle row modulo 4, `address` as in level_write. `inside[i]` tells whether row `row` + i - 1 of this
-    column lies in the image: levels[i] is the level word there, or zero outside.
+    column lies in the image: levels[i] is the level word there, or zero outside. A row that is written in the same cycle
+    must not be read.
     """
     return wiring.Signature(
         {
@@ -74,12 +75,12 @@ class RowStore(wiring.Component):
         m = Module()
         banks = [self._bank(m, row) for row in range(ROW_BANKS)]
         center, inside = delay(m, self.level_read.row, 1), delay(m, self.level_read.inside, 1)
-        for dy in range(KERNEL):
-            bank = Signal(BANK_BITS, name=f"bank_{dy}")
-            levels = Signal(len(banks[0]), reset_less=True, name=f"levels_{dy}")
-            m.d.comb += [bank.eq(center + dy - 1), Value.cast(self.level_read.levels[dy]).eq(levels)]
-            with m.If(inside[dy]):
-                m.d.sync += levels.eq(Array(banks)[bank])
+        for index in range(KERNEL):
+            row = Signal(BANK_BITS, name=f"row_{index}")
+            levels = Signal(len(banks[0]), reset_less=True, name=f"levels_{index}")
+            m.d.comb += [row.eq(center + index - 1), Value.cast(self.level_read.levels[index]).eq(levels)]
+            with m.If(inside[index]):
+                m.d.sync += levels.eq(Array(banks)[row])
             with m.Else():
                 m.d.sync += levels.eq(0)
         return m
@@ -89,11 +90,13 @@ class RowStore(wiring.Component):
         bank = memory.Memory(shape=level_word(self._config), depth=store_depth(self._config), init=[])
         m.submodules[f"bank_{row}"] = bank
         write, read = bank.write_port(), bank.read_port()
+        # A bank that is written is none of the three whose words count. Not reading it then tells synthesis that no word
+        # is read while it is written, which block memories would need extra logic for.
         m.d.comb += [
             write.en.eq(self.level_write.valid & (self.level_write.row == row)),
             write.addr.eq(self.level_write.address),
             write.data.eq(self.level_write.levels),
-            read.en.eq(self.level_read.enable),
+            read.en.eq(self.level_read.enable & ~write.en),
             read.addr.eq(self.level_read.address),
         ]
         return Value.cast(read.data)
