@@ -7,6 +7,7 @@ from keras import ops
 
 from sw.networks.block import Block
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, Stem, shuffle_channels
+from sw.networks.predictor import quantize_activation
 from sw.spec import NetworkSpec
 
 Tensor = Any
@@ -20,17 +21,19 @@ class FusionNetwork(keras.Model):
     Args:
         spec: the network.
         predicted: with predictors in its blocks.
+        quantized: with int8 inputs and outputs of its blocks, and weights that can be rounded; needs predictors.
     """
 
-    def __init__(self, spec: NetworkSpec, predicted: bool = False) -> None:
+    def __init__(self, spec: NetworkSpec, predicted: bool = False, quantized: bool = False) -> None:
         super().__init__(name="network")
         self.spec = spec
         self.predicted = predicted
+        self.quantized = quantized
         stem, first, last = spec.stem, spec.first_pointwise, spec.last_pointwise
         self.stem = Stem(spec.channels, stem.channels, stem.kernel, stem.stride, "stem")
         self.first_pointwise = Pointwise(stem.channels, first.channels, first.groups, "first_pointwise")
         self.first_depthwise = Depthwise(first.channels, spec.first_depthwise.kernel, 1, "first_depthwise")
-        self.blocks = [Block(block, f"blocks.{index}", predicted) for index, block in enumerate(spec.blocks)]
+        self.blocks = [Block(block, f"blocks.{index}", predicted, quantized) for index, block in enumerate(spec.blocks)]
         self.last_input_scale = self.add_weight(shape=(), initializer="ones", name="last_input_scale", trainable=False)
         self.last_pointwise = Pointwise(spec.blocks[-1].out_channels, last.channels, last.groups, "last_pointwise")
         self.dense = keras.layers.Dense(spec.classes, name="dense")
@@ -43,7 +46,9 @@ class FusionNetwork(keras.Model):
         x = ops.relu(self.first_pointwise(x, training=training))
         if self.spec.first_pointwise.shuffle:
             x = shuffle_channels(x, self.spec.first_pointwise.groups)
-        return self.first_depthwise(x, training=training)
+        x = self.first_depthwise(x, training=training)
+        first = self.blocks[0].predictor
+        return quantize_activation(x, first.input_scale) if self.quantized and first is not None else x
 
     def head(self, x: Tensor, training: bool = False) -> Tensor:
         """Output of the last block to logits."""
@@ -73,6 +78,9 @@ class FusionNetwork(keras.Model):
         if self.predicted:
             named["last_pointwise.input_scale"] = self.last_input_scale
         for block in self.blocks:
+            if block.output_scale is not None:
+                named[f"{block.name}.output_scale"] = block.output_scale
+                named |= {f"{layer.name}.rounding": layer.rounding for layer in block.value_layers()}
             if block.predictor is not None:
                 own = (block.predictor.input_scale, block.predictor.shift)
                 named |= {f"{block.predictor.name}.{v.name}": v for v in own}

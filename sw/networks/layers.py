@@ -29,9 +29,7 @@ class Norm(keras.layers.Layer):
         self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
         self.moving_mean = self.add_weight(shape=(channels,), initializer="zeros", name="moving_mean", trainable=False)
-        self.moving_variance = self.add_weight(
-            shape=(channels,), initializer="ones", name="moving_variance", trainable=False
-        )
+        self.moving_variance = self.add_weight(shape=(channels,), initializer="ones", name="moving_variance", trainable=False)
 
     def freeze(self) -> None:
         """Keep statistics, scale and offset as they are from now on, in training too."""
@@ -77,11 +75,20 @@ class MaskedLayer(keras.layers.Layer):
         )
         self.mask = self.add_weight(shape=shape, initializer="ones", name="mask", trainable=False)
         self.norm = Norm(shape[0], f"{name}.norm")
+        self.rounding: Any = None
         self.built = True
 
     def masked(self) -> Tensor:
         """The weight with pruned entries zero."""
         return self.weight * self.mask
+
+    def used(self) -> Tensor:
+        """The weight that the layer applies: masked and, once rounding is enabled, quantised."""
+        return self.masked() if self.rounding is None else self.masked() + self.rounding
+
+    def enable_rounding(self) -> None:
+        """Add a constant, zero for now, that takes the masked weight to its quantised value (straight-through)."""
+        self.rounding = self.add_weight(shape=self.weight.shape, initializer="zeros", name="rounding", trainable=False)
 
     def freeze(self) -> None:
         """Train neither the weight nor its BatchNorm from now on."""
@@ -124,7 +131,7 @@ class Pointwise(MaskedLayer):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Convolve and normalise."""
-        matrix = self.matrix(self.masked())
+        matrix = self.matrix(self.used())
         if self.norm.frozen or not training:
             scale, offset = self.norm.folded()
         elif self.widens:
@@ -178,8 +185,8 @@ class Depthwise(MaskedLayer):
         """Convolve and normalise."""
         if self.norm.frozen or not training:
             scale, offset = self.norm.folded()
-            return self.convolve(inputs, self.masked() * scale[:, None, None]) + offset
-        return self.norm(self.convolve(inputs, self.masked()), training=True)
+            return self.convolve(inputs, self.used() * scale[:, None, None]) + offset
+        return self.norm(self.convolve(inputs, self.used()), training=True)
 
 
 class Stem(MaskedLayer):
@@ -199,7 +206,7 @@ class Stem(MaskedLayer):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Convolve and normalise."""
-        weight = self.masked()
+        weight = self.used()
         padded = pad(inputs, weight.shape[-1] // 2)
         kernel = ops.transpose(weight, (2, 3, 1, 0))
         return self.norm(ops.conv(padded, kernel, strides=self.stride, padding="valid"), training=training)

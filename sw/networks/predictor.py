@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
+from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
 from sw.networks.layers import Depthwise, Pointwise, linear_statistics, multiply_channels
 from sw.spec import BlockSpec
 
@@ -22,8 +22,8 @@ TERNARY_THRESHOLD = 0.7
 
 
 def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
-    """`value` forward, the gradient of `surrogate` backward."""
-    return surrogate + ops.stop_gradient(value - surrogate)
+    """Exactly `value` forward, the gradient of `surrogate` backward."""
+    return ops.stop_gradient(value) + (surrogate - ops.stop_gradient(surrogate))
 
 
 def round_half_away(x: Tensor) -> Tensor:
@@ -42,11 +42,23 @@ def ternarize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return ops.sign(weight) * kept, alpha
 
 
-def quantize_input(x: Tensor, step: Tensor) -> Tensor:
-    """Activation to 4 bits: step * clip(round(x / step), -8, 7)."""
+def to_activation(x: Tensor, scale: Tensor) -> Tensor:
+    """Real value to int8 activation, as a float: clip(round(x / scale), -128, 127)."""
+    low, high = signed_range(ACTIVATION_BITS)
+    clipped = ops.clip(x / scale, low, high)
+    return straight_through(round_half_away(clipped), clipped)
+
+
+def quantize_activation(x: Tensor, scale: Tensor) -> Tensor:
+    """Real value to the nearest one that an int8 activation stands for."""
+    return scale * to_activation(x, scale)
+
+
+def to_predictor_input(x: Tensor, scale: Tensor) -> Tensor:
+    """Real value to int8 activation, and that to 4 bits, as a float: clip(round(activation / 16), -8, 7)."""
     low, high = signed_range(PREDICTOR_INPUT_BITS)
-    clipped = ops.clip(x / step, low, high)
-    return step * straight_through(round_half_away(clipped), clipped)
+    clipped = ops.clip(to_activation(x, scale) * 2.0**-PREDICTOR_INPUT_SHIFT, low, high)
+    return straight_through(round_half_away(clipped), clipped)
 
 
 class Predictor(keras.layers.Layer):
@@ -70,10 +82,10 @@ class Predictor(keras.layers.Layer):
         """Size of one 4-bit input level."""
         return 2.0**PREDICTOR_INPUT_SHIFT * self.input_scale
 
-    def first(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
-        """First pre-activation s1 and, in the unit of the integer sum, the excess u; both [N, H, W, E]."""
+    def excess(self, x: Tensor, training: bool = False) -> Tensor:
+        """First pre-activation [N, H, W, E] as u / 2**shift, u being the integer sum less the real threshold."""
         step = self.input_step()
-        quantized = quantize_input(x, step)
+        quantized = step * to_predictor_input(x, self.input_scale)
         signs, alpha = ternarize(self.expand.masked())
         matrix = self.expand.matrix(straight_through(alpha * signs, self.expand.masked()))
         norm = self.expand.norm
@@ -81,19 +93,17 @@ class Predictor(keras.layers.Layer):
             scale, offset = norm.observed(*linear_statistics(quantized, matrix))
         else:
             scale, offset = norm.folded()
-        s1 = multiply_channels(quantized, matrix * scale) + offset
-        unit = ops.stop_gradient(ops.maximum(ops.abs(scale), 1e-12) * alpha * step)
-        return s1, s1 / unit
+        level = ops.stop_gradient(ops.maximum(ops.abs(scale), 1e-12) * alpha * step) * 2.0**self.shift
+        return multiply_channels(quantized, matrix * (scale / level)) + offset / level
 
     def levels(self, excess: Tensor) -> Tensor:
-        """Excess to the 4-bit output r1, 0..15."""
-        clipped = ops.clip(excess * 2.0**-self.shift, 0, LEVEL_MAX)
+        """Excess, in levels, to the 4-bit output r1, 0..15."""
+        clipped = ops.clip(excess, 0, LEVEL_MAX)
         return straight_through(ops.ceil(clipped), clipped)
 
     def call(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Block input to (r1, s2): the first ReLU survives where r1 > 0, the second where s2 > 0."""
-        _, excess = self.first(x, training)
-        levels = self.levels(excess)
+        levels = self.levels(self.excess(x, training))
         signs, alpha = ternarize(self.depthwise.masked())
         weight = straight_through(alpha * signs, self.depthwise.masked())
         if training:

@@ -35,7 +35,7 @@ def main(
         spec = load_spec(network)
         folder = build / spec.name / "train" / stage
         recipe = with_epochs(find_recipe(spec.name, stage), epochs)
-        run = Run(spec, stage, recipe, folder, seed, resume, max_minutes, predictor)
+        run = Run(spec, stage, recipe, folder, seed=seed, resume=resume, max_minutes=max_minutes, predictor=predictor)
         accuracy = train(run, load_cifar10("train"), load_cifar10("test"))
     except ArchonError as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)

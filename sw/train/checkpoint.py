@@ -37,7 +37,7 @@ def assign(variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Pat
     shared = variables.keys() & arrays.keys()
     if not shared:
         raise ArchonError(f"{path} holds no variable of this network")
-    for name in shared:
+    for name in sorted(shared):
         expected, received = tuple(variables[name].shape), arrays[name].shape
         if expected != received:
             raise ArchonError(f"{path}: expected {name} of shape {expected}, got {received}")

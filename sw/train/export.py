@@ -26,15 +26,19 @@ def export_weights(model: FusionNetwork) -> Arrays:
     """
     arrays: Arrays = {"dense.weight": _numpy(model.dense.kernel).T, "dense.bias": _numpy(model.dense.bias)}
     for layer in model.masked_layers():
-        scale, offset = layer.norm.folded()
-        arrays[f"{layer.name}.weight"] = _numpy(layer.masked())
-        arrays[f"{layer.name}.scale"] = _numpy(scale)
-        arrays[f"{layer.name}.offset"] = _numpy(offset)
+        arrays |= export_layer(layer)
     for block in model.blocks:
         arrays |= _predictor_arrays(block)
     if model.predicted:
         arrays["last_pointwise.input_scale"] = _numpy(model.last_input_scale)
     return arrays
+
+
+def export_layer(layer: MaskedLayer) -> Arrays:
+    """Weight, not rounded, and folded BatchNorm of one layer."""
+    scale, offset = layer.norm.folded()
+    tensors = {"weight": layer.masked(), "scale": scale, "offset": offset}
+    return {f"{layer.name}.{part}": _numpy(tensor) for part, tensor in tensors.items()}
 
 
 def _predictor_arrays(block: Block) -> Arrays:

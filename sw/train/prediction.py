@@ -11,7 +11,7 @@ from sw.datasets import ImageSet, normalise
 from sw.networks.block import Block
 from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import MaskedLayer, linear_statistics
-from sw.networks.predictor import Predictor, quantize_input, ternarize
+from sw.networks.predictor import Predictor, ternarize, to_predictor_input
 from sw.spec import NetworkSpec
 from sw.train.stage import Stage
 
@@ -123,12 +123,12 @@ def calibrate_predictor(predictor: Predictor, x: Any, scale: float) -> None:
     """Set one predictor's scale, shift and statistics from its input [N, H, W, C]."""
     predictor.input_scale.assign(scale)
     signs, alpha = ternarize(predictor.expand.masked())
-    quantized = quantize_input(x, predictor.input_step())
+    quantized = predictor.input_step() * to_predictor_input(x, predictor.input_scale)
     _set_statistics(predictor.expand, *linear_statistics(quantized, predictor.expand.matrix(alpha * signs)))
-    _, excess = predictor.first(x)
-    predictor.shift.assign(level_shifts(np.asarray(excess)))
+    predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
+    predictor.shift.assign(level_shifts(np.asarray(predictor.excess(x))))
     signs, alpha = ternarize(predictor.depthwise.masked())
-    sums = np.asarray(predictor.depthwise.convolve(predictor.levels(excess), alpha * signs))
+    sums = np.asarray(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))
     _set_statistics(predictor.depthwise, sums.mean((0, 1, 2)), sums.var((0, 1, 2)))
 
 

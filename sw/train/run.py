@@ -40,6 +40,7 @@ class Run:
         folder: run folder of this stage; the stage before lies beside it.
         seed: of weights, shuffling and augmentation.
         resume: continue from this folder's checkpoint if there is one.
+        stop_after: stop after this epoch (resume continues); None: at the end.
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
     """
@@ -50,6 +51,7 @@ class Run:
     folder: Path
     seed: int = 0
     resume: bool = False
+    stop_after: int | None = None
     max_minutes: float | None = None
     predictor: str = "forward"
 
@@ -80,7 +82,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     checkpoint.write_config(run.folder, _config(run))
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):
-        if run.max_minutes is not None and time.monotonic() - started > 60 * run.max_minutes:
+        if _must_stop(run, epoch, time.monotonic() - started):
             return None
         began = time.monotonic()
         loss, rate = train_epoch(run, stage, training, epoch)
@@ -93,6 +95,11 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
     checkpoint.write_config(run.folder, _config(run) | {"test_accuracy": accuracy})
     return accuracy
+
+
+def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:
+    out_of_time = run.max_minutes is not None and seconds > 60 * run.max_minutes
+    return out_of_time or (run.stop_after is not None and epochs_done >= run.stop_after)
 
 
 def compile_model(model: FusionNetwork, recipe: Recipe) -> None:
@@ -121,6 +128,7 @@ def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[flo
             losses.append(_train_step(stage.model, images, labels))
             stage.after_step()
             progress.update(task, advance=1, loss=f"{np.mean(losses[-50:]):.3f}")
+    stage.after_epoch()
     return float(np.mean(losses)), rate
 
 

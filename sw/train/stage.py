@@ -30,5 +30,8 @@ class Stage:
     def before_step(self, step: int, steps: int) -> None:
         """Act before step `step` of `steps`."""
 
+    def after_epoch(self) -> None:
+        """Act after the last step of an epoch, before evaluation."""
+
     def after_step(self) -> None:
         """Act after an update."""

@@ -6,6 +6,7 @@ from sw.networks.fusion_network import FusionNetwork
 from sw.spec import NetworkSpec
 from sw.train.prediction import PredictionStage
 from sw.train.pruning import PruningStage
+from sw.train.quantization import QuantizationStage
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
 
@@ -20,10 +21,13 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     """
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
+    constraint = predictor == "constraint"
     if stage == "vanilla":
         return Stage(FusionNetwork(spec))
     if stage == "pruned":
         return PruningStage(FusionNetwork(spec), spec.sparsity, recipe.ramp)
     if stage == "pred":
-        return PredictionStage(FusionNetwork(spec, predicted=True), training, predictor == "constraint")
+        return PredictionStage(FusionNetwork(spec, predicted=True), training, constraint)
+    if stage == "quantized":
+        return QuantizationStage(FusionNetwork(spec, predicted=True, quantized=True), training, constraint)
     raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
