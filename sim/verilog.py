@@ -39,8 +39,8 @@ UNITS: dict[str, str] = {
 """Units that can be exported on their own, module hw.rtl.NAME and its class; `archon` is the whole accelerator."""
 
 _ZEROED_MEMORY = re.compile(
-    r"^  reg (?P<range>\[\d+:0\] )?(?P<name>\S+) \[(?P<last>\d+):0\];\n"
-    r"  initial begin\n(?:    \S+\[\d+\] = \d+'h0+;\n)+  end\n",
+    r"^  reg (?P<range>\[\d+:0\] )?(?P<name>\S+) +\[(?P<last>\d+):0\];\n"
+    r"  initial begin\n(?:    \S+\[\d+\] = \d+'[bdh]0+;\n)+  end\n",
     re.MULTILINE,
 )
 
