@@ -104,8 +104,8 @@ def _group_output(
     np.multiply(z2, masks.survives, out=z2)
     weight = block.project_weight[columns].astype(types.project)
     a2 = z2.astype(types.project, copy=False).reshape(expanded, -1)
-    y: NDArray[np.int64] = (weight @ a2).astype(np.int64)
+    y = (weight @ a2).astype(np.int64)
     requantization = block.requantization
-    y += requantization.bias[columns].astype(np.int64)[:, None]
-    out = numerics.requantize(y, requantization.multiplier[columns, None], requantization.shift[columns, None])
+    biased = y + requantization.bias[columns].astype(np.int64)[:, None]
+    out = numerics.requantize(biased, requantization.multiplier[columns, None], requantization.shift[columns, None])
     return out.astype(np.int8).reshape(outputs, *z2.shape[1:])

@@ -92,7 +92,7 @@ class _Draw:
     def integers(self, shape: tuple[int, ...], limit: int | Integers) -> Integers:
         """Magnitudes up to `limit`, which broadcasts against `shape`."""
         limits = np.broadcast_to(np.asarray(limit, dtype=np.int64), shape)
-        magnitudes = limits if self.extreme else self.random.integers(0, limits, endpoint=True)
+        magnitudes = limits if self.extreme else self.random.integers(np.minimum(1, limits), limits, endpoint=True)
         return magnitudes * self.signs(shape)
 
     def signs(self, shape: tuple[int, ...]) -> Integers:
