@@ -48,9 +48,12 @@ class Bench:
         self._described: list[Described] = []
         cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
 
-    async def reset(self) -> None:
-        """Hold rst for a few cycles; agents wait until it falls."""
+    async def reset(self, *emptied: StreamSource) -> None:
+        """Hold rst for a few cycles; agents wait until it falls. Sources named forget what they have not sent."""
         self.dut.rst.value = 1
+        await RisingEdge(self.dut.clk)
+        for source in emptied:
+            source.clear()
         await ClockCycles(self.dut.clk, RESET_CYCLES)
         self.dut.rst.value = 0
         await RisingEdge(self.dut.clk)

@@ -86,6 +86,28 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
         check_writes(where, accelerator.memory, image, blocks)
 
 
+@cocotb.test()
+@cocotb.parametrize(moment=[100, 400, 900])
+async def reset_in_the_middle(dut: Any, moment: int) -> None:
+    """A program that a reset cuts short, whatever it does just then, leaves no trace in the next one."""
+    case = next(case for case in DIRECTED if case.name == "plain")
+    blocks = placed_blocks(case, moment)
+    image = build_image(blocks, configuration())
+    accelerator = Accelerator(dut, case, image.words.copy())
+    tensor = random_activation(image.tensors["input"].shape, moment)
+    image.tensors["input"].write(accelerator.memory.words, tensor)
+    await accelerator.bench.reset()
+    accelerator.command.send({"program_address": image.network_program.address})
+    await accelerator.bench.cycles(moment)
+    assert dut.busy.value, "the program is to be cut short, but it has ended"
+    await accelerator.bench.reset()
+    assert not dut.busy.value, "busy after reset"
+    expect_outputs(accelerator.memory, image, blocks)
+    await accelerator.run(image.network_program.address, len(image.network_program.jobs))
+    expected, _ = run_block(blocks[0].block, blocks[0].spec, tensor)
+    check_tensor(f"after a reset at {moment}", expected, image.tensors["block 1"].read(accelerator.memory.words))
+
+
 def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
     """Random weights for the blocks of a case."""
     blocks, height, width = [], case.height, case.width

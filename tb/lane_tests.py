@@ -65,7 +65,7 @@ class Masks:
 @cocotb.test()
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
 async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None:
-    """Jobs of many shapes in a row: every partial sum and the counters of every job."""
+    """Jobs of many shapes in a row, the first one cut short: every partial sum and the counters of every job."""
     bench = Bench(dut, "lane", idle, back_pressure)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
@@ -76,7 +76,7 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = LaneActivationWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()
-    for number, case in enumerate(CASES):
+    for number, case in enumerate((CASES[0], *CASES)):
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
@@ -96,6 +96,10 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         partials.on_item = board.check
         await bench.pulse("start")
         words.send(*slice_words(masks, config))
+        if number == 0:  # a reset in the middle leaves accumulators full of rubbish
+            await bench.until(lambda: board.count > case.outputs, f"sums of case {number}")  # noqa: B023
+            await bench.reset(words)
+            continue
         await bench.until(lambda: board.complete, f"sums of case {number}")  # noqa: B023 - awaited within the turn
         await bench.cycles(10)
         got = {name: int(dut[name].value) for name in ("multiplications", "additions", "steps")}

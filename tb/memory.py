@@ -29,7 +29,7 @@ class StreamMemory:
         request_back_pressure, write_back_pressure: Cycles in which requests and writes are not accepted.
 
     `missing` (words, 8) marks bytes that have to be written by the design before their word may be read: none by default.
-    `write_counts` (words, 8) counts the writes of every byte.
+    `write_counts` (words, 8) counts the writes of every byte. A reset drops the requests that are not answered yet.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StreamMemory:
         self.write_counts = np.zeros((len(words), CHANNELS_PER_WORD), dtype=np.int64)
         self.requests = self.words_read = self.words_written = 0
         self._random = random.Random(f"memory {seed}")
-        self._clock, self._idle = dut.clk, idle or never()
+        self._clock, self._reset, self._idle = dut.clk, dut.rst, idle or never()
         self._answers: deque[tuple[int, int]] = deque()
         self._cycle = 0
         if read_request is not None and read_data is not None:
@@ -102,6 +102,11 @@ class StreamMemory:
         while True:
             await edge
             self._cycle += 1
+            if self._reset.value:
+                self._answers.clear()
+                offered = False
+                self._valid.value = 0
+                continue
             if offered and self._ready.value:
                 self._answers.popleft()
                 self.words_read += 1

@@ -112,6 +112,10 @@ class StreamSource:
         self._queue.extend(self.codec.pack(value) for value in values)
         self._filled.set()
 
+    def clear(self) -> None:
+        """Forget what is queued; only while the design is in reset, since a payload on offer must not be withdrawn."""
+        self._queue.clear()
+
     @property
     def pending(self) -> int:
         """Payloads that the design has not accepted yet."""
@@ -129,6 +133,8 @@ class StreamSource:
                 await self._filled.wait()
             await edge
             if self._reset.value:
+                offered = False
+                self._valid.value = 0
                 continue
             if offered and self._ready.value:
                 self._queue.popleft()
