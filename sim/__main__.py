@@ -18,6 +18,9 @@ from sim.verilog import unit_verilog
 
 TOPLEVEL = "archon"
 
+TABLE_WIDTH = 120
+"""Columns that the table of layers needs; a narrower terminal wraps it, rather than losing digits."""
+
 FAILED = 1
 """Exit code where something is wrong with the accelerator or its simulation."""
 REFUSED = 2
@@ -41,6 +44,7 @@ def run(
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
     console = Console(soft_wrap=True)
+    console.width = max(console.width, TABLE_WIDTH)
     options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit)
     outcome = run_network(options, console)
     for path in outcome.files:

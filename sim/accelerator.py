@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.model import Model
+from sim.model import Model, SimulationFailedError
 from sim.reference import Reference
 from sim.simulation import TestRun, run
 from sw.program import MemoryImage, read_hex, write_hex
@@ -45,7 +45,7 @@ class Settings:
     """How a program is run.
 
     Args:
-        folder: For the memory's files, log and waveforms.
+        folder: An empty one, for the memory's files, log and waveforms.
         seed: Of the simulation.
         latency: Cycles between a read request and its first word.
         waves: Record waveforms; the model must have been built for it.
@@ -77,9 +77,6 @@ def run_images(
     Raises:
         SimulationFailedError: the program did not come to its end.
     """
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    for leftover in [settings.folder / EVENTS_FILE, *settings.folder.glob("*.hex")]:
-        leftover.unlink(missing_ok=True)
     write_hex(settings.folder / IMAGE_FILE, image.constant_words)
     for number, (tensor, outputs) in enumerate(zip(reference.inputs, reference.block_outputs, strict=True)):
         words = image.words.copy()
@@ -101,7 +98,10 @@ def run_images(
     test = TestRun("tb.network_tests", settings.seed, plan.environment(), waves=settings.waves)
     with _following(settings.folder / EVENTS_FILE, on_jobs):
         run(model, test, settings.folder)
-    return _read(settings.folder, image)
+    runs = _read(settings.folder, image)
+    if len(runs) != plan.images:
+        raise SimulationFailedError(f"{plan.images} images were to run, {len(runs)} did; files: {settings.folder}")
+    return runs
 
 
 def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:

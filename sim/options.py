@@ -44,6 +44,6 @@ class Options:
             return " ".join(["make sim", *settings])
         words = [".venv/bin/python", "-m", "sim", "run", self.network]
         for name, value in asdict(self).items():
-            if name != "network" and value not in {None, False}:
+            if name != "network" and value is not None and value is not False:
                 words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return shlex.join(words)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -30,11 +31,12 @@ _HEADINGS = {
 
 def layer_table(report: Report) -> Table:
     """One row a layer, means over the images, and the sum of the accelerator's layers."""
-    table = Table(title=f"{report.network}: means of {report.images} image{'s' * (report.images > 1)}")
+    title = f"{report.network}: means of {report.images} image{'s' * (report.images > 1)}, shares in %"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("layer", no_wrap=True)
-    table.add_column("on")
+    table.add_column("on", no_wrap=True)
     for heading in _HEADINGS.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for layer in report.layers:
         table.add_row(layer.name, layer.on, *_cells(layer), style="" if layer.on == "rtl" else "dim")
     executed = [layer for layer in report.layers if layer.on == "rtl"]
@@ -104,5 +106,5 @@ def _cells(layer: LayerReport) -> list[str]:
     shares = [getattr(layer, name) for name in _SHARES]
     return [
         *["-" if number is None else f"{number:,.0f}" for number in numbers],
-        *["-" if share is None else f"{100 * share:.1f} %" for share in shares],
+        *["-" if share is None else f"{100 * share:.1f}" for share in shares],
     ]

@@ -1,6 +1,8 @@
 """A whole network on real images: golden model, simulated accelerator, comparison, report."""
 
 import dataclasses
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,9 @@ SMALL_NETWORK_MACS = 100_000_000
 ICARUS_LANES = CHANNELS_PER_WORD
 """Icarus Verilog runs a hundredth as fast as Verilator: more than one full cluster would take hours."""
 
+LATENCY_BITS = 16
+"""Of the latency input of tb/memory.v."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -54,11 +59,13 @@ def run_network(options: Options, console: Console) -> Outcome:
     network = load_bundle(find_bundle(options.network))
     hardware = choose_hardware(network, options.lanes, options.preset)
     check_simulator(options.simulator, hardware)
+    if not 0 <= options.latency < 1 << LATENCY_BITS:
+        raise ArchonError(f"latency must be 0 to {(1 << LATENCY_BITS) - 1} cycles, got {options.latency}")
     excerpt = choose_images(network.spec, options.images, options.seed)
     options = dataclasses.replace(options, images=len(excerpt.labels))
     folder = BUILD / network.spec.name
     image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
-    settings = Settings(folder / "simulation", options.seed, options.latency, options.waves)
+    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves)
     with progress_bar(console) as bar:
         task = bar.add_task(f"golden model of {network.spec.name}", total=None)
         reference = make_reference(network, excerpt.images)
@@ -75,7 +82,7 @@ def run_network(options: Options, console: Console) -> Outcome:
     seconds = time.monotonic() - started
     report = make_report(network.spec.name, options, hardware, evidence, model.toolchain.version, seconds)
     console.print(layer_table(report), verdict(report), highlight=False)
-    return Outcome(report, write_files(report, folder))
+    return Outcome(report, write_files(report, folder, settings))
 
 
 def check_simulator(simulator: str, hardware: Hardware) -> None:
@@ -124,17 +131,22 @@ def build_model(hardware: Hardware, options: Options) -> Model:
     return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
 
 
-def write_files(report: Report, folder: Path) -> list[Path]:
-    """Write report and picture; what lies where, waveforms included."""
-    files = write_report(report, folder)
-    picture = folder / "report.png"
-    write_picture(report, picture)
-    waves = [path for path in (folder / "simulation").glob("waves.*") if "WAVES" in report.command]
-    kept = []
-    for path in waves:
+def empty_folder(folder: Path) -> Path:
+    """A new folder of this run alone: the same network may be running elsewhere at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="simulation-", dir=folder))
+
+
+def write_files(report: Report, folder: Path, settings: Settings) -> list[Path]:
+    """Write report and picture, let this run's folder take the place of the last one's; what lies where."""
+    files = [*write_report(report, folder), folder / "report.png"]
+    write_picture(report, files[-1])
+    for path in settings.folder.glob("waves.*"):
         (folder / "waves").mkdir(exist_ok=True)
-        kept.append(path.replace(folder / "waves" / path.name))
-    return [*files, picture, *kept]
+        files.append(path.replace(folder / "waves" / path.name))
+    shutil.rmtree(folder / "simulation", ignore_errors=True)
+    settings.folder.rename(folder / "simulation")
+    return files
 
 
 def progress_bar(console: Console) -> Progress:

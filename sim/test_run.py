@@ -1,0 +1,239 @@
+"""A small network from images to classes on the RTL: it passes, and a flipped bit of its tables makes it fail."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import sim.run
+from hw.contract.config import CHANNELS_PER_WORD, preset
+from hw.contract.descriptor import DESCRIPTOR_WORDS
+from hw.contract.errors import ArchonError
+from hw.contract.layout import WORD_BITS
+from hw.contract.tables import REQUANTIZE_ROW, SECTION_HEADER, TableKind
+from sim.__main__ import main
+from sim.hardware import Hardware, choose_hardware
+from sim.options import Options
+from sim.report import Report
+from sim.run import check_simulator, choose_images, run_network, with_flipped_bit
+from sw.bundle import load_bundle, save_bundle
+from sw.bundle.network import IntegerNetwork
+from sw.datasets import load_excerpt
+from sw.export.random_network import Survivors, random_network
+from sw.golden import layer_costs, run
+from sw.program import MemoryImage
+from sw.spec import NetworkSpec, load_spec, parse_spec
+
+SEED = 5
+BLOCK = {"kernel": 3, "groups": 2, "shuffle": True}
+SPEC = {
+    "name": "sim-test", "height": 32, "width": 32, "channels": 3, "classes": 10,
+    "stem": {"channels": 4, "kernel": 3, "stride": 2},
+    "first_pointwise": {"channels": 4, "groups": 2, "shuffle": True},
+    "first_depthwise": {"kernel": 3},
+    "last_pointwise": {"channels": 16, "groups": 2},
+    "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
+    "blocks": [
+        {**BLOCK, "in_channels": 4, "expanded_channels": 14, "out_channels": 8, "stride": 2, "residual": False},
+        {**BLOCK, "in_channels": 8, "expanded_channels": 18, "out_channels": 8, "stride": 1, "residual": True},
+    ],
+}  # fmt: skip
+
+
+def make_network(spec: NetworkSpec) -> IntegerNetwork:
+    images = load_excerpt().images[:2]
+    return random_network(spec, SEED, Survivors(0.5, 0.5), images).network
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "sim-test.archon"
+    save_bundle(make_network(parse_spec(SPEC)), path)
+    return path
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runs leave their reports."""
+    monkeypatch.setattr(sim.run, "BUILD", tmp_path)
+    return tmp_path / "sim-test"
+
+
+def bias_bit(image: MemoryImage, bit: int) -> int:
+    """Bit of the tables that is this bit of the first output channel's bias."""
+    start = address = min(job.fields["table_address"] for job in image.network_program.jobs)
+    while True:
+        header = SECTION_HEADER.unpack(int(image.words[address]))
+        if header["kind"] == TableKind.REQUANTIZE:
+            return (address + 1 - start) * WORD_BITS + REQUANTIZE_ROW.offsets["bias"] + bit
+        assert header["kind"] != TableKind.END
+        address += 1 + int(str(header["rows"])) * int(str(header["words"]))
+
+
+def test_a_sound_run_passes(bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(bundle), "--images", "3", "--seed", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "PASS: all " in printed
+    assert "again: make sim NET=" in printed
+    report = Report.model_validate_json((build / "report.json").read_text(encoding="utf-8"))
+    network, excerpt = load_bundle(bundle), choose_images(parse_spec(SPEC), 3, 2)
+    golden = run(network, excerpt.images, "fused")
+    assert report.bit_exact
+    assert report.predictions == golden.classes.tolist()
+    assert report.labels == excerpt.labels.tolist()
+    assert (report.images, report.preset, report.lanes, report.seed) == (3, "tiny", 2, 2)
+    assert [layer.name for layer in report.layers] == [cost.name for cost in layer_costs(network)]
+    on_rtl = [layer for layer in report.layers if layer.on == "rtl"]
+    assert [layer.name for layer in on_rtl] == list(golden.counts)
+    for layer in on_rtl:
+        counts = golden.counts[layer.name]
+        assert layer.multiplications_executed == np.mean([count.multiplications for count in counts])
+        assert layer.additions_executed == np.mean([count.additions for count in counts])
+        assert 0 < (layer.cycles or 0) < report.clock_cycles_per_image
+    assert report.compared == 3 * sum(8 * 8 * 8 + 3 for _ in on_rtl)
+    assert {path.name for path in build.iterdir()} == {"report.json", "report.csv", "report.png", "simulation"}
+
+
+def test_a_flipped_bit_fails_and_is_named(bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = load_bundle(bundle)
+    bit = bias_bit(choose_hardware(network).image, 29)
+    assert main(["run", str(bundle), "--images", "2", "--flip-bit", str(bit)]) == 1
+    report = Report.model_validate_json((build / "report.json").read_text(encoding="utf-8"))
+    first = report.first_difference
+    golden = run(network, choose_images(network.spec, 2, 1).images, "fused", keep_activations=True)
+    assert not report.bit_exact
+    assert report.mismatches > 1
+    assert first is not None
+    assert (first.image, first.layer, first.channel, first.row, first.column) == (0, "block 1", 0, 0, 0)
+    assert first.expected == golden.activations["block 1"][0, 0, 0, 0]
+    assert first.got == 127
+    sentence = f"image 0, layer block 1, channel 0, row 0, column 0: expected {first.expected}, got 127"
+    assert capsys.readouterr().out.count(sentence) == 1
+    assert f"--flip-bit {bit}" in report.command
+
+
+def test_waveforms_are_kept(bundle: Path, build: Path) -> None:
+    outcome = run_network(Options(str(bundle), images=1, waves=True), Console(quiet=True))
+    assert outcome.report.bit_exact
+    assert "WAVES=1" in outcome.report.command
+    waves = build / "waves" / "waves.vcd"
+    assert waves in outcome.files
+    with waves.open(encoding="ascii") as text:
+        assert any("$scope module harness" in line for _, line in zip(range(200), text, strict=False))
+
+
+@pytest.mark.slow
+def test_the_nano_network_passes_on_eight_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.run, "BUILD", tmp_path)
+    path = tmp_path / "nano.archon"
+    save_bundle(make_network(load_spec("fusionet-nano")), path)
+    report = run_network(Options(str(path), images=1), Console(quiet=True)).report
+    assert report.bit_exact
+    assert (report.preset, report.lanes) == ("small", 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "no-such-network"], "unknown network 'no-such-network'"),
+        (["run", "{bundle}", "--images", "0"], "IMAGES must be 1 to 100, got 0"),
+        (["run", "{bundle}", "--images", "101"], "IMAGES must be 1 to 100, got 101"),
+        (["run", "{bundle}", "--lanes", "3"], "LANES must be 1, 2, 4 or a multiple of 8 up to 512, got 3"),
+        (["run", "{bundle}", "--preset", "huge"], "unknown preset 'huge', expected one of tiny, small, large"),
+        (["run", "{bundle}", "--flip-bit", "-1"], "got bit -1"),
+        (["run", "{bundle}", "--latency", "-1"], "latency must be 0 to 65535 cycles, got -1"),
+        (["verilog", "huge"], "unknown preset 'huge', expected one of tiny, small, large"),
+        (["synth", "huge"], "unknown preset 'huge', expected one of tiny, small, large"),
+        (["synth", "tiny", "--target", "asic"], "unknown target 'asic', expected one of ecp5"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(
+    arguments: list[str], sentence: str, bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([argument.format(bundle=bundle) for argument in arguments]) == 2
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert message.count("\n") == 1
+    assert not build.exists()
+
+
+def test_a_truncated_bundle_is_refused(bundle: Path, tmp_path: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = tmp_path / "damaged.archon"
+    damaged.write_bytes(bundle.read_bytes()[:-100])
+    assert main(["run", str(damaged)]) == 2
+    assert "damaged or truncated" in capsys.readouterr().err
+    assert not build.exists()
+
+
+def test_a_missing_compiler_is_refused(
+    bundle: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["run", str(bundle)]) == 2
+    assert "g++ is needed to compile the simulation" in capsys.readouterr().err
+    assert not build.exists()
+
+
+def test_verilog_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sim.__main__.BUILD", tmp_path)
+    assert main(["verilog", "tiny"]) == 0
+    path = tmp_path / "verilog" / "tiny" / "archon.v"
+    assert "module archon(" in path.read_text(encoding="utf-8")
+    assert capsys.readouterr().out.split(":")[0] == str(path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["archon.v"]
+
+
+def test_the_smallest_preset_that_fits_is_chosen(bundle: Path) -> None:
+    small, nano = load_bundle(bundle), make_network(load_spec("fusionet-nano"))
+    assert choose_hardware(small).preset == "tiny"
+    assert choose_hardware(nano).preset == "small"
+    assert choose_hardware(nano, 4).config.multipliers == 4
+    assert choose_hardware(small, 16, "small").config == preset("small").with_lanes(16)
+    with pytest.raises(ArchonError, match="block 1, group 0: "):
+        choose_hardware(nano, None, "tiny")
+
+
+def test_too_many_lanes_for_icarus_are_refused(bundle: Path) -> None:
+    network = load_bundle(bundle)
+    check_simulator("icarus", choose_hardware(network, CHANNELS_PER_WORD))
+    check_simulator("verilator", choose_hardware(network, 2 * CHANNELS_PER_WORD))
+    with pytest.raises(ArchonError, match="too slow for more than 8 lanes, got 16"):
+        check_simulator("icarus", choose_hardware(network, 2 * CHANNELS_PER_WORD))
+
+
+def test_the_seed_chooses_the_images() -> None:
+    spec = parse_spec(SPEC)
+    first, again, other = (choose_images(spec, 10, seed).indices.tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert len(set(first)) == 10
+    assert len(choose_images(spec, None, 1).labels) == 2
+    assert len(choose_images(load_spec("fusionet"), None, 1).labels) == 1
+    with pytest.raises(ArchonError, match=r"takes images of \(16, 32, 3\), the ones that are there have \(32, 32, 3\)"):
+        choose_images(spec.model_copy(update={"height": 16}), 1, 1)
+
+
+def test_a_flipped_bit_is_one_bit_of_the_tables(bundle: Path) -> None:
+    hardware: Hardware = choose_hardware(load_bundle(bundle))
+    image = hardware.image
+    start = sum(program.words for program in (image.network_program, *image.block_programs))
+    assert start % DESCRIPTOR_WORDS == 0
+    for bit in (0, 63, 64, 64 * (image.activation_address - start) - 1):
+        changed = image.words ^ with_flipped_bit(image, bit).words
+        assert np.flatnonzero(changed).tolist() == [start + bit // 64]
+        assert int(changed[start + bit // 64]) == 1 << (bit % 64)
+    with pytest.raises(ArchonError, match="the tables have bits 0 to"):
+        with_flipped_bit(image, 64 * (image.activation_address - start))
+
+
+def test_the_command_repeats_all_options() -> None:
+    assert Options("a b", images=2, seed=3).command() == "make sim NET='a b' IMAGES=2 SEED=3"
+    full = Options("net", 2, 8, 3, True, "icarus", "tiny", 5, 9)
+    assert full.command().endswith(
+        "run net --images 2 --lanes 8 --seed 3 --waves --simulator icarus --preset tiny --latency 5 --flip-bit 9"
+    )
+    assert dataclasses.replace(full, preset=None, latency=100, flip_bit=None).command() == (
+        "make sim NET=net IMAGES=2 LANES=8 SEED=3 WAVES=1 SIM=icarus"
+    )
