@@ -98,7 +98,7 @@ def _group_output(
         statistics.add_first(first, z1)
     np.multiply(z1, first, out=z1)
     z2 = depthwise_sums(padded(z1, types.first), block.depthwise_weight[rows], spec.stride)
-    z2 += block.depthwise_bias[rows].astype(types.first)[:, None, None, None]
+    np.add(z2, block.depthwise_bias[rows].astype(types.first)[:, None, None, None], out=z2)
     if statistics is not None:
         statistics.add_second(masks.survives, z2)
     np.multiply(z2, masks.survives, out=z2)

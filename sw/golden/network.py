@@ -21,8 +21,10 @@ from sw.spec import BlockSpec
 Mode = Literal["layerwise", "fused"]
 Activations = NDArray[np.int8]
 
-BATCH = 32
-"""Images that run through a layer together: few enough for a group's activations to stay near the processor."""
+BATCH_ELEMENTS = 1_200_000
+"""Elements of a group's expanded activations that are worked on together: a few megabytes an array."""
+
+LARGEST_BATCH = 96
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def run(
     *,
     keep_activations: bool = False,
     statistics: bool = True,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> NetworkRun:
     """Run images through the network; both modes give the same integers.
 
@@ -79,7 +81,7 @@ def run(
         mode: "layerwise", or "fused", which is slower and gives operation counts as well.
         keep_activations: every layer's output is part of the result.
         statistics: count survivors and the predictor's agreement with the true signs.
-        batch: images that run through a layer together; no result depends on it.
+        batch: images that run through a layer together, as many as are fast when left out; no result depends on it.
 
     Raises:
         ArchonError: unknown mode, or images of another shape or type.
@@ -87,6 +89,7 @@ def run(
     _check_images(network, images)
     if mode not in {"layerwise", "fused"}:
         raise ArchonError(f"mode: expected layerwise or fused, got {mode!r}")
+    batch = batch or _fast_batch(network)
     record = _Record(keep_activations)
     logits = []
     for start in range(0, len(images), batch):
@@ -148,6 +151,12 @@ def _head(network: IntegerNetwork, x: Activations, record: _Record) -> NDArray[n
     groups = network.spec.last_pointwise.groups
     x = record.output("last_pointwise", dense.pointwise(network.last_pointwise, x, groups, shuffle=False))
     return dense.dense(network, record.output("pool", dense.pool(network.pool, x)))
+
+
+def _fast_batch(network: IntegerNetwork) -> int:
+    pairs = zip(network.spec.blocks, network.spec.block_shapes(), strict=True)
+    largest = max(block.expanded_channels // block.groups * shape.in_height * shape.in_width for block, shape in pairs)
+    return min(LARGEST_BATCH, max(1, BATCH_ELEMENTS // largest))
 
 
 def _check_images(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:

@@ -37,9 +37,10 @@ def depthwise_sums(x: Array, weight: NDArray[np.integer], stride: int) -> Array:
     """
     out = np.zeros(tap_view(x, 0, 0, stride).shape, dtype=x.dtype)
     scratch = np.empty(out.shape[1:], dtype=x.dtype)
-    for channel, row, column in np.argwhere(weight).tolist():
-        view, total = tap_view(x[channel], row, column, stride), out[channel]
-        factor = int(weight[channel, row, column])
+    views = {(row, column): tap_view(x, row, column, stride) for row in range(KERNEL) for column in range(KERNEL)}
+    used = np.argwhere(weight)
+    for (channel, row, column), factor in zip(used.tolist(), weight[weight != 0].tolist(), strict=True):
+        view, total = views[row, column][channel], out[channel]
         if factor == 1:
             np.add(total, view, out=total)
         elif factor == -1:
