@@ -1,6 +1,6 @@
 """Image data sets and their normalisation."""
 
-from sw.datasets.cifar10 import CLASSES, PIXEL_DEVIATION, PIXEL_MEAN, ImageSet, load_cifar10, normalise
+from sw.datasets.cifar10 import CLASSES, PIXEL_DEVIATION, PIXEL_MEAN, ImageSet, load_cifar10, normalise, reduced
 from sw.datasets.excerpt import Excerpt, load_excerpt
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "load_cifar10",
     "load_excerpt",
     "normalise",
+    "reduced",
 ]

@@ -74,6 +74,24 @@ def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (images.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_DEVIATION)
 
 
+def reduced(data: ImageSet, count: int | None, resolution: int | None) -> ImageSet:
+    """The first `count` images, averaged down to `resolution` x `resolution` pixels; None leaves either as it is.
+
+    Raises:
+        ArchonError: fewer images than asked for, or a resolution that does not divide the images' own.
+    """
+    available, height, width, channels = data.images.shape
+    if count is not None and not 0 < count <= available:
+        raise ArchonError(f"expected 1 to {available} images, got {count}")
+    images, labels = data.images[:count], data.labels[:count]
+    if resolution is None:
+        return ImageSet(images, labels)
+    if resolution <= 0 or height % resolution or width % resolution:
+        raise ArchonError(f"expected a resolution that divides {height} and {width}, got {resolution}")
+    tiles = images.reshape(-1, resolution, height // resolution, resolution, width // resolution, channels)
+    return ImageSet(np.rint(tiles.mean((2, 4))).astype(np.uint8), labels)
+
+
 def undo_filter(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Compact form [3, N, H, W] (R-G, G, B-G; differences along y, then x; modulo 256) to NHWC RGB."""
     summed = np.cumsum(np.cumsum(planes, 2, dtype=np.uint8), 3, dtype=np.uint8)

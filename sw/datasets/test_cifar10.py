@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hw.contract.errors import ArchonError
-from sw.datasets import PIXEL_DEVIATION, PIXEL_MEAN, ImageSet, cifar10, load_cifar10, load_excerpt, normalise
+from sw.datasets import PIXEL_DEVIATION, PIXEL_MEAN, ImageSet, cifar10, load_cifar10, load_excerpt, normalise, reduced
 
 PER_BATCH = 4
 
@@ -159,6 +159,19 @@ def test_normalisation() -> None:
     values = normalise(np.array([0, 255], np.uint8))
     assert values.dtype == np.float32
     np.testing.assert_allclose(values * PIXEL_DEVIATION + PIXEL_MEAN, [0, 255], atol=1e-4)
+
+
+def test_reduced_images() -> None:
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    small = reduced(ImageSet(images, np.array([7, 8], np.uint8)), 1, 2)
+    assert small.labels.tolist() == [7]
+    # Red at the four pixels of the first quarter: 0, 3, 12 and 15.
+    assert small.images[0, 0, 0, 0] == round((0 + 3 + 12 + 15) / 4)
+    assert small.images.shape == (1, 2, 2, 3)
+    with pytest.raises(ArchonError, match="resolution that divides 4 and 4, got 3"):
+        reduced(ImageSet(images, np.zeros(2, np.uint8)), None, 3)
+    with pytest.raises(ArchonError, match="expected 1 to 2 images, got 3"):
+        reduced(ImageSet(images, np.zeros(2, np.uint8)), 3, None)
 
 
 def test_excerpt(tmp_path: Path) -> None:

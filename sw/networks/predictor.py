@@ -6,6 +6,7 @@ ceil makes r1 non-zero exactly where the pre-activation is positive. Gradients p
 and ternarisation unchanged (straight-through; Olyaiy, Ng, Lis, ICS 2021).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,6 +18,10 @@ from sw.spec import BlockSpec
 
 Tensor = Any
 
+SURVIVOR_STRIDE = 8
+"""One image in this many is looked at when survivors are counted for the loss."""
+SURVIVOR_SLOPE = 4.0
+"""Steepness of the smooth count on the second, normalised pre-activation."""
 TERNARY_THRESHOLD = 0.7
 """Weights of at most this many mean magnitudes become zero."""
 
@@ -61,6 +66,15 @@ def to_predictor_input(x: Tensor, scale: Tensor) -> Tensor:
     return straight_through(round_half_away(clipped), clipped)
 
 
+@dataclass(frozen=True)
+class Survivors:
+    """Shares of activations that may survive the two ReLUs, and the weight of what exceeds them in the loss."""
+
+    first: float
+    second: float
+    weight: float
+
+
 class Predictor(keras.layers.Layer):
     """Predicts which expanded activations survive.
 
@@ -76,6 +90,7 @@ class Predictor(keras.layers.Layer):
         self.depthwise = Depthwise(channels, spec.kernel, spec.stride, f"{name}.predictor_depthwise")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift", trainable=False)
+        self.survivors: Survivors | None = None
         self.built = True
 
     def input_step(self) -> Tensor:
@@ -93,8 +108,16 @@ class Predictor(keras.layers.Layer):
             scale, offset = norm.observed(*linear_statistics(quantized, matrix))
         else:
             scale, offset = norm.folded()
-        level = ops.stop_gradient(ops.maximum(ops.abs(scale), 1e-12) * alpha * step) * 2.0**self.shift
+        level = self._level(scale, alpha)
         return multiply_channels(quantized, matrix * (scale / level)) + offset / level
+
+    def level(self) -> Tensor:
+        """What one level of the excess is worth as a normalised pre-activation, per channel [E]."""
+        return self._level(self.expand.norm.folded()[0], ternarize(self.expand.masked())[1])
+
+    def _level(self, scale: Tensor, alpha: Tensor) -> Tensor:
+        unit = ops.maximum(ops.abs(scale), 1e-12) * alpha * self.input_step()
+        return ops.stop_gradient(unit) * 2.0**self.shift
 
     def levels(self, excess: Tensor) -> Tensor:
         """Excess, in levels, to the 4-bit output r1, 0..15."""
@@ -103,10 +126,20 @@ class Predictor(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Block input to (r1, s2): the first ReLU survives where r1 > 0, the second where s2 > 0."""
-        levels = self.levels(self.excess(x, training))
+        excess = self.excess(x, training)
+        levels = self.levels(excess)
         signs, alpha = ternarize(self.depthwise.masked())
         weight = straight_through(alpha * signs, self.depthwise.masked())
         if training:
-            return levels, self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
+            s2 = self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
+            if self.survivors is not None:
+                self.add_loss(self._too_many_survivors(self.survivors, excess, s2))
+            return levels, s2
         scale, offset = self.depthwise.norm.folded()
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset
+
+    def _too_many_survivors(self, survivors: Survivors, excess: Tensor, s2: Tensor) -> Tensor:
+        """Penalty on the survivor shares beyond the allowed ones, made smooth, seen on part of the batch."""
+        pairs = ((excess, survivors.first), (s2 * SURVIVOR_SLOPE, survivors.second))
+        over = [ops.relu(ops.mean(ops.sigmoid(s[::SURVIVOR_STRIDE])) - share) for s, share in pairs]
+        return survivors.weight * (over[0] + over[1])

@@ -11,7 +11,7 @@ from hw.contract import numerics
 from sw.networks.block import Block
 from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import Depthwise, Pointwise, Stem, shuffle_channels
-from sw.networks.predictor import Predictor, round_half_away, ternarize, to_predictor_input
+from sw.networks.predictor import Predictor, Survivors, round_half_away, ternarize, to_predictor_input
 from sw.spec import BlockSpec, NetworkSpec, parse_spec
 
 RESIDUAL = BlockSpec(
@@ -202,6 +202,20 @@ def test_gated_block_passes_what_the_predictor_says() -> None:
     expected = np.asarray(shuffle_channels(block.project(a2), 4)) + x
     np.testing.assert_allclose(block(x), expected, rtol=1e-4, atol=1e-4)
     assert (a1 < 0).any()
+
+
+def test_too_many_survivors_cost() -> None:
+    predictor, x = predictor_and_input()
+    predictor.survivors = Survivors(first=1.0, second=1.0, weight=2.0)
+    predictor(x, training=True)
+    assert float(predictor.losses[0]) == 0
+    predictor.survivors = Survivors(first=0.0, second=0.0, weight=2.0)
+    predictor.expand.norm.beta.assign(np.full(24, -5000.0))
+    predictor.depthwise.norm.gamma.assign(np.zeros(24))
+    predictor.depthwise.norm.beta.assign(np.full(24, 50.0))
+    predictor(x, training=True)
+    # No first survivor, all second ones: a share of 1 above the 0 allowed.
+    assert float(predictor.losses[0]) == pytest.approx(2.0, abs=1e-3)
 
 
 def gradients(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.datasets import load_cifar10
+from sw.datasets import load_cifar10, reduced
 from sw.spec import load_spec
 from sw.train.recipe import find_recipe
 
@@ -25,6 +25,9 @@ def main(
     seed: int = 0,
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None,
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
+    images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
+    test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None,
+    resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Train one stage of NETWORK (a known name or a TOML file); artefacts go to BUILD/NETWORK/train/STAGE."""
@@ -36,7 +39,8 @@ def main(
         folder = build / spec.name / "train" / stage
         recipe = with_epochs(find_recipe(spec.name, stage), epochs)
         run = Run(spec, stage, recipe, folder, seed=seed, resume=resume, max_minutes=max_minutes, predictor=predictor)
-        accuracy = train(run, load_cifar10("train"), load_cifar10("test"))
+        training = reduced(load_cifar10("train"), images, resolution)
+        accuracy = train(run, training, reduced(load_cifar10("test"), test_images, resolution))
     except ArchonError as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         return 2

@@ -11,11 +11,11 @@ from sw.datasets import ImageSet, normalise
 from sw.networks.block import Block
 from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import MaskedLayer, linear_statistics
-from sw.networks.predictor import Predictor, ternarize, to_predictor_input
+from sw.networks.predictor import Predictor, Survivors, ternarize, to_predictor_input
 from sw.spec import NetworkSpec
 from sw.train.stage import Stage
 
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 256
 ACTIVATION_PERCENTILE = 99.9
 EXCESS_PERCENTILE = 99.5
 SHIFT_MAX = 3
@@ -27,12 +27,16 @@ class PredictionStage(Stage):
 
     Args:
         model: the network, with predictors.
-        training: images to calibrate scales and shifts on (the first 512).
+        training: images to calibrate scales and shifts on (the first 256).
         constraint: ternarise the predictor's weights after each update, instead of only in the forward pass.
+        survivors: shares of survivors to start from and to keep to; None: as they come.
     """
 
-    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool) -> None:
+    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
         super().__init__(model)
+        for block in model.blocks:
+            if block.predictor is not None:
+                block.predictor.survivors = survivors
         self.images = normalise(training.images[:CALIBRATION_IMAGES])
         self.constraint = constraint
         freeze_value_path(model)
@@ -126,10 +130,22 @@ def calibrate_predictor(predictor: Predictor, x: Any, scale: float) -> None:
     quantized = predictor.input_step() * to_predictor_input(x, predictor.input_scale)
     _set_statistics(predictor.expand, *linear_statistics(quantized, predictor.expand.matrix(alpha * signs)))
     predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
+    survivors = predictor.survivors
+    if survivors is not None:
+        _lower(predictor.expand, np.asarray(predictor.excess(x)) * np.asarray(predictor.level()), survivors.first)
     predictor.shift.assign(level_shifts(np.asarray(predictor.excess(x))))
     signs, alpha = ternarize(predictor.depthwise.masked())
     sums = np.asarray(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))
     _set_statistics(predictor.depthwise, sums.mean((0, 1, 2)), sums.var((0, 1, 2)))
+    if survivors is not None:
+        scale, offset = predictor.depthwise.norm.folded()
+        _lower(predictor.depthwise, sums * np.asarray(scale) + np.asarray(offset), survivors.second)
+
+
+def _lower(layer: MaskedLayer, pre_activations: Array, share: float) -> None:
+    """Lower the BatchNorm offsets of all channels alike until no more than a share of the pre-activations is positive."""
+    beta = layer.norm.beta
+    beta.assign(beta - max(0.0, float(np.quantile(pre_activations, 1 - share))))
 
 
 def level_shifts(excess: Array) -> Array:

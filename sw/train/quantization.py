@@ -10,6 +10,7 @@ from sw.datasets import ImageSet
 from sw.networks.block import Block
 from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import MaskedLayer
+from sw.networks.predictor import Survivors
 from sw.quantize import fake_quantize
 from sw.quantize.weights import value_path
 from sw.train.export import export_layer
@@ -28,10 +29,11 @@ class QuantizationStage(PredictionStage):
         model: the network, with predictors, quantised.
         training: unused images of the stage before; kept for one way of making stages.
         constraint: ternarise the predictor's weights after each update.
+        survivors: shares of survivors to keep to; None: as they come.
     """
 
-    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool) -> None:
-        super().__init__(model, training, constraint)
+    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+        super().__init__(model, training, constraint, survivors)
         for block in model.blocks:
             for layer in block.value_layers():
                 layer.trainable = True

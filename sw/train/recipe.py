@@ -22,6 +22,9 @@ class Recipe:
         smoothing: label smoothing.
         ramp: fraction of all steps in which the sparsity rises (pruned stage).
         batch: images a step.
+        survivors_first: largest share of activations that the predictor lets pass the first ReLU of a block.
+        survivors_second: the same of the second ReLU.
+        survivor_weight: weight in the loss of what exceeds these shares; 0: they are not looked at.
     """
 
     epochs: int
@@ -33,6 +36,9 @@ class Recipe:
     smoothing: float = 0.0
     ramp: float = 0.0
     batch: int = 128
+    survivors_first: float = 1.0
+    survivors_second: float = 1.0
+    survivor_weight: float = 0.0
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of step `step` of `steps`."""
@@ -53,8 +59,12 @@ RECIPES = {
     "fusionet-nano": {
         "vanilla": Recipe(epochs=10, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
         "pruned": Recipe(epochs=5, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64),
-        "pred": Recipe(epochs=3, rate=1e-2, final_rate=1e-4, batch=64),
-        "quantized": Recipe(epochs=2, rate=1e-3, final_rate=1e-5, batch=64),
+        "pred": Recipe(
+            epochs=3, rate=1e-2, final_rate=1e-4, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
+        ),
+        "quantized": Recipe(
+            epochs=2, rate=1e-3, final_rate=1e-5, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
+        ),
     },
 }
 

@@ -79,7 +79,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     first_epoch = 0
     if run.resume and (run.folder / checkpoint.CHECKPOINT).exists():
         first_epoch = checkpoint.restore_checkpoint(run.folder, variables, model.optimizer)
-    checkpoint.write_config(run.folder, _config(run))
+    config = _config(run) | {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
+    checkpoint.write_config(run.folder, config)
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):
         if _must_stop(run, epoch, time.monotonic() - started):
@@ -93,7 +94,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         checkpoint.write_log(run.folder, rows)
     accuracy = evaluate(model, test)
     save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
-    checkpoint.write_config(run.folder, _config(run) | {"test_accuracy": accuracy})
+    checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
 
 

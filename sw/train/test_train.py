@@ -12,6 +12,7 @@ from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.datasets import ImageSet, normalise
 from sw.networks.fusion_network import FusionNetwork
+from sw.networks.predictor import Survivors
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
 from sw.spec import NetworkSpec, load_spec, parse_spec
@@ -237,6 +238,19 @@ def test_residual_chains_share_a_scale() -> None:
     PredictionStage(model, tiny_data(64), constraint=False)
     scales = activation_scales(model, tiny_data(16).images.astype(np.float32))
     assert scales[0] == scales[1] != scales[2]
+
+
+def test_calibration_starts_from_the_survivors_asked_for(stages: tuple[Path, dict[str, float | None]]) -> None:
+    model = FusionNetwork(tiny_spec(), predicted=True)
+    stage = PredictionStage(model, tiny_data(256), constraint=False, survivors=Survivors(0.25, 0.1, 1.0))
+    path = stages[0] / "vanilla" / "checkpoint.npz"
+    stage.start_from(load_arrays(path), path)
+    block = model.blocks[0]
+    assert block.predictor is not None
+    levels, s2 = block.predictor(model.front(normalise(tiny_data(256).images)))
+    # The first sums are integers, so that many of them tie at the threshold.
+    assert 0.15 < (np.asarray(levels) > 0).mean() <= 0.2501
+    assert 0.05 < (np.asarray(s2) > 0).mean() <= 0.1001
 
 
 def test_level_shifts_by_hand() -> None:
