@@ -47,13 +47,15 @@ class Band:
 
 
 def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
-    """Any stride, size, band, and number of turns and slices that fit the configuration's memories."""
+    """Any stride, size, band (every other one whole), turns and slices that fit the configuration's memories."""
     depths = config.depths
     while True:
-        stride, height, width = (int(random.integers(1, top)) for top in (3, 10, 10))
+        stride, height, width = (int(random.integers(1, top)) for top in (3, 13, 10))
         output_height = -(-height // stride)
-        start = int(random.integers(0, output_height))
-        rows = int(random.integers(1, output_height - start + 1))
+        start, rows = 0, output_height
+        if random.random() < 0.5:
+            start = int(random.integers(0, output_height))
+            rows = int(random.integers(1, output_height - start + 1))
         turns, slices = int(random.integers(1, 5)), int(random.integers(1, 7))
         band = Band(stride, height, width, start, rows, turns, slices)
         fits = turns * band.input_rows * width <= depths.activation and slices <= depths.slices

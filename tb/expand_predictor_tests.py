@@ -58,7 +58,7 @@ class RowsConsumer:
             if self.needed < done and not self._pause:
                 self.needed += 1
                 self._dut.rows_needed_from.value = self.needed
-                self._pause = self.row_cycles * 4 if next(self._hold) else 0
+                self._pause = self.row_cycles * 8 if next(self._hold) else 0
 
 
 def random_tables(config: ArchonConfig, band: Band, channels: int, random: np.random.Generator) -> tuple[NDArray, ...]:

@@ -17,11 +17,11 @@ def level_word(config: ArchonConfig) -> Layout:
 
 
 class LevelBanks:
-    """What the row store holds: level words by (row modulo 4, address); zero where never written."""
+    """What the row store holds: level words by (row modulo 4, address); all ones where never written."""
 
     def __init__(self, word_bits: int) -> None:
         self.words: dict[tuple[int, int], int] = {}
-        self._word_bits = word_bits
+        self._word_bits, self._unwritten = word_bits, (1 << word_bits) - 1
 
     def read(self, fields: Mapping[str, int]) -> int:
         """The bits of `levels` that a read with these fields is answered with."""
@@ -29,7 +29,7 @@ class LevelBanks:
         for index in range(KERNEL):
             row = (fields["row"] + index - 1) % ROW_BANKS
             inside = fields["inside"] >> index & 1
-            word = self.words.get((row, fields["address"]), 0) if inside else 0
+            word = self.words.get((row, fields["address"]), self._unwritten) if inside else 0
             levels |= word << (index * self._word_bits)
         return levels
 
