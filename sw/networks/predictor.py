@@ -21,7 +21,7 @@ Tensor = Any
 SURVIVOR_STRIDE = 8
 """One image in this many is looked at when survivors are counted for the loss."""
 SURVIVOR_SLOPE = 4.0
-"""Steepness of the smooth count on the second, normalised pre-activation."""
+"""Steepness, for the gradient of the count, on the second, normalised pre-activation."""
 TERNARY_THRESHOLD = 0.7
 """Weights of at most this many mean magnitudes become zero."""
 
@@ -139,7 +139,12 @@ class Predictor(keras.layers.Layer):
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset
 
     def _too_many_survivors(self, survivors: Survivors, excess: Tensor, s2: Tensor) -> Tensor:
-        """Penalty on the survivor shares beyond the allowed ones, made smooth, seen on part of the batch."""
-        pairs = ((excess, survivors.first), (s2 * SURVIVOR_SLOPE, survivors.second))
-        over = [ops.relu(ops.mean(ops.sigmoid(s[::SURVIVOR_STRIDE])) - share) for s, share in pairs]
-        return survivors.weight * (over[0] + over[1])
+        """Penalty on the survivor shares beyond the allowed ones, seen on part of the batch."""
+        first = _share(excess[::SURVIVOR_STRIDE])
+        second = _share(s2[::SURVIVOR_STRIDE] * SURVIVOR_SLOPE)
+        return survivors.weight * (ops.relu(first - survivors.first) + ops.relu(second - survivors.second))
+
+
+def _share(x: Tensor) -> Tensor:
+    """Share of positive values, with the gradient of the mean sigmoid."""
+    return ops.mean(straight_through(ops.cast(x > 0, "float32"), ops.sigmoid(x)))

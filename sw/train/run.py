@@ -69,16 +69,16 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     keras.utils.set_random_seed(run.seed)
     stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
     model = stage.model
-    if run.stage != STAGES[0]:
-        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
-        if not before.exists():
-            raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
-        stage.start_from(load_arrays(before), before)
     compile_model(model, run.recipe)
     variables = stage.variables()
     first_epoch = 0
     if run.resume and (run.folder / checkpoint.CHECKPOINT).exists():
         first_epoch = checkpoint.restore_checkpoint(run.folder, variables, model.optimizer)
+    elif run.stage != STAGES[0]:
+        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
+        if not before.exists():
+            raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
+        stage.start_from(load_arrays(before), before)
     config = _config(run) | {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
     checkpoint.write_config(run.folder, config)
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
