@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
@@ -22,8 +23,8 @@ OPTIMIZER_PREFIX = "optimizer/"
 
 def save_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any, epoch: int) -> None:
     """Write the state after `epoch` epochs: every variable, and the optimizer's."""
-    arrays = {name: np.asarray(variable) for name, variable in variables.items()}
-    arrays |= {f"{OPTIMIZER_PREFIX}{index}": np.asarray(v) for index, v in enumerate(optimizer.variables)}
+    arrays = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
+    arrays |= {f"{OPTIMIZER_PREFIX}{index}": ops.convert_to_numpy(v) for index, v in enumerate(optimizer.variables)}
     arrays[EPOCH] = np.asarray(epoch)
     save_arrays(folder / CHECKPOINT, arrays)
 

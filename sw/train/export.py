@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from sw.networks.block import Block
@@ -46,16 +47,16 @@ def _predictor_arrays(block: Block) -> Arrays:
     if predictor is None:
         return {}
     arrays: Arrays = {
-        f"{predictor.name}.shift": np.asarray(predictor.shift).astype(np.int8),
+        f"{predictor.name}.shift": ops.convert_to_numpy(predictor.shift).astype(np.int8),
         f"{block.name}.input_scale": _numpy(predictor.input_scale),
     }
     layers: tuple[MaskedLayer, ...] = (predictor.expand, predictor.depthwise)
     for layer in layers:
         signs, alpha = ternarize(layer.masked())
-        arrays[f"{layer.name}.weight"] = np.asarray(signs).astype(np.int8)
+        arrays[f"{layer.name}.weight"] = ops.convert_to_numpy(signs).astype(np.int8)
         arrays[f"{layer.name}.alpha"] = _numpy(alpha)
     return arrays
 
 
 def _numpy(tensor: Any) -> NDArray[np.float32]:
-    return np.asarray(tensor, np.float32, order="C")
+    return np.asarray(ops.convert_to_numpy(tensor), np.float32, order="C")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, signed_range
@@ -97,7 +98,7 @@ def activation_scales(model: FusionNetwork, images: Array) -> list[float]:
     tensors = [model.front(images)]
     for block in model.blocks:
         tensors.append(ungated(block, tensors[-1]))
-    largest = [float(np.percentile(np.abs(np.asarray(tensor)), ACTIVATION_PERCENTILE)) for tensor in tensors]
+    largest = [float(np.percentile(np.abs(ops.convert_to_numpy(tensor)), ACTIVATION_PERCENTILE)) for tensor in tensors]
     chains = scale_chains(model.spec)
     shared = [max(x for x, other in zip(largest, chains, strict=True) if other == chain) for chain in chains]
     return [value / signed_range(ACTIVATION_BITS)[1] for value in shared]
@@ -132,14 +133,18 @@ def calibrate_predictor(predictor: Predictor, x: Any, scale: float) -> None:
     predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
     survivors = predictor.survivors
     if survivors is not None:
-        _lower(predictor.expand, np.asarray(predictor.excess(x)) * np.asarray(predictor.level()), survivors.first)
-    predictor.shift.assign(level_shifts(np.asarray(predictor.excess(x))))
+        _lower(
+            predictor.expand,
+            ops.convert_to_numpy(predictor.excess(x)) * ops.convert_to_numpy(predictor.level()),
+            survivors.first,
+        )
+    predictor.shift.assign(level_shifts(ops.convert_to_numpy(predictor.excess(x))))
     signs, alpha = ternarize(predictor.depthwise.masked())
-    sums = np.asarray(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))
+    sums = ops.convert_to_numpy(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))
     _set_statistics(predictor.depthwise, sums.mean((0, 1, 2)), sums.var((0, 1, 2)))
     if survivors is not None:
         scale, offset = predictor.depthwise.norm.folded()
-        _lower(predictor.depthwise, sums * np.asarray(scale) + np.asarray(offset), survivors.second)
+        _lower(predictor.depthwise, sums * ops.convert_to_numpy(scale) + ops.convert_to_numpy(offset), survivors.second)
 
 
 def _lower(layer: MaskedLayer, pre_activations: Array, share: float) -> None:

@@ -1,6 +1,7 @@
 """Magnitude pruning, layer by layer, with a sparsity that rises as final * (1 - (1 - t)**3) and then stays."""
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from sw.networks.fusion_network import FusionNetwork
@@ -50,9 +51,9 @@ class PruningStage(Stage):
         if step > length:
             return
         for layer, final in self.layers:
-            layer.mask.assign(magnitude_mask(np.asarray(layer.weight), rising_sparsity(final, step / length)))
+            layer.mask.assign(magnitude_mask(ops.convert_to_numpy(layer.weight), rising_sparsity(final, step / length)))
 
 
 def sparsity_of(layer: MaskedLayer) -> float:
     """Fraction of zeros in a layer's weight as it is used."""
-    return float(np.mean(np.asarray(layer.masked()) == 0))
+    return float(np.mean(ops.convert_to_numpy(layer.masked()) == 0))

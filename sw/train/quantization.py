@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from sw.datasets import ImageSet
@@ -65,7 +66,9 @@ def round_weights(block: Block) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for layer in block.value_layers():
         arrays |= export_layer(layer)
-    rounded = fake_quantize(value_path(arrays, block.name, block.spec), float(np.asarray(block.predictor.input_scale)))
+    rounded = fake_quantize(
+        value_path(arrays, block.name, block.spec), float(ops.convert_to_numpy(block.predictor.input_scale))
+    )
     weights = (rounded.expand_weight, rounded.depthwise_weight, rounded.project_weight)
     for layer, weight in zip(block.value_layers(), weights, strict=True):
         layer.rounding.assign(rounding(layer, weight, arrays[f"{layer.name}.scale"]))
@@ -75,5 +78,5 @@ def rounding(layer: MaskedLayer, folded: NDArray[np.float64], scale: NDArray[np.
     """Difference between a quantised weight, given with BatchNorm's scale folded in, and the layer's own."""
     per_channel = scale.reshape(-1, *(1,) * (folded.ndim - 1)).astype(np.float64)
     usable = np.abs(per_channel) > SMALLEST_SCALE
-    difference = folded / np.where(usable, per_channel, 1.0) - np.asarray(layer.masked(), np.float64)
+    difference = folded / np.where(usable, per_channel, 1.0) - ops.convert_to_numpy(layer.masked())
     return np.where(usable, difference, 0.0)
