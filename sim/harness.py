@@ -36,4 +36,4 @@ def harness_design(config: ArchonConfig, words: int, public: Sequence[str] = ())
     size = 1 << (words - 1).bit_length()
     parameters = {**memory_parameters(size), "COMMAND_BITS": COMMAND.width, "REPORT_BITS": REPORT.width}
     sources: list[Path] = [HARNESS_SOURCE, MEMORY_SOURCE, unit_verilog("archon", config)]
-    return Design(sources, "harness", parameters, public)
+    return Design(sources, "harness", parameters, public, repeated=("lane", "cluster"))

@@ -38,12 +38,14 @@ class Design:
         toplevel: Name of the top module. Its ports can be read and driven from Python, and nothing else but `public`.
         parameters: Values of the top module's parameters.
         public: More names that Python may reach, as "module.variable"; each costs simulation speed.
+        repeated: Modules with many equal instances, whose code Verilator is to compile once instead of once an instance.
     """
 
     sources: Sequence[Path]
     toplevel: str
     parameters: Mapping[str, int] = field(default_factory=dict)
     public: Sequence[str] = ()
+    repeated: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         if toolchain.simulator == "icarus":
             _build_icarus(design, beside, waves=waves)
         else:
-            _build_verilator(design, ports, toolchain, beside, waves=waves, optimize=optimize)
+            control = beside / "public.vlt"
+            control.write_text(_public(design, ports, _boundaries(design, texts)), encoding="utf-8")
+            _build_verilator(design, control, toolchain, beside, waves=waves, optimize=optimize)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         failed = SIMULATIONS / f"{digest}.failed"
         shutil.rmtree(failed, ignore_errors=True)
@@ -151,6 +155,24 @@ def _text(source: Path) -> str:
     return source.read_text(encoding="utf-8")
 
 
+def _boundaries(design: Design, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Ports of the repeated modules.
+
+    A port that stays a variable of its own keeps the code of an instance free of names from outside, so that Verilator finds
+    it equal to that of the other instances and keeps one copy.
+    """
+    verilog = "\n".join(texts)
+    return [(module, port) for module in design.repeated for port in port_names(verilog, module) if port != "clk"]
+
+
+def _public(design: Design, ports: Sequence[str], boundaries: Sequence[tuple[str, str]]) -> str:
+    """Verilator's configuration: what stays a variable, and which of it may be written from outside."""
+    written = [(design.toplevel, port) for port in ports] + [tuple(name.rsplit(".", 1)) for name in design.public]
+    lines = [f'public_flat_rw -module "{module}" -var "{variable}"' for module, variable in written]
+    lines += [f'public_flat_rd -module "{module}" -var "{variable}"' for module, variable in boundaries]
+    return "\n".join(["`verilator_config", *lines, ""])
+
+
 def _build_icarus(design: Design, directory: Path, *, waves: bool) -> None:
     with only_explicit_settings():
         get_runner("icarus").build(
@@ -165,23 +187,20 @@ def _build_icarus(design: Design, directory: Path, *, waves: bool) -> None:
 
 
 def _build_verilator(
-    design: Design, ports: Sequence[str], toolchain: Toolchain, directory: Path, *, waves: bool, optimize: int
+    design: Design, control: Path, toolchain: Toolchain, directory: Path, *, waves: bool, optimize: int
 ) -> None:
     """Verilate and compile.
 
     cocotb's own runner makes every signal public, which takes minutes to compile and a third of the speed; here the
     ports alone are. The model's run-time library takes longer to compile than a small design, so its objects are kept.
     """
-    public = [(design.toplevel, port) for port in ports] + [tuple(name.rsplit(".", 1)) for name in design.public]
-    control = directory / "public.vlt"
-    lines = [f'public_flat_rw -module "{module}" -var "{variable}"' for module, variable in public]
-    control.write_text("\n".join(["`verilator_config", *lines, ""]), encoding="utf-8")
     libraries = cocotb_tools.config.libs_dir
     verilate = [
         str(toolchain.executable), "-cc", "--exe", "-Mdir", ".", "--top-module", design.toplevel, "--prefix", "Vtop",
         "-o", design.toplevel, "--vpi", "--no-timing", "--assert", "-Wno-fatal", "--timescale", "/".join(TIMESCALE),
         "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
         *(["--trace"] if waves else []),
+        *(["-fno-dfg", "-fno-table"] if design.repeated else []),  # both number what they make, so no copy equals another
         *[f"-G{name}={value}" for name, value in design.parameters.items()],
         str(cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"), control.name,
         *[str(source.resolve()) for source in design.sources],

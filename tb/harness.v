@@ -35,8 +35,12 @@ module harness #(
     wire [ADDRESS_BITS+WORD_BITS+WORD_BITS/8-1:0] written;
     wire request_valid, request_ready, word_valid, word_ready, written_valid, written_ready;
 
+    // What follows from a top-level input is computed anew at every call of the model; behind a register, once a cycle.
+    reg held_rst = 1'b1;
+    always @(posedge clk) held_rst <= rst;
+
     archon archon (
-        .clk(clk), .rst(rst),
+        .clk(clk), .rst(held_rst),
         .command__payload(command__payload), .command__valid(command__valid), .command__ready(command__ready),
         .busy(busy), .error(error),
         .report__payload(report__payload), .report__valid(report__valid), .report__ready(report__ready),
@@ -49,7 +53,7 @@ module harness #(
         .WORDS(WORDS), .ADDRESS_BITS(ADDRESS_BITS), .LENGTH_BITS(LENGTH_BITS), .WORD_BITS(WORD_BITS),
         .FILE_BYTES(FILE_BYTES)
     ) memory (
-        .clk(clk), .rst(rst),
+        .clk(clk), .rst(held_rst),
         .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
         .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
         .write__payload(written), .write__valid(written_valid), .write__ready(written_ready),
