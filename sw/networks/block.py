@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from hw.contract.errors import ArchonError
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
-from sw.networks.predictor import Predictor, quantize_activation, straight_through
+from sw.networks.predictor import Predictor, quantize_activation, soft_gate, straight_through
 from sw.spec import BlockSpec
 
 Tensor = Any
@@ -15,8 +16,9 @@ Tensor = Any
 class Block(keras.layers.Layer):
     """Expand 1x1, ReLU, depthwise, ReLU, project 1x1, shuffle, and the residual if the block has one.
 
-    With a predictor, each ReLU becomes a gate: what the predictor says survives passes as it is, the rest is zero; the
-    gradient goes to the predictor and, where the value path is quantised to be trained, to that as well.
+    With a predictor, each ReLU becomes a gate: what the predictor says survives passes as it is, the rest is zero. With a
+    frozen value path the gradient goes to the predictor alone, as if the predictor's relu(s2) were the activation; where
+    the value path is quantised and trained too, the gradient is that of the product of value and gate.
     Input [N, H, W, C], output [N, ceil(H / stride), ceil(W / stride), K].
 
     Args:
@@ -55,7 +57,7 @@ class Block(keras.layers.Layer):
             x = ops.relu(self.expand(inputs, training=training))
             x = ops.relu(self.depthwise(x, training=training))
         else:
-            x = self._gated(self.predictor, inputs, training)
+            x = self.gated(inputs, training)
         x = self.project(x, training=training)
         if self.spec.shuffle:
             x = shuffle_channels(x, self.spec.groups)
@@ -67,11 +69,14 @@ class Block(keras.layers.Layer):
                 x = quantize_activation(x, self.output_scale)
         return x
 
-    def _gated(self, predictor: Predictor, inputs: Tensor, training: bool) -> Tensor:
-        r1, s2 = predictor(inputs, training=training)
+    def gated(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Input of the project layer [N, H', W', E] behind both gates."""
+        if self.predictor is None:
+            raise ArchonError(f"{self.name}: gates need a predictor, this block has none")
+        r1, s2 = self.predictor(inputs, training=training)
         z1 = self.expand(inputs, training=training)
         a1 = ops.where(r1 > 0, z1, 0.0)
-        a2 = ops.where(s2 > 0, self.depthwise(a1, training=training), 0.0)
+        z2 = self.depthwise(a1, training=training)
         if self.output_scale is None:
-            return straight_through(a2, ops.relu(s2))
-        return a2 + straight_through(ops.zeros_like(s2), ops.relu(s2))
+            return straight_through(ops.where(s2 > 0, z2, 0.0), ops.relu(s2))
+        return z2 * soft_gate(s2)

@@ -20,8 +20,8 @@ Tensor = Any
 
 SURVIVOR_STRIDE = 8
 """One image in this many is looked at when survivors are counted for the loss."""
-SURVIVOR_SLOPE = 4.0
-"""Steepness, for the gradient of the count, on the second, normalised pre-activation."""
+GATE_SLOPE = 4.0
+"""Steepness of the sigmoid that stands for the second gate in gradients."""
 TERNARY_THRESHOLD = 0.7
 """Weights of at most this many mean magnitudes become zero."""
 
@@ -141,10 +141,19 @@ class Predictor(keras.layers.Layer):
     def _too_many_survivors(self, survivors: Survivors, excess: Tensor, s2: Tensor) -> Tensor:
         """Penalty on the survivor shares beyond the allowed ones, seen on part of the batch."""
         first = _share(excess[::SURVIVOR_STRIDE])
-        second = _share(s2[::SURVIVOR_STRIDE] * SURVIVOR_SLOPE)
+        second = _share(s2[::SURVIVOR_STRIDE] * GATE_SLOPE)
         return survivors.weight * (ops.relu(first - survivors.first) + ops.relu(second - survivors.second))
 
 
 def _share(x: Tensor) -> Tensor:
     """Share of positive values, with the gradient of the mean sigmoid."""
-    return ops.mean(straight_through(ops.cast(x > 0, "float32"), ops.sigmoid(x)))
+    return ops.mean(_step(x))
+
+
+def soft_gate(s2: Tensor) -> Tensor:
+    """1 where the second pre-activation is positive, else 0; backward a sigmoid."""
+    return _step(s2 * GATE_SLOPE)
+
+
+def _step(x: Tensor) -> Tensor:
+    return straight_through(ops.cast(x > 0, "float32"), ops.sigmoid(x))

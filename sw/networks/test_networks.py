@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from hw.contract import numerics
+from hw.contract.errors import ArchonError
 from sw.networks.block import Block
 from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import Depthwise, Pointwise, Stem, shuffle_channels
@@ -253,3 +254,22 @@ def test_gradients_reach_the_predictor_and_not_the_frozen_value_path() -> None:
     assert change["block.predictor_depthwise.weight"].any()
     assert change["block.predictor_expand.weight"][mask == 1].any()
     assert not change["block.predictor_expand.weight"][mask == 0].any()
+
+
+def test_gradients_reach_a_quantized_block_s_value_path() -> None:
+    block = Block(RESIDUAL, "block", predicted=True, quantized=True)
+    assert block.predictor is not None
+    for index, layer in enumerate(block.masked_layers()):
+        randomise(layer, index)
+    block.predictor.input_scale.assign(0.02)
+    block.output_scale.assign(0.2)
+    change = gradients(block, images(2, 6, 6, 8))
+    for layer in block.masked_layers():
+        mask = np.asarray(layer.mask)
+        assert change[f"{layer.name}.weight"][mask == 1].any()
+        assert not change[f"{layer.name}.weight"][mask == 0].any()
+
+
+def test_a_block_without_predictor_has_no_gates() -> None:
+    with pytest.raises(ArchonError, match="block: gates need a predictor"):
+        Block(RESIDUAL, "block").gated(images(1, 6, 6, 8))

@@ -114,14 +114,18 @@ def ungated(block: Block, inputs: Any) -> Any:
 
 
 def calibrate(model: FusionNetwork, images: Array) -> None:
-    """Set input scales, level shifts and BatchNorm statistics of all predictors, from the ungated network."""
+    """Set input scales, level shifts and BatchNorm statistics of all predictors, and those behind their gates.
+
+    Scales come from the ungated network, all else block after block from gated inputs.
+    """
     scales = activation_scales(model, images)
     model.last_input_scale.assign(scales[-1])
     x = model.front(images)
     for block, scale in zip(model.blocks, scales[:-1], strict=True):
         if block.predictor is not None:
             calibrate_predictor(block.predictor, x, scale)
-        x = ungated(block, x)
+            _set_statistics(block.project, *linear_statistics(block.gated(x), block.project.matrix(block.project.used())))
+        x = block(x)
 
 
 def calibrate_predictor(predictor: Predictor, x: Any, scale: float) -> None:

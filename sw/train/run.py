@@ -79,6 +79,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         if not before.exists():
             raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
         stage.start_from(load_arrays(before), before)
+    if first_epoch == 0:
+        checkpoint.save_checkpoint(run.folder, variables, model.optimizer, 0)
     config = _config(run) | {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
     checkpoint.write_config(run.folder, config)
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
