@@ -11,7 +11,7 @@
 // outside the memory or a request of no words.
 module memory #(
     parameter WORDS = 1 << 20,
-    parameter QUEUE = 16,
+    parameter QUEUE = 256,
     parameter ADDRESS_BITS = 32,
     parameter LENGTH_BITS = 16,
     parameter WORD_BITS = 64,
