@@ -77,6 +77,13 @@ DIRECTED: tuple[BlockCase, ...] = (
     BlockCase("extreme weights, some survive", ((3, 2, 10, 4, 2, False, True),), 5, 5, extreme=True),
     BlockCase("nine channels", ((1, 9, 12, 5, 1, False, False),), 3, 4, idle="bursts", latency=(1, 40)),
     BlockCase(
+        # The first cluster has fewer rows than the others and then little to load: without the barrier it would read
+        # rows that are not there yet.
+        "chain in which clusters end apart",
+        ((1, 6, 20, 1, 1, False, False), (1, 1, 3, 2, 1, False, False)),
+        5, 9, ("all", "all"), sparsity=0.3, latency=(1, 1),
+    ),
+    BlockCase(
         "chain",
         ((1, 3, 9, 4, 1, False, False), (4, 1, 6, 2, 2, False, True), (4, 2, 6, 2, 1, True, True)),
         5, 6, idle="rarely", back_pressure="rarely", latency=(1, 30),

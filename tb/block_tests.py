@@ -87,25 +87,25 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(moment=[100, 400, 900])
-async def reset_in_the_middle(dut: Any, moment: int) -> None:
-    """A program that a reset cuts short, whatever it does just then, leaves no trace in the next one."""
+@cocotb.parametrize((("counter", "count"), [("requests", 1), ("words_read", 100), ("words_written", 9)]))
+async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
+    """A program that a reset cuts short while it starts, loads or computes leaves no trace in the next one."""
     case = next(case for case in DIRECTED if case.name == "plain")
-    blocks = placed_blocks(case, moment)
+    blocks = placed_blocks(case, count)
     image = build_image(blocks, configuration())
     accelerator = Accelerator(dut, case, image.words.copy())
-    tensor = random_activation(image.tensors["input"].shape, moment)
+    tensor = random_activation(image.tensors["input"].shape, count)
     image.tensors["input"].write(accelerator.memory.words, tensor)
     await accelerator.bench.reset()
     accelerator.command.send({"program_address": image.network_program.address})
-    await accelerator.bench.cycles(moment)
+    await accelerator.bench.until(lambda: getattr(accelerator.memory, counter) >= count, counter)
     assert dut.busy.value, "the program is to be cut short, but it has ended"
     await accelerator.bench.reset()
     assert not dut.busy.value, "busy after reset"
     expect_outputs(accelerator.memory, image, blocks)
     await accelerator.run(image.network_program.address, len(image.network_program.jobs))
     expected, _ = run_block(blocks[0].block, blocks[0].spec, tensor)
-    check_tensor(f"after a reset at {moment}", expected, image.tensors["block 1"].read(accelerator.memory.words))
+    check_tensor(f"after a reset at {count} {counter}", expected, image.tensors["block 1"].read(accelerator.memory.words))
 
 
 def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
