@@ -63,7 +63,7 @@ RECIPES = {
             epochs=0, rate=1e-3, final_rate=1e-4, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
         ),
         "quantized": Recipe(
-            epochs=1, rate=8e-3, final_rate=1e-5, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
+            epochs=2, rate=8e-3, final_rate=1e-5, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
         ),
     },
 }

@@ -80,6 +80,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
             raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
         stage.start_from(load_arrays(before), before)
     if first_epoch == 0:
+        for stale in (checkpoint.LOG, checkpoint.WEIGHTS):
+            (run.folder / stale).unlink(missing_ok=True)
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, 0)
     config = _config(run) | {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
     checkpoint.write_config(run.folder, config)
