@@ -1,6 +1,7 @@
 """A small network from images to classes on the RTL: it passes, and a flipped bit of its tables makes it fail."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,17 @@ def test_waveforms_are_kept(bundle: Path, build: Path) -> None:
     assert waves in outcome.files
     with waves.open(encoding="ascii") as text:
         assert any("$scope module harness" in line for _, line in zip(range(200), text, strict=False))
+
+
+if shutil.which("iverilog"):
+
+    def test_icarus_gives_the_same(bundle: Path, build: Path) -> None:
+        # Icarus runs some thousand cycles a second, so memory is fast here.
+        report = run_network(Options(str(bundle), images=1, simulator="icarus", latency=2), Console(quiet=True)).report
+        assert report.bit_exact
+        assert report.simulator == "icarus"
+        assert report.command.endswith("--images 1 --seed 1 --simulator icarus --latency 2")
+        assert (build / "report.json").is_file()
 
 
 @pytest.mark.slow
