@@ -80,7 +80,7 @@ DIRECTED: tuple[BlockCase, ...] = (
         # The first cluster has fewer rows than the others and then little to load: without the barrier it would read
         # rows that are not there yet.
         "chain in which clusters end apart",
-        ((1, 6, 20, 1, 1, False, False), (1, 1, 3, 2, 1, False, False)),
+        ((1, 6, 20, 2, 1, False, False), (2, 1, 3, 1, 1, False, False)),
         5, 9, ("all", "all"), sparsity=0.3, latency=(1, 1),
     ),
     BlockCase(
