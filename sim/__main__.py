@@ -19,7 +19,7 @@ from sim.verilog import unit_verilog
 TOPLEVEL = "archon"
 
 TABLE_WIDTH = 120
-"""Columns that the table of layers needs; a narrower terminal wraps it, rather than losing digits."""
+"""Columns that the tables need; a narrower terminal wraps them, rather than losing digits."""
 
 FAILED = 1
 """Exit code where something is wrong with the accelerator or its simulation."""
@@ -43,8 +43,7 @@ def run(
     flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
-    console = Console(soft_wrap=True)
-    console.width = max(console.width, TABLE_WIDTH)
+    console = wide_console()
     options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit)
     outcome = run_network(options, console)
     for path in outcome.files:
@@ -59,14 +58,14 @@ def verilog(name: str) -> int:
     text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
     path = BUILD / "verilog" / name / f"{TOPLEVEL}.v"
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-    Console(soft_wrap=True).print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
+    wide_console().print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
     return 0
 
 
 @app.command
 def synth(name: str, *, target: str = "ecp5") -> int:
     """Synthesise the accelerator of a preset and print the cells of every unit."""
-    console = Console(soft_wrap=True)
+    console = wide_console()
     folder = BUILD / "synthesis" / f"{name}-{target}"
     text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
     with console.status(f"synthesising {name} for {target}"):
@@ -75,6 +74,13 @@ def synth(name: str, *, target: str = "ecp5") -> int:
     console.print(report.table())
     console.print(f"written: {folder / 'report.json'}", highlight=False)
     return 0
+
+
+def wide_console() -> Console:
+    """A console with room for the tables."""
+    console = Console(soft_wrap=True)
+    console.width = max(console.width, TABLE_WIDTH)
+    return console
 
 
 def main(arguments: list[str] | None = None) -> int:
