@@ -5,12 +5,14 @@ import pytest
 from sim.unit_run import run_unit
 from tb.block_cases import VARIANTS
 
-RANDOM_CASES = 12
+RANDOM_CASES = {2: 24, 3: 24, 8: 16, 16: 6}
+"""Random blocks besides the directed ones, by the number of lanes: wide machines simulate slowly."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_blocks(variant: str) -> None:
+    config = VARIANTS[variant]
     seed = 1 + list(VARIANTS).index(variant)
-    environment = {"ARCHON_RANDOM_CASES": f"{100 * seed},{RANDOM_CASES}"}
-    run_unit("archon", VARIANTS[variant], "tb.block_tests", seed=seed, environment=environment)
+    environment = {"ARCHON_RANDOM_CASES": f"{100 * seed},{RANDOM_CASES[config.multipliers]}"}
+    run_unit("archon", config, "tb.block_tests", seed=seed, environment=environment)

@@ -1,5 +1,6 @@
 """The whole accelerator on random blocks: every byte in memory and every counter against the golden model."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -7,8 +8,10 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.contract import numerics
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import COMMAND, REPORT
+from sw.bundle.network import FusedBlock
 from sw.golden.network import run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
 from sw.program import MemoryImage, PlacedBlock, build_image
@@ -112,10 +115,17 @@ def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
     """Random weights for the blocks of a case."""
     blocks, height, width = [], case.height, case.width
     for number, spec in enumerate(case.specs(), start=1):
-        block = random_block(spec, seed + number, case.sparsity, case.masks, extreme=case.extreme)
+        block = with_ties(random_block(spec, seed + number, case.sparsity, case.masks, extreme=case.extreme))
         blocks.append(PlacedBlock(f"block {number}", block, spec, height, width))
         height, width = -(-height // spec.stride), -(-width // spec.stride)
     return blocks
+
+
+def with_ties(block: FusedBlock) -> FusedBlock:
+    """Every other output channel is scaled by a power of two alone, so that sums between two activations occur."""
+    multiplier = block.requantization.multiplier.copy()
+    multiplier[::2] = 1 << (numerics.MULTIPLIER_BITS - 1)
+    return dataclasses.replace(block, requantization=dataclasses.replace(block.requantization, multiplier=multiplier))
 
 
 def expect_outputs(memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock]) -> None:
