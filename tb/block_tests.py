@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import COMMAND, REPORT
-from sw.bundle.network import FusedBlock
+from sw.bundle.network import FusedBlock, Requantization
 from sw.golden.network import run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
 from sw.program import MemoryImage, PlacedBlock, build_image
@@ -122,10 +122,13 @@ def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
 
 
 def with_ties(block: FusedBlock) -> FusedBlock:
-    """Every other output channel is scaled by a power of two alone, so that sums between two activations occur."""
-    multiplier = block.requantization.multiplier.copy()
-    multiplier[::2] = 1 << (numerics.MULTIPLIER_BITS - 1)
-    return dataclasses.replace(block, requantization=dataclasses.replace(block.requantization, multiplier=multiplier))
+    """Every other output channel is scaled by a power of two alone, and lies between two activations where only b3 is left."""
+    parts, power = block.requantization, numerics.MULTIPLIER_BITS - 1
+    half = 1 << np.maximum(parts.shift.astype(np.int64) - power - 1, 0)
+    even = np.arange(len(half)) % 2 == 0
+    multiplier = np.where(even, 1 << power, parts.multiplier).astype(np.int32)
+    bias = np.where(even, (parts.bias // half | 1) * half, parts.bias).astype(np.int32)
+    return dataclasses.replace(block, requantization=Requantization(bias, multiplier, parts.shift))
 
 
 def expect_outputs(memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock]) -> None:
