@@ -10,12 +10,13 @@ export PYTHONPATH := $(CURDIR)
 
 # An option is passed on only where its variable was set: defaults live in the programs.
 option = $(if $($(1)),--$(2) '$($(1))')
+switch = $(if $(filter-out 0,$($(1))),--$(2))
 # Said before anything is installed: $(call require,target,VARIABLE,example).
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
-$(call require,export,SPEC,SPEC=my_network.toml WEIGHTS=random SEED=1)
+$(call require,export,SPEC,SPEC=my-network.toml WEIGHTS=random SEED=1)
 $(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
 
 .PHONY: help
@@ -26,22 +27,28 @@ help: ## This list
 	@echo
 	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
 
-#: NET=fusionet-nano      sim, train: a network's name, or (sim) the path of a bundle
-#: IMAGES=2               sim: how many test images
-#: LANES=8                sim: lanes of the accelerator
+#: NET=fusionet-nano      sim: a network's name or a bundle's path; train: a network's name or the path of its .toml
+#: IMAGES=2               sim: how many test images; train: only the first so many training images
+#: PRESET=small           sim, verilog, synth: a named configuration; sim takes the smallest that fits by default
+#: LANES=8                sim: lanes of the accelerator, instead of the preset's number
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
-#: PRESET=small           verilog, synth: a named configuration of the accelerator
 #: TARGET=ecp5            synth: device family
-#: SPEC=my_network.toml   export: a network specification
+#: SPEC=my-network.toml   export: a network's name or the path of its .toml
 #: WEIGHTS=random         export: random or trained weights
 #: STAGE=vanilla          train: vanilla, pruned, pred or quantized
+#: EPOCHS=10              train: instead of the recipe's number
+#: MINUTES=60             train: stop after the epoch in which this time ends
+#: RESUME=1               train: continue the interrupted run
+#: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
+#: TEST_IMAGES=1000       train: only the first so many test images
+#: RESOLUTION=16          train: average all images down to this size
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES LANES SEED WAVES SIM)
-	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,LANES,lanes) \
-		$(call option,SEED,seed) $(if $(filter-out 0,$(WAVES)),--waves) $(call option,SIM,simulator)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM)
+	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
+		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call option,SIM,simulator)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test
@@ -68,8 +75,11 @@ export: .venv/.sim ## Write a network's bundle, with random or trained weights (
 	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed)
 
 .PHONY: train
-train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE SEED)
-	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,SEED,seed)
+train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MINUTES RESUME SEED ...)
+	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
+		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
+		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
+		$(call option,RESOLUTION,resolution)
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock

@@ -34,11 +34,11 @@ def run(
     network: str,
     *,
     images: Annotated[int | None, Parameter(help="how many test images")] = None,
-    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8")] = None,
+    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8; else the preset's")] = None,
     seed: Annotated[int, Parameter(help="chooses the images")] = 1,
     waves: Annotated[bool, Parameter(help="record waveforms", negative="")] = False,
     simulator: Simulator = "verilator",
-    preset: Annotated[str | None, Parameter(help="instead of the smallest that fits")] = None,
+    preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
     latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
     flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
 ) -> int:

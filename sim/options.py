@@ -37,8 +37,8 @@ class Options:
 
     def command(self) -> str:
         """Repeats the run."""
-        if self.preset is None and self.latency == MEMORY_LATENCY and self.flip_bit is None:
-            given = {"NET": self.network, "IMAGES": self.images, "LANES": self.lanes, "SEED": self.seed}
+        if self.latency == MEMORY_LATENCY and self.flip_bit is None:
+            given = {"NET": self.network, "IMAGES": self.images, "PRESET": self.preset, "LANES": self.lanes, "SEED": self.seed}
             given |= {"WAVES": 1 if self.waves else None, "SIM": None if self.simulator == "verilator" else self.simulator}
             settings = [f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None]
             return " ".join(["make sim", *settings])

@@ -203,8 +203,10 @@ def test_the_smallest_preset_that_fits_is_chosen(bundle: Path) -> None:
     assert choose_hardware(nano).preset == "small"
     assert choose_hardware(nano, 4).config.multipliers == 4
     assert choose_hardware(small, 16, "small").config == preset("small").with_lanes(16)
-    with pytest.raises(ArchonError, match="block 1, group 0: "):
+    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny: block 1, group 0: activation memory"):
         choose_hardware(nano, None, "tiny")
+    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny with 4 lanes: block 1, group 0: "):
+        choose_hardware(nano, 4, "tiny")
 
 
 def test_too_many_lanes_for_icarus_are_refused(bundle: Path) -> None:
@@ -246,6 +248,6 @@ def test_the_command_repeats_all_options() -> None:
     assert full.command().endswith(
         "run net --images 2 --lanes 8 --seed 3 --waves --simulator icarus --preset tiny --latency 5 --flip-bit 9"
     )
-    assert dataclasses.replace(full, preset=None, latency=100, flip_bit=None).command() == (
-        "make sim NET=net IMAGES=2 LANES=8 SEED=3 WAVES=1 SIM=icarus"
+    assert dataclasses.replace(full, latency=100, flip_bit=None).command() == (
+        "make sim NET=net IMAGES=2 PRESET=tiny LANES=8 SEED=3 WAVES=1 SIM=icarus"
     )
