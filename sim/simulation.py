@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,8 @@ class TestRun:
         module: Import path of the cocotb test module.
         seed: Seeds Python's `random` in the simulation and cocotb's own randomness.
         environment: Variables for the tests, such as paths of their inputs; strings only.
-        names: Run only the tests of these names; all by default.
+        names: Run only the tests of these names, a parametrised one with all its values or, as
+            "name/parameter=value", with these alone; all tests by default.
         waves: Record waveforms; the model must have been built for it.
     """
 
@@ -38,6 +40,12 @@ class TestRun:
     environment: Mapping[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
     waves: bool = False
+
+    @property
+    def pattern(self) -> str | None:
+        """What cocotb searches in MODULE.NAME of a test, parametrised ones being NAME/parameter=value/...; None: all."""
+        chosen = "|".join(re.escape(name) for name in self.names)
+        return rf"^{re.escape(self.module)}\.({chosen})(/|$)" if chosen else None
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def _simulate(model: Model, test: TestRun, directory: Path, waves: Path | None) 
                 test_module=test.module,
                 hdl_toplevel=model.toplevel,
                 hdl_toplevel_lang="verilog",
-                testcase=list(test.names) or None,
+                test_filter=test.pattern,
                 seed=test.seed,
                 extra_env=dict(test.environment),
                 waves=test.waves,
@@ -160,7 +168,8 @@ def _failure(model: Model, test: TestRun, specification: Path, log: Path, cases:
     if failed:
         reason = f"{len(failed)} of {len(cases)} tests failed: " + "; ".join(failed)
     else:
-        reason = exit_note or f"no test was run; expected cocotb tests in {test.module}"
+        named = f" with names {', '.join(test.names)}" if test.names else ""
+        reason = exit_note or f"no test was run; expected cocotb tests in {test.module}{named}"
     return (
         f"{test.module} on {model.toplevel} ({model.toolchain.simulator}, seed {test.seed}): {reason}\n"
         f"log: {log}\nrepeat: python -m sim.simulation {specification}\n{tail(log)}"

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sim.model import Design, SimulationFailedError, build, port_names
 from sim.simulation import TestRun, build_and_test, repeat, run
 
 COUNTER = Path(__file__).parent / "testdata" / "counter.v"
-RUN = TestRun("sim.counter_tests", environment={"EXPECTED_STEP": "3"})
+RUN = TestRun("sim.counter_tests", environment={"EXPECTED_STEP": "3"}, names=["counts"])
 
 
 def counter(step: int = 3) -> Design:
@@ -30,7 +31,7 @@ def test_passing_test_gives_its_case() -> None:
 
 
 def test_failing_test_raises_with_log_seed_and_repeat() -> None:
-    wrong = TestRun("sim.counter_tests", seed=7, environment={"EXPECTED_STEP": "2"})
+    wrong = dataclasses.replace(RUN, seed=7, environment={"EXPECTED_STEP": "2"})
     with pytest.raises(SimulationFailedError, match="1 of 1 tests failed: counts") as caught:
         build_and_test(counter(), wrong)
     message = str(caught.value)
@@ -47,17 +48,30 @@ def test_seed_decides_the_random_choices(monkeypatch: pytest.MonkeyPatch, tmp_pa
     built = build(counter())
 
     def enabled(seed: int, folder: str) -> str:
-        test = TestRun("sim.counter_tests", seed=seed, environment={"EXPECTED_STEP": "3"})
-        return (run(built, test, tmp_path / folder).directory / "enabled_cycles").read_text(encoding="utf-8")
+        result = run(built, dataclasses.replace(RUN, seed=seed), tmp_path / folder)
+        return (result.directory / "enabled_cycles").read_text(encoding="utf-8")
 
     assert enabled(1, "a") == enabled(1, "b")
     assert enabled(1, "a") != enabled(2, "c")
 
 
 def test_run_without_any_test_fails() -> None:
-    none_of_this_name = TestRun("sim.counter_tests", environment={"EXPECTED_STEP": "3"}, names=["absent"])
-    with pytest.raises(SimulationFailedError):
-        build_and_test(counter(), none_of_this_name)
+    with pytest.raises(SimulationFailedError, match=r"expected cocotb tests in sim\.counter_tests with names absent, count"):
+        build_and_test(counter(), dataclasses.replace(RUN, names=["absent", "count"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], ["counts", "holds/cycles=1", "holds/cycles=10"]),
+        (["holds"], ["holds/cycles=1", "holds/cycles=10"]),
+        (["holds/cycles=1"], ["holds/cycles=1"]),
+        (["counts", "holds/cycles=10"], ["counts", "holds/cycles=10"]),
+    ],
+)
+def test_names_choose_tests_with_and_without_parameters(names: list[str], expected: list[str]) -> None:
+    cases = build_and_test(counter(), dataclasses.replace(RUN, names=names)).cases
+    assert [case.name for case in cases] == expected
 
 
 def test_missing_test_module_fails_with_the_reason() -> None:
@@ -66,7 +80,7 @@ def test_missing_test_module_fails_with_the_reason() -> None:
 
 
 def test_waves_are_recorded() -> None:
-    result = build_and_test(counter(), TestRun("sim.counter_tests", environment={"EXPECTED_STEP": "3"}, waves=True))
+    result = build_and_test(counter(), dataclasses.replace(RUN, waves=True))
     assert result.waves is not None
     assert "count" in result.waves.read_text(encoding="utf-8")
 

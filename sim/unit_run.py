@@ -27,16 +27,12 @@ def run_unit(
         module: Import path of the cocotb tests.
         seed: Of all random choices.
         environment: More variables for the tests.
-        names: Run only these tests.
+        names: As in TestRun: run only these tests.
 
     Raises:
         ArchonError: unknown unit.
         SimulationFailedError: a test failed.
     """
-    variables = {
-        "ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(),
-        "ARCHON_LANE": "1",
-        **(environment or {}),
-    }
+    variables = {"ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(), **(environment or {})}
     design = Design([unit_verilog(unit, config)], unit)
     return build_and_test(design, TestRun(module, seed, variables, names))
