@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,9 @@ from hw.contract.errors import ArchonError
 
 WORD_BITS = 64
 """External memory word."""
+
+_WORD_MASK = (1 << WORD_BITS) - 1
+_EXACT = np.frompyfunc(operator.index, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,28 @@ class Layout:
         rows = len(np.asarray(columns[self.fields[0].name]))
         packed = np.zeros((rows, self.words), dtype=np.uint64)
         for item in self.fields:
-            values = np.asarray(columns[item.name], dtype=np.int64)
+            values = self._integers(item, columns[item.name])
             shape = (rows,) if item.count is None else (rows, item.count)
             if values.shape != shape:
                 raise ArchonError(f"layout {self.name}.{item.name} expects shape {shape}, got {values.shape}")
             self._check_range(item, values)
+            raw = (values & _WORD_MASK if values.dtype == object else values).astype(np.uint64)
             for index in range(item.count or 1):
-                column = values if item.count is None else values[:, index]
+                column = raw if item.count is None else raw[:, index]
                 _place(packed, self.offsets[item.name] + index * item.bits, item.bits, column)
         return packed
 
-    def _check_range(self, item: Field, values: NDArray[np.int64]) -> None:
+    def _integers(self, item: Field, values: ArrayLike) -> NDArray[np.int64] | NDArray[np.object_]:
+        """As int64, or as Python's integers where int64 may not hold them."""
+        array = np.asarray(values)
+        if array.dtype.kind in "biu" and array.dtype != np.uint64:
+            return array.astype(np.int64)
+        try:
+            return np.asarray(_EXACT(np.asarray(values, dtype=object)), dtype=object)
+        except TypeError as error:
+            raise ArchonError(f"layout {self.name}.{item.name} expects integers: {error}") from error
+
+    def _check_range(self, item: Field, values: NDArray[np.int64] | NDArray[np.object_]) -> None:
         low, high = (-(1 << (item.bits - 1)), (1 << (item.bits - 1)) - 1) if item.signed else (0, (1 << item.bits) - 1)
         if values.size and (values.min() < low or values.max() > high):
             worst = int(values.min() if values.min() < low else values.max())
@@ -85,7 +101,7 @@ class Layout:
 
     def pack(self, values: Mapping[str, int | Iterable[int]]) -> int:
         """Pack one row into a Python int."""
-        columns = {name: np.asarray([value], dtype=np.int64) for name, value in values.items()}
+        columns: dict[str, Any] = {name: [value] for name, value in values.items()}
         return words_to_int(self.pack_rows(columns)[0])
 
     def unpack(self, row: int) -> dict[str, int | list[int]]:
@@ -102,10 +118,9 @@ class Layout:
         return result
 
 
-def _place(packed: NDArray[np.uint64], offset: int, bits: int, values: NDArray[np.int64]) -> None:
+def _place(packed: NDArray[np.uint64], offset: int, bits: int, values: NDArray[np.uint64]) -> None:
     word, start = divmod(offset, WORD_BITS)
-    mask = np.uint64((1 << bits) - 1)
-    raw = values.astype(np.uint64) & mask
+    raw = values & np.uint64((1 << bits) - 1)
     packed[:, word] |= raw << np.uint64(start)
     if start + bits > WORD_BITS:
         packed[:, word + 1] |= raw >> np.uint64(WORD_BITS - start)
@@ -118,5 +133,4 @@ def words_to_int(words: Iterable[int]) -> int:
 
 def int_to_words(number: int, count: int) -> list[int]:
     """The inverse of words_to_int, `count` words long."""
-    mask = (1 << WORD_BITS) - 1
-    return [(number >> (WORD_BITS * index)) & mask for index in range(count)]
+    return [(number >> (WORD_BITS * index)) & _WORD_MASK for index in range(count)]
