@@ -18,11 +18,15 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from hw.contract.errors import ArchonError
+from sim import icarus
 from sim.toolchain import BUILD, Toolchain, find, publish
 
 SIMULATIONS = BUILD / "simulations"
 TIMESCALE = ("1ns", "1ps")
 """Unit and precision of simulated time."""
+
+_RECIPE = (Path(__file__), Path(icarus.__file__))
+"""Sources that decide what is built."""
 
 
 class SimulationFailedError(Exception):
@@ -78,7 +82,7 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         "design": {**dataclasses.asdict(design), "sources": len(texts)},
         "options": [waves, optimize, TIMESCALE],
-        "recipe": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        "recipe": [hashlib.sha256(path.read_bytes()).hexdigest() for path in _RECIPE],
         "toolchain": toolchain.identity,
         "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
     }
@@ -176,7 +180,7 @@ def _public(design: Design, ports: Sequence[str], boundaries: Sequence[tuple[str
 def _build_icarus(design: Design, directory: Path, *, waves: bool) -> None:
     with only_explicit_settings():
         get_runner("icarus").build(
-            sources=list(design.sources),
+            sources=[icarus.prepared(Path(source), directory) for source in design.sources],
             hdl_toplevel=design.toplevel,
             parameters=design.parameters,
             build_dir=directory,

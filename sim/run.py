@@ -17,7 +17,6 @@ from sim.accelerator import Settings, run_images
 from sim.compare import compare
 from sim.hardware import Hardware, choose_hardware
 from sim.harness import harness_design
-from sim.icarus import prepared_for_icarus
 from sim.model import Model, build
 from sim.options import Options
 from sim.reference import classify, make_reference
@@ -129,8 +128,6 @@ def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:
 def build_model(hardware: Hardware, options: Options) -> Model:
     """The simulation model of the accelerator and its memory; from the cache where it was built before."""
     design = harness_design(hardware.config, len(hardware.image.words))
-    if options.simulator == "icarus":
-        design = prepared_for_icarus(design)
     return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
 
 

@@ -1,6 +1,7 @@
 """The units between external memory and the lanes, and the controller, in simulation."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -36,3 +37,10 @@ def test_activation_loader(lanes: int) -> None:
 @pytest.mark.parametrize("clusters", [1, 3])
 def test_controller(clusters: int) -> None:
     run_unit("controller", dataclasses.replace(TINY, clusters=clusters), "tb.controller_tests")
+
+
+def test_controller_on_icarus() -> None:
+    # Its Verilog is one that Icarus simulates as meant only as sim.icarus prepares it.
+    if shutil.which("iverilog") is None:
+        pytest.skip("Icarus Verilog is not installed")
+    run_unit("controller", TINY, "tb.controller_tests", simulator="icarus")

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from hw.contract.config import ArchonConfig
 from sim.model import Design
 from sim.simulation import Result, TestRun, build_and_test
+from sim.toolchain import Simulator
 from sim.verilog import unit_verilog
 
 
@@ -18,6 +19,7 @@ def run_unit(
     seed: int = 1,
     environment: Mapping[str, str] | None = None,
     names: tuple[str, ...] = (),
+    simulator: Simulator = "verilator",
 ) -> Result:
     """Export, build and test a unit; the tests find the configuration with `tb.bench.configuration`.
 
@@ -28,6 +30,7 @@ def run_unit(
         seed: Of all random choices.
         environment: More variables for the tests.
         names: As in TestRun: run only these tests.
+        simulator: "verilator" or "icarus".
 
     Raises:
         ArchonError: unknown unit.
@@ -35,4 +38,4 @@ def run_unit(
     """
     variables = {"ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(), **(environment or {})}
     design = Design([unit_verilog(unit, config)], unit)
-    return build_and_test(design, TestRun(module, seed, variables, names))
+    return build_and_test(design, TestRun(module, seed, variables, names), simulator=simulator)
