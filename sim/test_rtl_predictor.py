@@ -13,6 +13,7 @@ VARIANTS = {
     "tiny": TINY,
     "one lane": TINY.with_lanes(1),
     "wide": dataclasses.replace(TINY, lanes=8, slice_channels=16),
+    "row store filled": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, row_store=12)),
     "narrow sums": dataclasses.replace(TINY, widths=Widths(predictor_sum=8, level_shift=2)),
 }
 ENVIRONMENT = {"ARCHON_READ_LATENCY": str(READ_LATENCY)}
@@ -32,6 +33,6 @@ def test_depthwise_predictor(name: str) -> None:
     run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT)
 
 
-@pytest.mark.parametrize("name", ["tiny", "wide"])
+@pytest.mark.parametrize("name", ["tiny", "wide", "row store filled"])
 def test_predictor(name: str) -> None:
     run_unit("predictor", VARIANTS[name], "tb.predictor_tests")

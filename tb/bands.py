@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.config import ROW_BANKS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
 
 
@@ -59,6 +59,6 @@ def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
         turns, slices = int(random.integers(1, 5)), int(random.integers(1, 7))
         band = Band(stride, height, width, start, rows, turns, slices)
         fits = turns * band.input_rows * width <= depths.activation and slices <= depths.slices
-        fits &= turns * slices <= depths.turned_slices and -(-width // ROW_BANKS) * slices <= depths.row_store
+        fits &= turns * slices <= depths.turned_slices and width * slices <= depths.row_store
         if fits:
             return band

@@ -24,7 +24,7 @@ ADDRESS_BITS = 32
 """Word addresses in external memory."""
 
 ROW_BANKS = 4
-"""Row banks and column banks of the row store: a 3x3 window touches three of each."""
+"""Banks of the row store, one image row each in turn: three are read for a window while the fourth is written."""
 
 
 def index_bits(depth: int) -> int:
@@ -77,8 +77,8 @@ class Depths:
     """Slices of expanded channels in one group."""
     turned_slices: int = 192
     """Slices times turns: rows of the expand table and of each membership table."""
-    row_store: int = 320
-    """ceil(columns / 4) * slices: rows of each of the 16 banks of the row store."""
+    row_store: int = 1280
+    """columns * slices: level words of one image row, in each of the ROW_BANKS banks of the row store."""
     pair: int = 1024
     """Pairs (expanded channel, input channel) of one lane."""
     step: int = 8192
@@ -161,12 +161,14 @@ PRESETS: dict[str, ArchonConfig] = {
     "tiny": ArchonConfig(
         lanes=2,
         slice_channels=4,
-        depths=Depths(activation=256, slices=16, turned_slices=64, row_store=64, pair=256, step=512, accumulator=64, output=32),
+        depths=Depths(
+            activation=256, slices=16, turned_slices=64, row_store=256, pair=256, step=512, accumulator=64, output=32
+        ),
         queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2),
     ),
     "small": ArchonConfig(
         depths=Depths(
-            activation=512, slices=32, turned_slices=64, row_store=128, pair=512, step=2048, accumulator=64, output=32
+            activation=512, slices=32, turned_slices=64, row_store=512, pair=512, step=2048, accumulator=64, output=32
         ),
     ),
     "large": ArchonConfig(clusters=4),

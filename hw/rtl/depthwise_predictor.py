@@ -13,7 +13,7 @@ from hw.rtl.arithmetic import add_with_carry, ternary_sum
 from hw.rtl.interfaces import JOB, slice_word, table_write
 from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
-from hw.rtl.row_store import READ_LATENCY, level_read, store_depth
+from hw.rtl.row_store import READ_LATENCY, level_read
 from hw.rtl.table_memory import TableMemory
 
 
@@ -150,7 +150,7 @@ class DepthwisePredictor(wiring.Component):
         )
         column, row_next = Signal(DIMENSION_BITS + 1), Signal(DIMENSION_BITS + 1)
         slice_index = Signal(index_bits(self._config.depths.slices))
-        address = Signal(index_bits(store_depth(self._config)))
+        address = Signal(index_bits(self._config.depths.row_store))
         pause = Signal(range(self.COLUMN_CYCLES))
         m.d.comb += [
             row_next.eq(row + 1 + job.stride_two),

@@ -12,7 +12,7 @@ from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import predictor_input, predictor_level
 from hw.rtl.interfaces import JOB, activation_write, table_write
 from hw.rtl.pipeline import delay, delay_flags, pipelined_sum, sum_cycles
-from hw.rtl.row_store import BANK_BITS, level_write, store_depth
+from hw.rtl.row_store import BANK_BITS, level_write
 from hw.rtl.table_memory import TableMemory
 
 
@@ -147,7 +147,7 @@ class ExpandPredictor(wiring.Component):
         table_address = Signal(index_bits(config.depths.turned_slices))
         pixel = Signal(index_bits(config.depths.activation))
         store_address = Signal.like(pixel)
-        address = Signal(index_bits(store_depth(config)))
+        address = Signal(index_bits(config.depths.row_store))
         last_turn, last_slice, last_column, valid = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             last_turn.eq(turn == job.turns - 1),

@@ -15,11 +15,6 @@ READ_LATENCY = 2
 """Cycles from a read to its levels."""
 
 
-def store_depth(config: ArchonConfig) -> int:
-    """Rows of one bank: slices times columns of one image row, the columns rounded up to a multiple of 4."""
-    return config.depths.row_store * ROW_BANKS
-
-
 def level_write(config: ArchonConfig) -> wiring.Signature:
     """While `valid`, one slice of one pixel takes `levels`.
 
@@ -29,7 +24,7 @@ def level_write(config: ArchonConfig) -> wiring.Signature:
         {
             "valid": Out(1),
             "row": Out(BANK_BITS),
-            "address": Out(index_bits(store_depth(config))),
+            "address": Out(index_bits(config.depths.row_store)),
             "levels": Out(level_word(config)),
         }
     )
@@ -46,7 +41,7 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
         {
             "enable": Out(1),
             "row": Out(BANK_BITS),
-            "address": Out(index_bits(store_depth(config))),
+            "address": Out(index_bits(config.depths.row_store)),
             "inside": Out(KERNEL),
             "levels": In(data.ArrayLayout(level_word(config), KERNEL)),
         }
@@ -87,7 +82,7 @@ class RowStore(wiring.Component):
 
     def _bank(self, m: Module, row: int) -> Value:
         """One bank with its ports connected; returns the word that it read."""
-        bank = memory.Memory(shape=level_word(self._config), depth=store_depth(self._config), init=[])
+        bank = memory.Memory(shape=level_word(self._config), depth=self._config.depths.row_store, init=[])
         m.submodules[f"bank_{row}"] = bank
         write, read = bank.write_port(), bank.read_port()
         # A bank that is written is none of the three whose words count. Not reading it then tells synthesis that no word

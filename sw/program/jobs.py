@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from hw.contract.config import CHANNELS_PER_WORD, ROW_BANKS, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.errors import ArchonError
 from sw.program.tables import check_depth, slices_of, turns_of
 from sw.spec import BlockSpec
@@ -114,4 +114,4 @@ def _fields(spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int
 def _check_depths(fields: dict[str, int], config: ArchonConfig) -> None:
     depths = config.depths
     check_depth("activation", fields["turns"] * fields["segment"], depths.activation)
-    check_depth("row store", -(-fields["input_width"] // ROW_BANKS) * fields["slices"], depths.row_store)
+    check_depth("row store", fields["input_width"] * fields["slices"], depths.row_store)

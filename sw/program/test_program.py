@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from hw.contract.layout import Layout, words_to_int
 from hw.contract.tables import TableKind
 from sw.bundle.network import FusedBlock, Requantization
 from sw.program import MemoryImage, PlacedBlock, build_image, read_hex, write_hex
-from sw.program.jobs import reduced
-from sw.spec import BlockSpec
+from sw.program.jobs import BlockPlace, block_jobs, reduced
+from sw.spec import BlockSpec, load_spec
 
 Row = dict[str, Any]
 Sections = dict[tuple[TableKind, int], list[Row]]
 
 WIDE = dataclasses.replace(preset("tiny"), depths=Depths())
+
+
+def with_depth(config: ArchonConfig, memory: str, depth: int) -> ArchonConfig:
+    return dataclasses.replace(config, depths=dataclasses.replace(config.depths, **{memory: depth}))
 
 
 def make_spec(
@@ -290,23 +295,64 @@ def test_network_program_is_its_block_programs_in_a_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "depths"),
+    ("memory", "field", "depth"),
     [
-        ("activation", {"activation": 34}),
-        ("row store", {"row_store": 5}),
-        ("expand", {"turned_slices": 2}),
-        ("expand_threshold", {"slices": 2}),
-        ("pair", {"pair": 2}),
-        ("step", {"step": 3}),
-        ("accumulator", {"accumulator": 2}),
-        ("requantize", {"output": 2}),
+        ("activation", "activation", 34),
+        ("row store", "row_store", 5),
+        ("expand", "turned_slices", 2),
+        ("expand_threshold", "slices", 2),
+        ("pair", "pair", 2),
+        ("step", "step", 3),
+        ("accumulator", "accumulator", 2),
+        ("requantize", "output", 2),
     ],
 )
-def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, depths: dict[str, int]) -> None:
+def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, field: str, depth: int) -> None:
     spec = make_spec()
-    config = dataclasses.replace(WIDE, depths=dataclasses.replace(WIDE.depths, **depths))
-    with pytest.raises(ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has \d+"):
+    config = with_depth(WIDE, field, depth)
+    with pytest.raises(
+        ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has {depth}$"
+    ):
         build_image([PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)], config)
+
+
+@pytest.mark.parametrize(
+    "memory", ["activation", "slices", "turned_slices", "row_store", "pair", "step", "accumulator", "output"]
+)
+def test_the_depth_asked_for_is_enough_and_one_less_is_not(memory: str) -> None:
+    spec = make_spec()
+    item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
+    depth, asked = 2, depth_asked_for(item, with_depth(WIDE, memory, 2))
+    while asked is not None:  # a group may need more than the one before
+        assert asked > depth
+        depth, asked = asked, depth_asked_for(item, with_depth(WIDE, memory, asked))
+    assert depth > 2
+    assert depth_asked_for(item, with_depth(WIDE, memory, depth - 1)) == depth
+
+
+def depth_asked_for(item: PlacedBlock, config: ArchonConfig) -> int | None:
+    try:
+        build_image([item], config)
+    except ArchonError as error:
+        return int(re.findall(r" memory needs (\d+) rows, the configuration has \d+$", str(error))[0])
+    return None
+
+
+def test_the_row_store_holds_all_slices_of_a_row() -> None:
+    spec = make_spec(expanded=30)  # 10 channels a group: 3 slices of 4
+    item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
+    build_image([item], with_depth(WIDE, "row_store", 5 * 3))
+    with pytest.raises(ArchonError, match=r"^block 7, group 0: row store memory needs 15 rows, the configuration has 14$"):
+        build_image([item], with_depth(WIDE, "row_store", 5 * 3 - 1))
+
+
+@pytest.mark.parametrize(("network", "name"), [("fusionet-nano", "small"), ("fusionet", "large")])
+def test_activations_and_rows_of_the_known_networks_fit_their_presets(network: str, name: str) -> None:
+    spec = load_spec(network)
+    for block, shape in zip(spec.blocks, spec.block_shapes(), strict=True):
+        place = BlockPlace(shape.in_height, shape.in_width, 0, 0, (0,) * block.groups)
+        jobs = block_jobs("block", block, place, preset(name))
+        assert {job.group for job in jobs} == set(range(block.groups))
 
 
 def test_a_weight_that_does_not_fit_is_refused() -> None:
