@@ -1,8 +1,11 @@
 """A report for people: the table for the terminal, and a picture."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
 from rich.console import Group
@@ -14,6 +17,11 @@ from sim.report import LayerReport, Report, write_whole
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """Of CIFAR-10, in the order of its labels."""
 
+_KINDS = {
+    "dense": ("dense", "tab:blue"),
+    "pruned": ("pruned", "tab:orange"),
+    "executed": ("executed (1/n of dense)", "tab:green"),
+}
 _COUNTED = ("cycles", "multiplications_dense", "multiplications_pruned", "multiplications_executed", "additions_executed")
 _SHARES = ("survivors_first", "survivors_second", "predictor_agreement_first", "predictor_agreement_second")
 _HEADINGS = {
@@ -31,8 +39,7 @@ _HEADINGS = {
 
 def layer_table(report: Report) -> Table:
     """One row a layer, means over the images, and the sum of the accelerator's layers."""
-    title = f"{report.network}: means of {report.images} image{'s' * (report.images > 1)}, shares in %"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=f"{report.network}: {_images(report)}, shares in %", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("layer", no_wrap=True)
     table.add_column("on", no_wrap=True)
     for heading in _HEADINGS.values():
@@ -79,22 +86,39 @@ def difference_sentence(report: Report) -> str:
 def write_picture(report: Report, path: Path) -> None:
     """Cycles of every layer on the accelerator, and multiplications dense, pruned and executed, as bars."""
     layers = [layer for layer in report.layers if layer.on == "rtl"]
-    names = [layer.name for layer in layers]
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(max(7.0, 0.7 * len(layers)), 7.0), layout="constrained")
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}):
+        figure = Figure(figsize=(max(7.0, 0.9 * len(layers)), 7.0), layout="constrained")
+        figure.suptitle(f"{report.network} on {report.lanes} lanes, {_images(report)}")
         above, below = figure.subplots(2, sharex=True)
-        above.bar(names, [layer.cycles or 0 for layer in layers], color="tab:blue")
+        above.bar(range(len(layers)), [layer.cycles or 0 for layer in layers], 0.81, color="tab:gray")
         above.set_ylabel("clock cycles")
-        above.set_title(f"{report.network} on {report.lanes} lanes, means of {report.images} images")
-        kinds = ("dense", "pruned", "executed")
-        for place, kind in enumerate(kinds):
-            heights = [getattr(layer, f"multiplications_{kind}") or 0 for layer in layers]
-            below.bar([index + 0.27 * (place - 1) for index in range(len(layers))], heights, 0.27, label=kind)
-        below.set_yscale("log")
-        below.set_ylabel("multiplications")
-        below.legend()
-        below.tick_params(axis="x", rotation=60 if len(layers) > 8 else 0)
+        above.yaxis.set_major_formatter("{x:,.0f}")
+        _draw_multiplications(below, layers)
+        below.set_xticks(range(len(layers)), [layer.name for layer in layers])
+        below.set_xlim(-0.6, len(layers) - 0.4)
+        for axes in (above, below):
+            axes.grid(axis="y", color="0.9")
         write_whole(path, lambda beside: figure.savefig(beside, format="png", dpi=120))
+
+
+def _draw_multiplications(axes: Axes, layers: Sequence[LayerReport]) -> None:
+    """Three bars a layer on a logarithmic axis; over the last one, which part of the first it is."""
+    heights = {kind: [getattr(layer, f"multiplications_{kind}") or 0 for layer in layers] for kind in _KINDS}
+    for place, (kind, (label, colour)) in enumerate(_KINDS.items()):
+        bars = axes.bar(
+            [index + 0.27 * (place - 1) for index in range(len(layers))], heights[kind], 0.27, label=label, color=colour
+        )
+    parts = [dense / executed if executed else 0 for dense, executed in zip(heights["dense"], heights["executed"], strict=True)]
+    axes.bar_label(bars, [f"1/{part:.0f}" if part >= 1 else "" for part in parts], padding=2, fontsize=7)
+    least = min((height for row in heights.values() for height in row if height), default=1)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=10 ** math.floor(math.log10(least) - 0.2))  # no bar is too short to be seen
+    axes.set_ylabel("multiplications")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(_KINDS), frameon=False)
+
+
+def _images(report: Report) -> str:
+    return "one image" if report.images == 1 else f"means of {report.images} images"
 
 
 def _class_name(label: int) -> str:

@@ -102,6 +102,11 @@ def test_the_table_has_every_layer_and_the_sum_of_the_accelerator() -> None:
     assert [word for word in ("stem", "block 1", "all on rtl", "1,234", "5,000", "40.0") if word not in text] == []
 
 
+def test_one_image_has_no_means() -> None:
+    assert "example: means of 2 images, shares in %" in printed(layer_table(example()))
+    assert "example: one image, shares in %" in printed(layer_table(example(images=1)))
+
+
 def test_the_verdict_passes_and_fails() -> None:
     passed = printed(verdict(example()))
     assert "predicted airplane, label airplane\n" in passed
