@@ -1,5 +1,6 @@
 """The fusible bottleneck block."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from sw.networks.predictor import Predictor, quantize_activation, soft_gate, str
 from sw.spec import BlockSpec
 
 Tensor = Any
+Kernel = Callable[["Block", Tensor, bool], Tensor]
+"""A block's inputs, and whether it is being trained, to the sums of its project layer; updates norms as the layers do."""
 
 
 class Block(keras.layers.Layer):
@@ -36,6 +39,7 @@ class Block(keras.layers.Layer):
         self.project = Pointwise(spec.expanded_channels, spec.out_channels, spec.groups, f"{name}.project")
         self.predictor = Predictor(spec, name) if predicted else None
         self.output_scale: Any = None
+        self.kernel: Kernel | None = None
         if quantized:
             self.output_scale = self.add_weight(shape=(), initializer="ones", name="output_scale", trainable=False)
             for layer in self.value_layers():
@@ -53,12 +57,10 @@ class Block(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Run the block."""
-        if self.predictor is None:
-            x = ops.relu(self.expand(inputs, training=training))
-            x = ops.relu(self.depthwise(x, training=training))
+        if self.kernel is not None:
+            x = self.project.norm(self.kernel(self, inputs, training), training=training)
         else:
-            x = self.gated(inputs, training)
-        x = self.project(x, training=training)
+            x = self.project(self.reached(inputs, training), training=training)
         if self.spec.shuffle:
             x = shuffle_channels(x, self.spec.groups)
         if self.output_scale is not None:
@@ -68,6 +70,13 @@ class Block(keras.layers.Layer):
             if self.output_scale is not None:
                 x = quantize_activation(x, self.output_scale)
         return x
+
+    def reached(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Input of the project layer [N, H', W', E]."""
+        if self.predictor is not None:
+            return self.gated(inputs, training)
+        x = ops.relu(self.expand(inputs, training=training))
+        return ops.relu(self.depthwise(x, training=training))
 
     def gated(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Input of the project layer [N, H', W', E] behind both gates."""

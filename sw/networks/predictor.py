@@ -132,17 +132,16 @@ class Predictor(keras.layers.Layer):
         weight = straight_through(alpha * signs, self.depthwise.masked())
         if training:
             s2 = self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
-            if self.survivors is not None:
-                self.add_loss(self._too_many_survivors(self.survivors, excess, s2))
+            self.limit_survivors(_share(excess[::SURVIVOR_STRIDE]), _share(s2[::SURVIVOR_STRIDE] * GATE_SLOPE))
             return levels, s2
         scale, offset = self.depthwise.norm.folded()
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset
 
-    def _too_many_survivors(self, survivors: Survivors, excess: Tensor, s2: Tensor) -> Tensor:
-        """Penalty on the survivor shares beyond the allowed ones, seen on part of the batch."""
-        first = _share(excess[::SURVIVOR_STRIDE])
-        second = _share(s2[::SURVIVOR_STRIDE] * GATE_SLOPE)
-        return survivors.weight * (ops.relu(first - survivors.first) + ops.relu(second - survivors.second))
+    def limit_survivors(self, first: Tensor, second: Tensor) -> None:
+        """Add a loss for the survivor shares beyond the allowed ones."""
+        if self.survivors is not None:
+            beyond = ops.relu(first - self.survivors.first) + ops.relu(second - self.survivors.second)
+            self.add_loss(self.survivors.weight * beyond)
 
 
 def _share(x: Tensor) -> Tensor:

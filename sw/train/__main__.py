@@ -25,6 +25,7 @@ def main(
     seed: int = 0,
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None,
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
+    kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto",
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None,
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None,
@@ -38,7 +39,9 @@ def main(
         spec = load_spec(network)
         folder = build / spec.name / "train" / stage
         recipe = with_epochs(find_recipe(spec.name, stage), epochs)
-        run = Run(spec, stage, recipe, folder, seed=seed, resume=resume, max_minutes=max_minutes, predictor=predictor)
+        run = Run(
+            spec, stage, recipe, folder, seed=seed, resume=resume, max_minutes=max_minutes, predictor=predictor, kernel=kernel
+        )
         training = reduced(load_cifar10("train"), images, resolution)
         accuracy = train(run, training, reduced(load_cifar10("test"), test_images, resolution))
     except ArchonError as error:

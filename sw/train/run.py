@@ -22,6 +22,7 @@ from sw.spec import NetworkSpec
 from sw.train import checkpoint
 from sw.train.augment import training_batches
 from sw.train.export import export_weights
+from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
 from sw.train.stages import make_stage
@@ -43,6 +44,7 @@ class Run:
         stop_after: stop after this epoch (resume continues); None: at the end.
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
+        kernel: one of KERNELS, what computes the blocks.
     """
 
     spec: NetworkSpec
@@ -54,6 +56,7 @@ class Run:
     stop_after: int | None = None
     max_minutes: float | None = None
     predictor: str = "forward"
+    kernel: str = "auto"
 
 
 def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
@@ -69,6 +72,9 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     keras.utils.set_random_seed(run.seed)
     stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
     model = stage.model
+    kernel = choose_kernel(run.kernel)
+    if kernel == "native":
+        attach_kernel(model)
     compile_model(model, run.recipe)
     variables = stage.variables()
     first_epoch = 0
@@ -83,7 +89,11 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         for stale in (checkpoint.LOG, checkpoint.WEIGHTS):
             (run.folder / stale).unlink(missing_ok=True)
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, 0)
-    config = _config(run) | {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
+    config = _config(run) | {
+        "kernel": kernel,
+        "training_images": list(training.images.shape),
+        "test_images": list(test.images.shape),
+    }
     checkpoint.write_config(run.folder, config)
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):

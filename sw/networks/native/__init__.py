@@ -1,0 +1,1 @@
+"""A CPU kernel for training wide blocks: their expanded tensors are never stored."""

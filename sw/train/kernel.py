@@ -1,0 +1,42 @@
+"""Choice of what computes the blocks in training: Keras' own operations, or the native kernel for CPUs."""
+
+import keras
+
+from hw.contract.errors import ArchonError
+from sw.networks.fusion_network import FusionNetwork
+from sw.networks.native import library
+
+KERNELS = ("auto", "keras", "native")
+
+
+def choose_kernel(kernel: str) -> str:
+    """Resolve "auto": native where TensorFlow has no GPU and there is a compiler, else keras.
+
+    Raises:
+        ArchonError: unknown kernel, or the native one was asked for and cannot be had.
+    """
+    if kernel not in KERNELS:
+        raise ArchonError(f"unknown kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
+    backend = keras.backend.backend()
+    if kernel == "native":
+        if backend != "tensorflow":
+            raise ArchonError(f"the native kernel needs Keras' tensorflow backend, got {backend}")
+        library.load()
+    if kernel != "auto":
+        return kernel
+    return "native" if backend == "tensorflow" and library.available() and not _has_gpu() else "keras"
+
+
+def attach_kernel(model: FusionNetwork) -> None:
+    """Have the native kernel compute the blocks, except those with predictors on a frozen value path."""
+    from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
+
+    for block in model.blocks:
+        if block.predictor is None or block.output_scale is not None:
+            block.kernel = apply
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf  # noqa: PLC0415 (only with this backend)
+
+    return bool(tf.config.list_physical_devices("GPU"))
