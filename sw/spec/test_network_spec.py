@@ -49,9 +49,9 @@ def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano"):
+    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim"):
         load_spec("resnet")
-    assert known_specs() == ("fusionet", "fusionet-nano")
+    assert known_specs() == ("fusionet", "fusionet-nano", "fusionet-slim")
 
 
 def test_missing_and_malformed_files(tmp_path: Path) -> None:
