@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
@@ -33,6 +33,12 @@ CASES = st.fixed_dictionaries({
 })  # fmt: skip
 
 
+GATED = {
+    "stride": 1, "groups": 2, "size": (6, 7), "expanded": 8, "gated": True, "frozen": False, "training": True, "limited": True,
+    "seed": 7,
+}  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def _every_image_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras' path looks at part of the survivors only; here at all of them, as the kernel does."""
@@ -53,7 +59,7 @@ def make_block(case: dict[str, Any]) -> Block:
     if block.predictor is not None:
         block.predictor.input_scale.assign(0.02)
         block.predictor.shift.assign(np.arange(spec.expanded_channels) % 4)
-        block.predictor.survivors = Survivors(0.1, 0.1, 300.0) if case["limited"] else None
+        block.predictor.survivors = Survivors(0.1, 0.1, 1e5) if case["limited"] else None
         block.output_scale.assign(0.3)
     return block
 
@@ -78,6 +84,8 @@ def outcome(block: Block, x: np.ndarray, training: bool, seed: int) -> dict[str,
 
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(case=CASES)
+@example(case=GATED)
+@example(case=GATED | {"frozen": True, "stride": 2, "seed": 8})
 def test_kernel_computes_the_block_and_its_gradients(case: dict[str, Any]) -> None:
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
 
