@@ -26,6 +26,7 @@ def main(
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None,
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto",
+    widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None,
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None,
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None,
@@ -39,9 +40,7 @@ def main(
         spec = load_spec(network)
         folder = build / spec.name / "train" / stage
         recipe = with_epochs(find_recipe(spec.name, stage), epochs)
-        run = Run(
-            spec, stage, recipe, folder, seed=seed, resume=resume, max_minutes=max_minutes, predictor=predictor, kernel=kernel
-        )
+        run = Run(spec, stage, recipe, folder, seed, resume, None, max_minutes, predictor, kernel, widen)
         training = reduced(load_cifar10("train"), images, resolution)
         accuracy = train(run, training, reduced(load_cifar10("test"), test_images, resolution))
     except ArchonError as error:

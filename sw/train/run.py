@@ -1,5 +1,6 @@
 """One training run: build the model of a stage, train it epoch by epoch, write checkpoint, log and weights."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
 from sw.datasets import ImageSet, normalise
 from sw.networks.fusion_network import FusionNetwork
-from sw.spec import NetworkSpec
+from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
 from sw.train.augment import training_batches
 from sw.train.export import export_weights
@@ -26,6 +27,7 @@ from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
 from sw.train.stages import make_stage
+from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
 
@@ -45,6 +47,7 @@ class Run:
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
         kernel: one of KERNELS, what computes the blocks.
+        widen: start from this run folder of a narrower network instead of the stage before.
     """
 
     spec: NetworkSpec
@@ -57,6 +60,7 @@ class Run:
     max_minutes: float | None = None
     predictor: str = "forward"
     kernel: str = "auto"
+    widen: Path | None = None
 
 
 def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
@@ -80,6 +84,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     first_epoch = 0
     if run.resume and (run.folder / checkpoint.CHECKPOINT).exists():
         first_epoch = checkpoint.restore_checkpoint(run.folder, variables, model.optimizer)
+    elif run.widen is not None:
+        stage.start_from(widened(run, run.widen), run.widen)
     elif run.stage != STAGES[0]:
         before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
         if not before.exists():
@@ -110,6 +116,15 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
     checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
+
+
+def widened(run: Run, folder: Path) -> dict[str, Any]:
+    """Variables of a narrower network's run, grown to the run's network."""
+    path = folder / checkpoint.CONFIG
+    if not path.exists():
+        raise ArchonError(f"{path} is missing: expected the run folder of a narrower network")
+    narrow = parse_spec(json.loads(path.read_text(encoding="utf-8"))["network"])
+    return widen(load_arrays(folder / checkpoint.CHECKPOINT), narrow, run.spec, run.seed)
 
 
 def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:
@@ -174,6 +189,7 @@ def _config(run: Run) -> dict[str, Any]:
         "stage": run.stage,
         "seed": run.seed,
         "predictor": run.predictor,
+        "widened_from": None if run.widen is None else run.widen.as_posix(),
         "recipe": asdict(run.recipe),
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
