@@ -8,12 +8,12 @@ from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig, index_bits
-from hw.contract.descriptor import JOB
 from hw.contract.memory import pack_tensor
 from hw.contract.numerics import ACTIVATION_BITS
-from tb.bench import Bench, configuration
+from tb.bench import configuration
+from tb.loaders import LoaderBench
 from tb.memory import StreamMemory
-from tb.streams import PATTERNS, Number, pattern
+from tb.streams import PATTERNS, Number
 
 JOBS = 5
 WORDS = 1 << 12
@@ -47,34 +47,18 @@ class ActivationStores:
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
 async def every_activation_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Bands of other sizes, first bytes and channel counts in a row; only the band's words are read."""
-    bench = Bench(dut, f"activations {latency}", idle, back_pressure)
+    bench = LoaderBench(dut, "activations", WORDS, idle, back_pressure, latency)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = 0
-    dut.job.value = 0
-    memory = StreamMemory(
-        dut,
-        np.zeros(WORDS, dtype=np.uint64),
-        latency=latency,
-        seed=bench.random.getrandbits(64),
-        idle=pattern(idle, bench.random),
-        request_back_pressure=pattern(back_pressure, bench.random),
-    )
-    bench.follow(memory)
     stores = ActivationStores(dut, config)
     await bench.reset()
     for number in range(JOBS):
-        fields, expected = random_band(config, random, memory)
+        fields, expected = random_band(config, random, bench.memory)
         stores.written.clear()
-        dut.job.value = JOB.pack(dict.fromkeys((item.name for item in JOB.fields), 0) | fields)
-        before = memory.words_read
-        await bench.pulse("start")
-        await bench.until(lambda: dut.done.value, "done")
+        await bench.load(fields)
         assert stores.written == expected, f"job {number}: {first_difference(stores.written, expected)}"
-        await bench.cycles(10)
-        assert dut.done.value, "done fell before the next start"
+        await bench.check_stays_done(fields["planes"] * fields["segment"])
         assert len(stores.written) == len(expected), "rows written after done"
-        assert memory.words_read - before == fields["planes"] * fields["segment"]
 
 
 def random_band(

@@ -39,7 +39,7 @@ class Band:
 
     def job(self) -> int:
         """The packed job; fields that the predictor does not look at are zero."""
-        values = dict.fromkeys((item.name for item in JOB.fields), 0)
+        values = JOB.unpack(0)
         names = [*(item.name for item in dataclasses.fields(self)), "output_width", "input_row_start", "input_rows"]
         values |= {name: getattr(self, name) for name in names if name in values}
         segment = self.input_rows * self.input_width

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from hw.contract.config import ArchonConfig
+from tb.memory import StreamMemory
 from tb.streams import Codec, StreamMonitor, StreamSink, StreamSource, pattern
 
 PERIOD_NS = 10
@@ -77,6 +80,29 @@ class Bench:
     def monitor(self, name: str, codec: Codec, on_item: Callable[[Any], None] | None = None) -> StreamMonitor:
         """An agent that only watches a stream."""
         return self.follow(StreamMonitor(self.dut, name, codec, on_item))
+
+    def serve(
+        self,
+        words: NDArray[np.uint64],
+        latency: tuple[int, int],
+        *,
+        write: str | None = None,
+        idle: str | None = None,
+        on_read: Callable[[int, int], None] | None = None,
+    ) -> StreamMemory:
+        """External memory for the design; arguments as of StreamMemory, `idle` a pattern name of the read data."""
+        memory = StreamMemory(
+            self.dut,
+            words,
+            write=write,
+            latency=latency,
+            seed=self.random.getrandbits(64),
+            idle=pattern(idle or self.idle, self.random),
+            request_back_pressure=pattern(self.back_pressure, self.random),
+            write_back_pressure=pattern(self.back_pressure, self.random),
+            on_read=on_read,
+        )
+        return self.follow(memory)
 
     def follow(self, agent: Agent) -> Agent:
         """Include anything with describe() in the message of a time-out."""

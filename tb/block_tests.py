@@ -18,7 +18,7 @@ from sw.program import MemoryImage, PlacedBlock, build_image
 from tb.bench import Bench, configuration
 from tb.block_cases import DIRECTED, BlockCase, random_case
 from tb.memory import StreamMemory
-from tb.streams import StreamSink, StreamSource, pattern
+from tb.streams import StreamSink, StreamSource
 
 CYCLE_LIMIT = 400_000
 
@@ -29,21 +29,9 @@ class Accelerator:
     def __init__(self, dut: Any, case: BlockCase, words: NDArray[np.uint64]) -> None:
         self.dut, self.words = dut, words
         self.bench = Bench(dut, case.name, back_pressure=case.back_pressure)
-        rng = self.bench.random
         self.command: StreamSource = self.bench.source("command", COMMAND)
         self.reports: StreamSink = self.bench.sink("report", REPORT)
-        self.memory = self.bench.follow(
-            StreamMemory(
-                dut,
-                words,
-                write="write",
-                latency=case.latency,
-                seed=rng.getrandbits(64),
-                idle=pattern(case.idle, rng),
-                request_back_pressure=pattern(case.back_pressure, rng),
-                write_back_pressure=pattern(case.back_pressure, rng),
-            )
-        )
+        self.memory = self.bench.serve(words, case.latency, write="write", idle=case.idle)
 
     async def run(self, address: int, jobs: int) -> list[dict[str, int]]:
         """Run the program at a word address; the reports of its jobs."""

@@ -1,6 +1,6 @@
 """Agents for the write buses inside a cluster: they have no ready, a row is taken in the cycle in which it is shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,34 @@ from tb.streams import Pattern, never
 Rows = NDArray[np.uint64] | Iterable[int]
 
 
-class TableWriter:
+class BusWriter:
+    """Drives a write bus.
+
+    Args:
+        dut: Handle of the top module.
+        name: Name of the bus.
+        idle: Cycles in which nothing is written.
+        resting: What the bus shows at first.
+    """
+
+    def __init__(self, dut: Any, name: str, idle: Pattern | None, **resting: int) -> None:
+        self._dut, self._name, self._idle = dut, name, idle or never()
+        self._show(**resting)
+
+    def _show(self, **values: int) -> None:
+        for part, value in values.items():
+            self._dut[f"{self._name}__{part}"].value = value
+
+    async def _take(self, idle: Mapping[str, int], **values: int) -> None:
+        """Show `idle` for as long as the pattern says, then the values for one cycle."""
+        while next(self._idle):
+            self._show(**idle)
+            await RisingEdge(self._dut.clk)
+        self._show(**values)
+        await RisingEdge(self._dut.clk)
+
+
+class TableWriter(BusWriter):
     """Fills tables over a table-write bus.
 
     Args:
@@ -25,38 +52,23 @@ class TableWriter:
     """
 
     def __init__(self, dut: Any, name: str = "table_write", idle: Pattern | None = None) -> None:
-        self._dut, self._name, self._idle = dut, name, idle or never()
-        self._clock = dut.clk
-        self._set(valid=0, kind=0, lane=0, row=0, data=0)
-
-    def _set(self, **values: int) -> None:
-        for part, value in values.items():
-            self._dut[f"{self._name}__{part}"].value = value
+        super().__init__(dut, name, idle, valid=0, kind=0, lane=0, row=0, data=0)
 
     async def write(self, kind: TableKind, rows: Rows, lane: int = 0, first: int = 0) -> None:
         """Write rows from row `first` on: packed rows (rows, words) as by Layout.pack_rows, or one number each."""
         for index, row in enumerate(rows, start=first):
-            while next(self._idle):
-                self._set(valid=0, kind=kind, lane=lane, row=index, data=0)
-                await RisingEdge(self._clock)
+            place = {"kind": int(kind), "lane": lane, "row": index}
             number = row if isinstance(row, int) else words_to_int(row)
-            self._set(valid=1, kind=kind, lane=lane, row=index, data=number)
-            await RisingEdge(self._clock)
-        self._set(valid=0)
+            await self._take(place | {"valid": 0, "data": 0}, **place, valid=1, data=number)
+        self._show(valid=0)
 
 
-class ActivationWriter:
+class ActivationWriter(BusWriter):
     """Fills the lanes' activation stores over an activation-write bus."""
 
     def __init__(self, dut: Any, config: ArchonConfig, name: str = "activation_write", idle: Pattern | None = None) -> None:
-        self._dut, self._name, self._idle, self._lanes = dut, name, idle or never(), config.lanes
-        self._address_bits = index_bits(config.depths.activation)
-        self._clock = dut.clk
-        self._set(enable=0, address=0, data=0)
-
-    def _set(self, **values: int) -> None:
-        for part, value in values.items():
-            self._dut[f"{self._name}__{part}"].value = value
+        super().__init__(dut, name, idle, enable=0, address=0, data=0)
+        self._lanes, self._address_bits = config.lanes, index_bits(config.depths.activation)
 
     async def write(self, tensor: NDArray[np.integer]) -> None:
         """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel."""
@@ -64,40 +76,23 @@ class ActivationWriter:
         for channel in range(channels):
             turn, lane = divmod(channel, self._lanes)
             for pixel in range(pixels):
-                while next(self._idle):
-                    self._set(enable=0)
-                    await RisingEdge(self._clock)
-                address = turn * pixels + pixel
-                self._set(
-                    enable=1 << lane,
-                    address=address << (lane * self._address_bits),
-                    data=(int(tensor[channel, pixel]) & 0xFF) << (lane * 8),
-                )
-                await RisingEdge(self._clock)
-        self._set(enable=0)
+                address = (turn * pixels + pixel) << (lane * self._address_bits)
+                data = (int(tensor[channel, pixel]) & 0xFF) << (lane * 8)
+                await self._take({"enable": 0}, enable=1 << lane, address=address, data=data)
+        self._show(enable=0)
 
 
-class LaneActivationWriter:
+class LaneActivationWriter(BusWriter):
     """Fills one lane's activation store over its part of the bus."""
 
     def __init__(self, dut: Any, name: str = "activation_write", idle: Pattern | None = None) -> None:
-        self._dut, self._name, self._idle = dut, name, idle or never()
-        self._clock = dut.clk
-        self._set(enable=0, address=0, data=0)
-
-    def _set(self, **values: int) -> None:
-        for part, value in values.items():
-            self._dut[f"{self._name}__{part}"].value = value
+        super().__init__(dut, name, idle, enable=0, address=0, data=0)
 
     async def write(self, values: NDArray[np.integer]) -> None:
         """Write (turns, pixels) int8 values of the lane's channels, turn by turn from row 0 on."""
         for address, value in enumerate(values.reshape(-1)):
-            while next(self._idle):
-                self._set(enable=0)
-                await RisingEdge(self._clock)
-            self._set(enable=1, address=address, data=int(value) & 0xFF)
-            await RisingEdge(self._clock)
-        self._set(enable=0)
+            await self._take({"enable": 0}, enable=1, address=address, data=int(value) & 0xFF)
+        self._show(enable=0)
 
 
 def pack_table(kind: TableKind, config: ArchonConfig, columns: dict[str, Any]) -> NDArray[np.uint64]:

@@ -11,7 +11,7 @@ from hw.contract.descriptor import COMMAND, DESCRIPTOR_WORDS, JOB
 from hw.contract.layout import int_to_words
 from tb.bench import Bench, configuration
 from tb.memory import StreamMemory
-from tb.streams import PATTERNS, Scoreboard, pattern
+from tb.streams import PATTERNS, Scoreboard
 
 PROGRAMS = 4
 JOBS_MAX = 12
@@ -69,15 +69,7 @@ async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tu
     """The second program names a missing cluster: it stops there with `error`, and the next command clears that."""
     bench = Bench(dut, f"controller {latency}", back_pressure=back_pressure)
     config = configuration()
-    memory = StreamMemory(
-        dut,
-        np.zeros(WORDS, dtype=np.uint64),
-        latency=latency,
-        seed=bench.random.getrandbits(64),
-        idle=pattern(back_pressure, bench.random),
-        request_back_pressure=pattern(back_pressure, bench.random),
-    )
-    bench.follow(memory)
+    memory = bench.serve(np.zeros(WORDS, dtype=np.uint64), latency, idle=back_pressure)
     command = bench.source("command", COMMAND)
     clusters = Clusters(bench, config.clusters)
     await bench.reset()
@@ -121,7 +113,7 @@ def of_cluster(jobs: list[Fields], cluster: int) -> list[Fields]:
 def place_program(memory: StreamMemory, address: int, jobs: list[Fields], missing: int) -> None:
     """Write jobs and the end to memory; the words that the controller has reason to read are the known ones."""
     memory.missing[:] = True
-    end = dict.fromkeys((item.name for item in JOB.fields), 0) | {"end": 1}
+    end: dict[str, Any] = JOB.unpack(0) | {"end": 1}
     for number, fields in enumerate([*jobs, end]):
         place = address + number * DESCRIPTOR_WORDS
         memory.words[place : place + JOB.words] = int_to_words(JOB.pack(fields), JOB.words)

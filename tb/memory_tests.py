@@ -39,7 +39,7 @@ async def reads_see_all_writes_before(dut: Any, idle: str, back_pressure: str, l
     await memory.load(image)
     for _ in range(3):
         for _ in range(30):
-            address, data, strobe = rng.randrange(WORDS), rng.getrandbits(WORD_BITS - 1), rng.getrandbits(8)
+            address, data, strobe = rng.randrange(WORDS), rng.getrandbits(WORD_BITS), rng.getrandbits(8)
             writes.send({"address": address, "data": data, "strobe": strobe})
             mask = sum(0xFF << (8 * byte) for byte in range(8) if strobe >> byte & 1)
             model[address] = (int(model[address]) & ~mask) | (data & mask)

@@ -37,8 +37,7 @@ class OutputJob:
 
     def job(self) -> int:
         """The packed job; fields that outputs do not need are zero."""
-        values = dict.fromkeys((item.name for item in JOB.fields), 0)
-        values |= {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
+        values = JOB.unpack(0) | {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
         values |= {"residual": int(self.residual), "first_pixel": self.first_pixel}
         return JOB.pack(values | {"output_address": self.output_address, "residual_address": self.residual_address})
 

@@ -9,8 +9,7 @@ from hw.contract.descriptor import READ_REQUEST
 from hw.contract.layout import WORD_BITS
 from tb.arbitration import PAYLOADS, REGION, check_fair, clients
 from tb.bench import Bench
-from tb.memory import StreamMemory
-from tb.streams import PATTERNS, Number, Scoreboard, pattern
+from tb.streams import PATTERNS, Number, Scoreboard
 
 LENGTH_MAX = 12
 
@@ -22,16 +21,8 @@ async def words_go_to_the_client_that_asked(dut: Any, idle: str, back_pressure: 
     bench = Bench(dut, f"reads {latency}", idle, back_pressure)
     random = np.random.default_rng(bench.random.getrandbits(64))
     granted: list[int] = []
-    memory = StreamMemory(
-        dut,
-        random.integers(0, 1 << 64, clients() * REGION, dtype=np.uint64),
-        latency=latency,
-        seed=bench.random.getrandbits(64),
-        idle=pattern(idle, bench.random),
-        request_back_pressure=pattern(back_pressure, bench.random),
-        on_read=lambda address, _: granted.append(address // REGION),
-    )
-    bench.follow(memory)
+    contents = random.integers(0, 1 << 64, clients() * REGION, dtype=np.uint64)
+    memory = bench.serve(contents, latency, on_read=lambda address, _: granted.append(address // REGION))
     sources = [bench.source(f"clients__{client}__read_request", READ_REQUEST) for client in range(clients())]
     sinks = [bench.sink(f"clients__{client}__read_data", Number(WORD_BITS)) for client in range(clients())]
     await bench.reset()

@@ -9,7 +9,6 @@ from hw.contract.numerics import ACTIVATION_BITS
 from hw.contract.tables import TableKind
 from tb.bench import Bench, configuration
 from tb.buses import TableWriter, pack_table
-from tb.memory import StreamMemory
 from tb.output_jobs import WORDS, random_output_job
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
 
@@ -35,16 +34,7 @@ async def every_residual_in_order(dut: Any, idle: str, back_pressure: str, laten
         due = asked - len(activations.items)
         assert due <= config.queues.residual + 1, f"{due} activations asked for, room for {config.queues.residual}"
 
-    memory = StreamMemory(
-        dut,
-        random.integers(0, 1 << 64, WORDS, dtype=np.uint64),
-        latency=latency,
-        seed=bench.random.getrandbits(64),
-        idle=pattern(idle, bench.random),
-        request_back_pressure=pattern(back_pressure, bench.random),
-        on_read=count,
-    )
-    bench.follow(memory)
+    memory = bench.serve(random.integers(0, 1 << 64, WORDS, dtype=np.uint64), latency, on_read=count)
     activations = bench.sink("activations", Number(ACTIVATION_BITS, signed=True))
     writer = TableWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()

@@ -7,12 +7,11 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.contract.config import ArchonConfig
-from hw.contract.descriptor import JOB
 from hw.contract.layout import int_to_words
 from hw.contract.tables import PER_LANE, SECTION_HEADER, TableKind, table_depth, table_layout
-from tb.bench import Bench, configuration
-from tb.memory import StreamMemory
-from tb.streams import PATTERNS, Scoreboard, pattern
+from tb.bench import configuration
+from tb.loaders import LoaderBench
+from tb.streams import PATTERNS, Scoreboard
 
 JOBS = 4
 WORDS = 1 << 13
@@ -43,20 +42,9 @@ class TableWriteMonitor:
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
 async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Segments in a row, each of random sections, empty ones among them, ending anywhere in memory."""
-    bench = Bench(dut, f"tables {latency}", idle, back_pressure)
-    config = configuration()
+    bench = LoaderBench(dut, "tables", WORDS, idle, back_pressure, latency)
+    config, memory = configuration(), bench.memory
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = 0
-    dut.job.value = 0
-    memory = StreamMemory(
-        dut,
-        np.zeros(WORDS, dtype=np.uint64),
-        latency=latency,
-        seed=bench.random.getrandbits(64),
-        idle=pattern(idle, bench.random),
-        request_back_pressure=pattern(back_pressure, bench.random),
-    )
-    bench.follow(memory)
     monitor = TableWriteMonitor(dut, config)
     await bench.reset()
     for number in range(JOBS):
@@ -66,14 +54,9 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
         memory.missing[:] = True
         memory.missing[address : address + len(words)] = False
         monitor.board = bench.follow(Scoreboard(f"segment {number}", rows))
-        dut.job.value = JOB.pack(dict.fromkeys((item.name for item in JOB.fields), 0) | {"table_address": address})
-        before = memory.words_read
-        await bench.pulse("start")
-        await bench.until(lambda: dut.done.value, "done")
+        await bench.load({"table_address": address})
         monitor.board.finish()
-        await bench.cycles(10)
-        assert dut.done.value, "done fell before the next start"
-        assert memory.words_read - before == len(words)
+        await bench.check_stays_done(len(words))
 
 
 def random_segment(config: ArchonConfig, random: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
