@@ -27,15 +27,16 @@ help: ## This list
 	@echo
 	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
 
-#: NET=fusionet-nano      sim: a network's name or a bundle's path; train: a network's name or the path of its .toml
+#: NET=fusionet-nano      sim, bench: a network's name or a bundle's path; train: a network's name or its .toml's path
 #: IMAGES=2               sim: how many test images; train: only the first so many training images
-#: PRESET=small           sim, verilog, synth: a named configuration; sim takes the smallest that fits by default
-#: LANES=8                sim: lanes of the accelerator, instead of the preset's number
+#: PRESET=small           sim, bench, verilog, synth: a named configuration; the first two take the smallest that fits
+#: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
+#: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
-#: SPEC=my-network.toml   export: a network's name or the path of its .toml
+#: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
 #: STAGE=vanilla          train: vanilla, pruned, pred or quantized
 #: EPOCHS=10              train: instead of the recipe's number
@@ -69,6 +70,11 @@ verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
 .PHONY: synth
 synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
 	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
+
+.PHONY: bench
+bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)
+	@$(BIN)/python -m sim bench $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call option,LANES,lanes) \
+		$(call option,RUNS,runs)
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)

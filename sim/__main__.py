@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, python -m sim verilog PRESET, python -m sim synth PRESET."""
+"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, bench."""
 
 import sys
 from typing import Annotated
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from hw.contract.config import preset
 from hw.contract.errors import ArchonError
+from sim.bench import run_benchmark
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Options
 from sim.report import write_whole
@@ -26,7 +27,7 @@ FAILED = 1
 REFUSED = 2
 """Exit code for bad input."""
 
-app = App(name="sim", help="Simulate, export and synthesise the accelerator.")
+app = App(name="sim", help="Simulate, export, synthesise and time the accelerator.")
 
 
 @app.command
@@ -73,6 +74,23 @@ def synth(name: str, *, target: str = "ecp5") -> int:
     report.write(folder / "report.json")
     console.print(report.table())
     console.print(f"written: {folder / 'report.json'}", highlight=False)
+    return 0
+
+
+@app.command
+def bench(
+    network: str = "fusionet-nano",
+    *,
+    runs: Annotated[int, Parameter(help="of everything")] = 3,
+    preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
+    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8; else the preset's")] = None,
+) -> int:
+    """Measure how fast, and in how much memory, models are built and NETWORK is simulated and computed."""
+    console = wide_console()
+    benchmark = run_benchmark(network, runs, preset, lanes, console)
+    console.print(benchmark.table())
+    for path in benchmark.write(BUILD):
+        console.print(f"written: {path}", highlight=False)
     return 0
 
 

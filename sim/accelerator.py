@@ -77,6 +77,22 @@ def run_images(
     Raises:
         SimulationFailedError: the program did not come to its end.
     """
+    plan = prepare(image, reference, settings)
+    test = TestRun("tb.network_tests", settings.seed, plan.environment(), waves=settings.waves)
+    with _following(settings.folder / EVENTS_FILE, on_jobs):
+        run(model, test, settings.folder)
+    lines = (settings.folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()
+    events = [event for event in map(json.loads, lines) if "image" in event]
+    if len(events) != plan.images:
+        raise SimulationFailedError(f"{plan.images} images were to run, {len(events)} did; files: {settings.folder}")
+    return [
+        ImageRun(read_outputs(settings.folder, image, event["image"]), event["reports"], event["cycles"], event["wall_seconds"])
+        for event in events
+    ]
+
+
+def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Plan:
+    """Write the files that a simulation reads, and say what it is to do with them; arguments as of run_images."""
     write_hex(settings.folder / IMAGE_FILE, image.constant_words)
     for number, (tensor, outputs) in enumerate(zip(reference.inputs, reference.block_outputs, strict=True)):
         words = image.words.copy()
@@ -86,7 +102,7 @@ def run_images(
         start = image.activation_address
         write_hex(settings.folder / INPUT_FILE.format(number), words[start:], start)
     program = image.network_program
-    plan = Plan(
+    return Plan(
         images=len(reference.inputs),
         program_address=program.address,
         jobs=len(program.jobs),
@@ -95,13 +111,13 @@ def run_images(
         latency=settings.latency,
         cycle_limit=cycle_limit(image, reference.most_steps, settings.latency),
     )
-    test = TestRun("tb.network_tests", settings.seed, plan.environment(), waves=settings.waves)
-    with _following(settings.folder / EVENTS_FILE, on_jobs):
-        run(model, test, settings.folder)
-    runs = _read(settings.folder, image)
-    if len(runs) != plan.images:
-        raise SimulationFailedError(f"{plan.images} images were to run, {len(runs)} did; files: {settings.folder}")
-    return runs
+
+
+def read_outputs(folder: Path, image: MemoryImage, number: int) -> dict[str, Tensor]:
+    """Every block's output as image `number` left it in memory."""
+    start, words = image.activation_address, image.words.copy()
+    words[start:] = read_hex(folder / OUTPUT_FILE.format(number), len(words) - start)
+    return {program.name: image.tensors[program.name].read(words) for program in image.block_programs}
 
 
 def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:
@@ -140,16 +156,3 @@ def _following(events: Path, on_jobs: Callable[[int], None]) -> Iterator[None]:
     finally:
         ended.set()
         follower.join()
-
-
-def _read(folder: Path, image: MemoryImage) -> list[ImageRun]:
-    lines = (folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()
-    events = [event for event in map(json.loads, lines) if "image" in event]
-    start, runs = image.activation_address, []
-    blocks = [program.name for program in image.block_programs]
-    for event in events:
-        words = image.words.copy()
-        words[start:] = read_hex(folder / OUTPUT_FILE.format(event["image"]), len(words) - start)
-        outputs = {name: image.tensors[name].read(words) for name in blocks}
-        runs.append(ImageRun(outputs, event["reports"], event["cycles"], event["wall_seconds"]))
-    return runs

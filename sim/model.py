@@ -43,6 +43,7 @@ class Design:
         parameters: Values of the top module's parameters.
         public: More names that Python may reach, as "module.variable"; each costs simulation speed.
         repeated: Modules with many equal instances, whose code Verilator is to compile once instead of once an instance.
+        main: A C++ main function, for Verilator, that takes the place of cocotb.
     """
 
     sources: Sequence[Path]
@@ -50,6 +51,7 @@ class Design:
     parameters: Mapping[str, int] = field(default_factory=dict)
     public: Sequence[str] = ()
     repeated: Sequence[str] = ()
+    main: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Model:
     waves: bool
 
 
-def build(design: Design, *, simulator: str = "verilator", waves: bool = False, optimize: int = 1) -> Model:
+def build(
+    design: Design, *, simulator: str = "verilator", waves: bool = False, optimize: int = 1, cache: Path | None = None
+) -> Model:
     """A model of a design, taken from the cache where neither design, options nor toolchain changed.
 
     Args:
@@ -70,29 +74,32 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
         simulator: "verilator" or "icarus".
         waves: Whether runs can record waveforms (slower).
         optimize: The C++ compiler's level: 1 for small units and short runs, 2 for long ones.
+        cache: Folder of models; SIMULATIONS by default.
 
     Raises:
-        ArchonError: no such simulator, source file or top module.
+        ArchonError: no such simulator, source file or top module, or a main function for another simulator than Verilator.
         SimulationFailedError: the simulator or the C++ compiler refused the design.
     """
-    toolchain = find(simulator)
+    toolchain, cache = find(simulator), cache or SIMULATIONS
+    if design.main is not None and toolchain.simulator != "verilator":
+        raise ArchonError(f"a C++ main function needs the simulator verilator, got {simulator}")
     texts = [_text(source) for source in design.sources]
     ports = port_names("\n".join(texts), design.toplevel)
     facts = {
         "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
-        "design": {**dataclasses.asdict(design), "sources": len(texts)},
+        "design": {**dataclasses.asdict(design), "sources": len(texts), "main": design.main and _text(design.main)},
         "options": [waves, optimize, TIMESCALE],
         "recipe": [hashlib.sha256(path.read_bytes()).hexdigest() for path in _RECIPE],
         "toolchain": toolchain.identity,
         "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    target = SIMULATIONS / digest
+    target = cache / digest
     model = Model(target, design.toplevel, toolchain, waves)
     if target.is_dir():
         return model
-    SIMULATIONS.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=SIMULATIONS))
+    cache.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=cache))
     try:
         if toolchain.simulator == "icarus":
             _build_icarus(design, beside, waves=waves)
@@ -101,7 +108,7 @@ def build(design: Design, *, simulator: str = "verilator", waves: bool = False, 
             control.write_text(_public(design, ports, _boundaries(design, texts)), encoding="utf-8")
             _build_verilator(design, control, toolchain, beside, waves=waves, optimize=optimize)
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        failed = SIMULATIONS / f"{digest}.failed"
+        failed = cache / f"{digest}.failed"
         shutil.rmtree(failed, ignore_errors=True)
         beside.rename(failed)
         log = failed / "build.log"
@@ -198,16 +205,14 @@ def _build_verilator(
     cocotb's own runner makes every signal public, which takes minutes to compile and a third of the speed; here the
     ports alone are. The model's run-time library takes longer to compile than a small design, so its objects are kept.
     """
-    libraries = cocotb_tools.config.libs_dir
     verilate = [
         str(toolchain.executable), "-cc", "--exe", "-Mdir", ".", "--top-module", design.toplevel, "--prefix", "Vtop",
         "-o", design.toplevel, "--vpi", "--no-timing", "--assert", "-Wno-fatal", "--timescale", "/".join(TIMESCALE),
-        "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
+        *_main(design),
         *(["--trace"] if waves else []),
         *(["-fno-dfg", "-fno-table"] if design.repeated else []),  # both number what they make, so no copy equals another
         *[f"-G{name}={value}" for name, value in design.parameters.items()],
-        str(cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"), control.name,
-        *[str(source.resolve()) for source in design.sources],
+        control.name, *[str(source.resolve()) for source in design.sources],
     ]  # fmt: skip
     make = [
         "make", "-j", str(os.cpu_count() or 1), "-f", "Vtop.mk", f"OPT_FAST=-O{optimize}",
@@ -226,6 +231,15 @@ def _build_verilator(
     _keep_runtime(directory, toolchain, waves=waves)
     for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
         leftover.unlink()
+
+
+def _main(design: Design) -> list[str]:
+    """Verilator's arguments for the main function, and what it is linked with."""
+    if design.main is not None:
+        return [str(design.main.resolve())]
+    libraries, shared = cocotb_tools.config.libs_dir, cocotb_tools.config.share_dir
+    linked = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+    return [str(shared / "lib" / "verilator" / "verilator.cpp"), "-LDFLAGS", linked]
 
 
 def _runtime(toolchain: Toolchain, *, waves: bool) -> Path:

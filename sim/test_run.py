@@ -19,39 +19,17 @@ from sim.hardware import Hardware, choose_hardware
 from sim.options import Options
 from sim.report import Report
 from sim.run import check_simulator, choose_images, run_network, with_flipped_bit
+from sim.small_network import make_network, small_spec
 from sw.bundle import load_bundle, save_bundle
-from sw.bundle.network import IntegerNetwork
-from sw.datasets import load_excerpt
-from sw.export.random_network import Survivors, random_network
 from sw.golden import layer_costs, run
 from sw.program import MemoryImage
-from sw.spec import NetworkSpec, load_spec, parse_spec
-
-SEED = 5
-BLOCK = {"kernel": 3, "groups": 2, "shuffle": True}
-SPEC = {
-    "name": "sim-test", "height": 32, "width": 32, "channels": 3, "classes": 10,
-    "stem": {"channels": 4, "kernel": 3, "stride": 2},
-    "first_pointwise": {"channels": 4, "groups": 2, "shuffle": True},
-    "first_depthwise": {"kernel": 3},
-    "last_pointwise": {"channels": 16, "groups": 2},
-    "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
-    "blocks": [
-        {**BLOCK, "in_channels": 4, "expanded_channels": 14, "out_channels": 8, "stride": 2, "residual": False},
-        {**BLOCK, "in_channels": 8, "expanded_channels": 18, "out_channels": 8, "stride": 1, "residual": True},
-    ],
-}  # fmt: skip
-
-
-def make_network(spec: NetworkSpec) -> IntegerNetwork:
-    images = load_excerpt().images[:2]
-    return random_network(spec, SEED, Survivors(0.5, 0.5), images).network
+from sw.spec import load_spec
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "sim-test.archon"
-    save_bundle(make_network(parse_spec(SPEC)), path)
+    save_bundle(make_network(small_spec()), path)
     return path
 
 
@@ -79,7 +57,7 @@ def test_a_sound_run_passes(bundle: Path, build: Path, capsys: pytest.CaptureFix
     assert "PASS: all " in printed
     assert "again: make sim NET=" in printed
     report = Report.model_validate_json((build / "report.json").read_text(encoding="utf-8"))
-    network, excerpt = load_bundle(bundle), choose_images(parse_spec(SPEC), 3, 2)
+    network, excerpt = load_bundle(bundle), choose_images(small_spec(), 3, 2)
     golden = run(network, excerpt.images, "fused")
     assert report.bit_exact
     assert report.predictions == golden.classes.tolist()
@@ -218,7 +196,7 @@ def test_too_many_lanes_for_icarus_are_refused(bundle: Path) -> None:
 
 
 def test_the_seed_chooses_the_images() -> None:
-    spec = parse_spec(SPEC)
+    spec = small_spec()
     first, again, other = (choose_images(spec, 10, seed).indices.tolist() for seed in (1, 1, 2))
     assert first == again
     assert first != other
