@@ -27,6 +27,8 @@ def main(
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto",
     widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None,
+    survivors_first: Annotated[float | None, Parameter(help="share that may survive a block's first ReLU, 0 to 1")] = None,
+    survivors_second: Annotated[float | None, Parameter(help="the same of the second ReLU")] = None,
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None,
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None,
@@ -35,11 +37,11 @@ def main(
     """Train one stage of NETWORK (a known name or a TOML file); artefacts go to BUILD/NETWORK/train/STAGE."""
     console = Console()
     try:
-        from sw.train.run import Run, train, with_epochs  # noqa: PLC0415 (Keras takes seconds to load)
+        from sw.train.run import Run, train, with_epochs, with_survivors  # noqa: PLC0415 (Keras takes seconds to load)
 
         spec = load_spec(network)
         folder = build / spec.name / "train" / stage
-        recipe = with_epochs(find_recipe(spec.name, stage), epochs)
+        recipe = with_survivors(with_epochs(find_recipe(spec.name, stage), epochs), survivors_first, survivors_second)
         run = Run(spec, stage, recipe, folder, seed, resume, None, max_minutes, predictor, kernel, widen)
         training = reduced(load_cifar10("train"), images, resolution)
         accuracy = train(run, training, reduced(load_cifar10("test"), test_images, resolution))

@@ -75,12 +75,12 @@ RECIPES = {
     },
     "fusionet-slim": {
         "vanilla": Recipe(epochs=5, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
-        "pruned": Recipe(epochs=3, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64),
+        "pruned": Recipe(epochs=1, rate=0.03, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=32),
         "pred": Recipe(
             epochs=0, rate=1e-3, final_rate=1e-4, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
         ),
         "quantized": Recipe(
-            epochs=2, rate=8e-3, final_rate=1e-5, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
+            epochs=1, rate=8e-3, final_rate=1e-5, batch=32, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
         ),
     },
 }

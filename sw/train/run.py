@@ -199,3 +199,16 @@ def _config(run: Run) -> dict[str, Any]:
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     """The recipe with another number of epochs, if one is given."""
     return recipe if epochs is None else replace(recipe, epochs=epochs)
+
+
+def with_survivors(recipe: Recipe, first: float | None, second: float | None) -> Recipe:
+    """The recipe with other limits on the shares of survivors, where they are given.
+
+    Raises:
+        ArchonError: not a share.
+    """
+    for share in (first, second):
+        if share is not None and not 0 < share <= 1:
+            raise ArchonError(f"share of survivors: expected more than 0 and at most 1, got {share}")
+    limits = {"survivors_first": first, "survivors_second": second}
+    return replace(recipe, **{name: share for name, share in limits.items() if share is not None})

@@ -22,7 +22,7 @@ from sw.train.augment import augment, training_batches
 from sw.train.prediction import PredictionStage, activation_scales, level_shifts, scale_chains
 from sw.train.pruning import PruningStage, magnitude_mask, rising_sparsity, sparsity_of
 from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe
-from sw.train.run import Run, train
+from sw.train.run import Run, train, with_survivors
 
 QUICK = Recipe(epochs=3, rate=0.05, final_rate=0.01, batch=32, ramp=0.5, decay=1e-3)
 
@@ -285,6 +285,14 @@ def test_recipes_end_at_their_final_rate() -> None:
     assert find_recipe("unheard-of", "pred") == RECIPES["fusionet"]["pred"]
     with pytest.raises(ArchonError, match="unknown stage 'distilled': expected one of vanilla"):
         find_recipe("fusionet", "distilled")
+
+
+def test_survivor_limits_are_shares() -> None:
+    recipe = find_recipe("fusionet-nano", "pred")
+    changed = with_survivors(recipe, 0.5, None)
+    assert (changed.survivors_first, changed.survivors_second) == (0.5, recipe.survivors_second)
+    with pytest.raises(ArchonError, match=r"share of survivors: expected more than 0 and at most 1, got 1\.5"):
+        with_survivors(recipe, None, 1.5)
 
 
 def test_command_line_reports_errors_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
