@@ -189,7 +189,7 @@ def _config(run: Run) -> dict[str, Any]:
         "stage": run.stage,
         "seed": run.seed,
         "predictor": run.predictor,
-        "widened_from": None if run.widen is None else run.widen.as_posix(),
+        "widened_from": None if run.widen is None else "/".join(run.widen.absolute().parts[-3:]),  # NET/train/STAGE
         "recipe": asdict(run.recipe),
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
