@@ -47,7 +47,7 @@ def bias_bit(image: MemoryImage, bit: int) -> int:
         header = SECTION_HEADER.unpack(int(image.words[address]))
         if header["kind"] == TableKind.REQUANTIZE:
             return (address + 1 - start) * WORD_BITS + REQUANTIZE_ROW.offsets["bias"] + bit
-        assert header["kind"] != TableKind.END
+        assert header["kind"] != TableKind.LANES
         address += 1 + int(str(header["rows"])) * int(str(header["words"]))
 
 

@@ -78,7 +78,7 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize((("counter", "count"), [("requests", 1), ("words_read", 100), ("words_written", 9)]))
+@cocotb.parametrize((("counter", "count"), [("requests", 1), ("words_read", 50), ("words_written", 9)]))
 async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
     """A program that a reset cuts short while it starts, loads or computes leaves no trace in the next one."""
     case = next(case for case in DIRECTED if case.name == "plain")

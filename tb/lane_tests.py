@@ -20,7 +20,7 @@ from tb.bench import Bench, configuration
 from tb.buses import LaneActivationWriter, TableWriter
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
-from tb.tables import sections
+from tb.tables import segment_rows
 
 Integers = NDArray[np.int64]
 PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
@@ -82,9 +82,10 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         fields = image.network_program.jobs[0].fields
         dut.job.value = JOB.pack(fields)
         lane = bench.random.randrange(config.lanes)
-        for kind, of_lane, rows in sections(image.words, fields["table_address"]):
-            if of_lane == lane and kind in PER_LANE:
-                await tables.write(kind, rows, of_lane)
+        place = (fields["table_address"], fields["table_words"])
+        rows = segment_rows(image.words, *place, config, fields["turns"], fields["output_channels"])
+        for kind in PER_LANE:
+            await tables.write(kind, rows[kind, lane])
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
         await activations.write(tensor.reshape(case.inputs, -1)[lane :: config.lanes])
         weights = group_weights(item.block, item.spec, 0)

@@ -5,37 +5,39 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
 
+from hw.contract import numerics, tables
 from hw.contract.config import ArchonConfig
-from hw.contract.layout import int_to_words
-from hw.contract.tables import PER_LANE, SECTION_HEADER, TableKind, table_depth, table_layout
+from hw.contract.layout import Layout
+from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.streams import PATTERNS, Scoreboard
+from tb.tables import segment_rows
 
 JOBS = 4
 WORDS = 1 << 13
-ROWS_MAX = 150
-"""More words than one request asks for."""
+ROWS_MAX = 40
 
 
 class TableWriteMonitor:
-    """Collects the rows on the table-write bus as (kind, lane, row, bits of that table)."""
+    """Compares the rows on a table-write bus with those that have to come: each table's in order."""
 
-    def __init__(self, dut: Any, config: ArchonConfig) -> None:
-        self._dut, self._config = dut, config
-        self.board = Scoreboard("rows", [])
+    def __init__(self, dut: Any, bus: str, config: ArchonConfig) -> None:
+        self._dut, self._bus, self._config = dut, bus, config
+        self.boards: dict[int, Scoreboard] = {}
         cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
         edge, dut = RisingEdge(self._dut.clk), self._dut
         while True:
             await edge
-            if dut.rst.value or not dut.table_write__valid.value:
+            if dut.rst.value or not dut[f"{self._bus}__valid"].value:
                 continue
-            kind, lane, row, data = (int(dut[f"table_write__{name}"].value) for name in ("kind", "lane", "row", "data"))
+            kind, row, data = (int(dut[f"{self._bus}__{name}"].value) for name in ("kind", "row", "data"))
             width = table_layout(TableKind(kind), self._config).width
-            self.board.check((kind, lane, row, data & ((1 << width) - 1)))
+            self.boards[kind].check((row, data & ((1 << width) - 1)))
 
 
 @cocotb.test()
@@ -45,38 +47,84 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
     bench = LoaderBench(dut, "tables", WORDS, idle, back_pressure, latency)
     config, memory = configuration(), bench.memory
     random = np.random.default_rng(bench.random.getrandbits(64))
-    monitor = TableWriteMonitor(dut, config)
+    buses = {"table_write": (SHARED, 0)} | {f"lane_writes__{lane}": (PER_LANE, lane) for lane in range(config.lanes)}
+    monitors = {bus: TableWriteMonitor(dut, bus, config) for bus in buses}
     await bench.reset()
     for number in range(JOBS):
-        words, rows = random_segment(config, random)
+        turns, outputs = int(random.integers(1, 5)), int(random.integers(1, config.depths.accumulator // 4 + 1))
+        words = random_segment(config, random, turns)
         address = int(random.integers(0, WORDS - len(words) + 1))
         memory.words[address : address + len(words)] = words
         memory.missing[:] = True
         memory.missing[address : address + len(words)] = False
-        monitor.board = bench.follow(Scoreboard(f"segment {number}", rows))
-        await bench.load({"table_address": address})
-        monitor.board.finish()
+        rows = segment_rows(memory.words, address, len(words), config, turns, outputs)
+        for bus, (kinds, lane) in buses.items():
+            monitors[bus].boards = {
+                kind: bench.follow(Scoreboard(f"{kind.name} {number}, lane {lane}", [*enumerate(rows.get((kind, lane), []))]))
+                for kind in kinds
+            }
+        job = {"table_address": address, "table_words": len(words), "turns": turns, "output_channels": outputs}
+        await bench.load(job)
+        for monitor in monitors.values():
+            for board in monitor.boards.values():
+                board.finish()
         await bench.check_stays_done(len(words))
 
 
-def random_segment(config: ArchonConfig, random: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
-    """A segment's words, and its rows as (kind, lane, row, bits)."""
-    words: list[int] = []
-    rows: list[tuple[int, int, int, int]] = []
-    for kind in random.permutation(range(TableKind.END + 1, len(TableKind))):
-        layout, lanes = table_layout(TableKind(kind), config), config.lanes if kind in PER_LANE else 1
-        for lane in range(lanes):
-            count = int(random.integers(3, ROWS_MAX)) if random.random() < 0.3 else int(random.integers(0, 3))
-            count = min(count, table_depth(TableKind(kind), config))
-            words.append(header(int(kind), lane, layout.words, count))
-            for row in range(count):
-                bits = int.from_bytes(random.bytes(layout.words * 8), "little") & ((1 << layout.width) - 1)
-                words.extend(int_to_words(bits, layout.words))
-                rows.append((int(kind), lane, row, bits))
-    words.append(header(TableKind.END, 0, 0, 0))
-    return np.array(words, dtype=np.uint64), rows
+def random_segment(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:
+    """A segment of any content that the format allows, sections in any order."""
+    parts: list[NDArray[np.uint64]] = []
+    for kind in random.permutation([*SHARED, TableKind.LANES]):
+        if kind == TableKind.LANES:
+            slices = int(random.integers(0, 4))
+            parts.append(header(kind, slices, 0))
+            parts += [random_slice(config, random, turns) for _ in range(slices)]
+        else:
+            layout = table_layout(TableKind(kind), config)
+            rows = min(int(random.integers(0, ROWS_MAX)), table_depth(TableKind(kind), config))
+            parts.append(header(kind, rows, layout.words))
+            parts.append(random.integers(0, 1 << 64, rows * layout.words, dtype=np.uint64))
+    return np.concatenate(parts)
 
 
-def header(kind: int, lane: int, words: int, rows: int) -> int:
+def random_slice(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:
+    """One slice: dense or sparse pairs, few or many steps, some channels with biases."""
+    channels, lanes = config.slice_channels, config.lanes
+    members = random.random((turns, lanes, channels)) < random.choice([0.05, 0.3, 0.8])
+    occurs = members.any(axis=0)
+    parts = []
+    for channel in range(channels):
+        in_lanes = np.flatnonzero(occurs[:, channel])
+        steps = int(random.integers(1, random.choice([3, 10]))) if len(in_lanes) else 0
+        has_bias = len(in_lanes) > 0 and random.random() < 0.7
+        fixed = {"lanes": int((1 << in_lanes).sum()), "step_count": steps, "has_bias": int(has_bias)}
+        parts.append(random_rows(tables.channel_record(config), random, 1, fixed).reshape(-1))
+        if has_bias:
+            fixed = {"owner": int(random.choice(in_lanes))}
+            low = config.widths.bias_product - config.widths.weight
+            fixed |= {"expand_bias": int(random.integers(-(1 << low), 1 << low))}
+            parts.append(random_rows(tables.bias_record(config), random, 1, fixed).reshape(-1))
+        parts.append(tables.step_row(config).side_by_side(random_rows(tables.step_row(config), random, steps)))
+    for turn in range(turns):
+        bits = (members[turn] << np.arange(channels)).sum(axis=1)
+        parts.append(tables.members_record(config).pack_rows({"members": [bits]})[0])
+        weights = random_rows(tables.weight_record(config), random, int(members[turn].sum()))
+        parts.append(tables.weight_record(config).side_by_side(weights))
+    return np.concatenate(parts)
+
+
+def random_rows(layout: Layout, random: np.random.Generator, rows: int, fixed: dict[str, int] | None = None) -> Any:
+    """Packed rows; D and W1 are symmetric, as the products' width asks for."""
+    columns: dict[str, Any] = {}
+    for item in layout.fields:
+        low, high = numerics.signed_range(item.bits) if item.signed else (0, (1 << item.bits) - 1)
+        low += item.name in {"weight", "weights"}
+        shape = rows if item.count is None else (rows, item.count)
+        columns[item.name] = random.integers(low, high, shape, endpoint=True)
+    columns |= {name: [value] * rows for name, value in (fixed or {}).items()}
+    return layout.pack_rows(columns)
+
+
+def header(kind: int, rows: int, words: int) -> NDArray[np.uint64]:
     """A packed section header."""
-    return SECTION_HEADER.pack({"kind": kind, "lane": lane, "words": words, "rows": rows})
+    return SECTION_HEADER.pack_rows({"kind": [kind], "words": [words], "rows": [rows]})[0]

@@ -1,21 +1,100 @@
-"""Table segments of a memory image, taken apart section by section."""
+"""Table segments taken apart, the literal way: the rows that have to lie in the on-chip tables."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.layout import words_to_int
-from hw.contract.tables import SECTION_HEADER, TableKind
+from hw.contract import tables
+from hw.contract.config import ArchonConfig
+from hw.contract.layout import Layout, words_to_int
+from hw.contract.tables import PER_LANE, SECTION_HEADER, TableKind, table_layout
+
+Fields = dict[str, Any]
+TableRows = dict[tuple[TableKind, int], list[int]]
+"""Packed rows from row 0 on by table and lane (0 for the shared ones)."""
 
 
-def sections(memory: NDArray[np.uint64], address: int) -> Iterator[tuple[TableKind, int, NDArray[np.uint64]]]:
-    """(kind, lane, packed rows) of every section of the segment at a word address, END excluded."""
-    while True:
-        header = SECTION_HEADER.unpack(words_to_int(memory[address : address + SECTION_HEADER.words]))
-        kind, lane, words, rows = (int(str(header[name])) for name in ("kind", "lane", "words", "rows"))
-        if kind == TableKind.END:
-            return
-        address += SECTION_HEADER.words
-        yield TableKind(kind), lane, memory[address : address + rows * words].reshape(rows, words)
-        address += rows * words
+class SegmentReader:
+    """Takes a segment's parts one after the other."""
+
+    def __init__(self, memory: NDArray[np.uint64], address: int) -> None:
+        self._memory, self.address = memory, address
+
+    def number(self, words: int) -> int:
+        """The next words as one number."""
+        self.address += words
+        return words_to_int(self._memory[self.address - words : self.address])
+
+    def record(self, layout: Layout) -> Fields:
+        """A record that begins with a new word."""
+        return layout.unpack(self.number(layout.words))
+
+    def dense(self, layout: Layout, count: int) -> list[Fields]:
+        """`count` rows that lie several in a word."""
+        rows: list[Fields] = []
+        for first in range(0, count, layout.per_word):
+            word = self.number(1)
+            places = range(min(layout.per_word, count - first))
+            rows += [layout.unpack(word >> (index * layout.width) & ((1 << layout.width) - 1)) for index in places]
+        return rows
+
+
+def segment_rows(
+    memory: NDArray[np.uint64], address: int, words: int, config: ArchonConfig, turns: int, outputs: int
+) -> TableRows:
+    """The tables that the segment of `words` words fills, for a job with so many turns and output channels."""
+    reader, rows = SegmentReader(memory, address), TableRows()
+    while reader.address < address + words:
+        header = reader.record(SECTION_HEADER)
+        kind = TableKind(header["kind"])
+        if kind is TableKind.LANES:
+            rows |= lane_rows(reader, header["rows"], config, turns, outputs)
+        else:
+            mask = (1 << table_layout(kind, config).width) - 1
+            rows[kind, 0] = [reader.number(header["words"]) & mask for _ in range(header["rows"])]
+    assert reader.address == address + words, "the segment ends with its last section"
+    return rows
+
+
+def lane_rows(reader: SegmentReader, slices: int, config: ArchonConfig, turns: int, outputs: int) -> TableRows:
+    """The rows of all lanes' own tables."""
+    rows: TableRows = {(kind, lane): [] for kind in PER_LANE for lane in range(config.lanes)}
+    for _ in range(slices):
+        channels = [_channel(reader, config, rows) for _ in range(config.slice_channels)]
+        for turn in range(turns):
+            members = reader.record(tables.members_record(config))["members"]
+            pairs = [(lane, p) for lane in range(config.lanes) for p in range(config.slice_channels) if members[lane] >> p & 1]
+            weights = reader.dense(tables.weight_record(config), len(pairs))
+            for lane in range(config.lanes):
+                rows[TableKind.MEMBERSHIP, lane].append(members[lane])
+            for (lane, p), weight in zip(pairs, weights, strict=True):
+                pair = _pair(channels[p], lane, weight["weight"], turn * outputs)
+                rows[TableKind.PAIR, lane].append(tables.pair_row(config).pack(pair))
+    return rows
+
+
+def _channel(reader: SegmentReader, config: ArchonConfig, rows: TableRows) -> Fields:
+    channel = reader.record(tables.channel_record(config))
+    if channel["has_bias"]:
+        channel |= reader.record(tables.bias_record(config))
+    steps = reader.dense(tables.step_row(config), channel["step_count"])
+    lanes = [lane for lane in range(config.lanes) if channel["lanes"] >> lane & 1]
+    channel["step_start"] = {lane: len(rows[TableKind.STEP, lane]) for lane in lanes}
+    for lane in lanes:
+        rows[TableKind.STEP, lane] += [tables.step_row(config).pack(step) for step in steps]
+    return channel
+
+
+def _pair(channel: Fields, lane: int, weight: int, accumulator_base: int) -> Fields:
+    owns = bool(channel["has_bias"]) and channel["owner"] == lane
+    channel["has_bias"] = channel["has_bias"] and not owns  # only the lane's first pair
+    return {
+        "products": [weight * value for value in channel["weights"]],
+        "accumulator_base": accumulator_base,
+        "step_start": channel["step_start"][lane],
+        "step_count": channel["step_count"],
+        "owns_bias": int(owns),
+        "bias_products": [channel["expand_bias"] * value if owns else 0 for value in channel["weights"]],
+        "bias": channel["bias"] if owns else 0,
+    }

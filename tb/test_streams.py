@@ -3,13 +3,9 @@
 import itertools
 import random
 
-import numpy as np
 import pytest
 
-from hw.contract.layout import WORD_BITS
-from hw.contract.tables import SECTION_HEADER, TableKind
 from tb.streams import PATTERNS, Number, Scoreboard, difference, pattern
-from tb.tables import sections
 
 
 @pytest.mark.parametrize(
@@ -64,13 +60,3 @@ def test_patterns_repeat_with_their_seed_and_let_pass(name: str) -> None:
     assert first == list(itertools.islice(pattern(name, random.Random(5)), 400))
     assert first.count(False) > 40
     assert (True in first) == (name != "never")
-
-
-def test_sections_of_a_segment() -> None:
-    memory = np.zeros(9, dtype=np.uint64)
-    memory[2:3] = SECTION_HEADER.pack_rows({"kind": [TableKind.PAIR], "lane": [1], "words": [2], "rows": [2]})[0]
-    memory[3:7] = [1, 2, 3, (1 << WORD_BITS) - 1]
-    memory[7:8] = SECTION_HEADER.pack_rows({"kind": [TableKind.END], "lane": [0], "words": [0], "rows": [0]})[0]
-    ((kind, lane, rows),) = sections(memory, 2)
-    assert (kind, lane) == (TableKind.PAIR, 1)
-    assert rows.tolist() == [[1, 2], [3, (1 << WORD_BITS) - 1]]

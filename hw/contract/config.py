@@ -103,6 +103,8 @@ class Queues:
     """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
     """Output writes waiting for memory."""
+    table: int = 64
+    """Words of tables requested ahead; with N clusters, memory latency divided by N times this is the least cycles a word."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ PRESETS: dict[str, ArchonConfig] = {
         depths=Depths(
             activation=256, slices=16, turned_slices=64, row_store=256, pair=256, step=512, accumulator=64, output=32
         ),
-        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2),
+        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2, table=8),
     ),
     "small": ArchonConfig(
         depths=Depths(

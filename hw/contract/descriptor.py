@@ -41,6 +41,7 @@ JOB = Layout(
         Field("output_address", ADDRESS_BITS),
         Field("residual_address", ADDRESS_BITS),
         Field("table_address", ADDRESS_BITS),
+        Field("table_words", PIXEL_BITS),
     ),
 )
 """One job: one group of a fused block, for a band of output rows, on one cluster.
@@ -53,6 +54,7 @@ of the band. The input is read from `planes` planes: plane n of the band starts 
 Byte b of plane n holds channel 8 * n + b - first_byte of the group, which exists when in 0..input_channels-1.
 first_center = (stride * output_row_start - input_row_start) * input_width: index, within the segment, of the centre tap of
 the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
+The tables come from the table_words words of the segment at table_address (hw.contract.tables).
 """
 
 DESCRIPTOR_WORDS = 8

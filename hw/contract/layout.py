@@ -61,6 +61,20 @@ class Layout:
         """64-bit words that a row occupies in external memory."""
         return -(-self.width // WORD_BITS)
 
+    @property
+    def per_word(self) -> int:
+        """Rows that lie in a word where they lie side by side: 0 for rows wider than a word."""
+        return WORD_BITS // self.width
+
+    def side_by_side(self, rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Packed rows (rows, 1) as words (words,): `per_word` a word, the first one lowest, the last word filled up with 0."""
+        if self.width > WORD_BITS:
+            raise ArchonError(f"layout {self.name}: rows of {self.width} bits do not lie side by side in a word")
+        padded = np.zeros((-(-len(rows) // self.per_word), self.per_word), dtype=np.uint64)
+        padded.reshape(-1)[: len(rows)] = rows.reshape(-1)
+        shifts = np.arange(self.per_word, dtype=np.uint64) * np.uint64(self.width)
+        return np.asarray(np.bitwise_or.reduce(padded << shifts, axis=1))
+
     def pack_rows(self, columns: Mapping[str, ArrayLike]) -> NDArray[np.uint64]:
         """Pack one row per leading index: columns[name] is (rows,) or (rows, count); returns (rows, words) uint64.
 

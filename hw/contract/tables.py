@@ -1,7 +1,20 @@
-"""Rows of the on-chip tables and the stream that fills them.
+"""Rows of the on-chip tables and the table segments in external memory that they are made of.
 
 A group's E/G expanded channels are cut into slices of P = slice_channels (the last one padded with channels that
 never survive). A cluster's lane l owns input channel t * L + l of the group in turn t = 0..turns-1, L = lanes.
+
+A table segment is a sequence of sections, one SECTION_HEADER each:
+
+- Of a table that lanes share, then `rows` rows of `words` words from row 0 on, as they lie on chip.
+- Of kind LANES, then `rows` slices, from which the lanes' own tables are made. A slice is
+
+  1. for each of its P channels e: a channel_record; with has_bias a bias_record; then step_count step rows,
+     step_row.per_word a word. The steps are appended to the STEP table of every lane of the record's mask.
+  2. for each turn: a members_record, then one weight W1[e,c] for each set bit, lanes ascending and within a lane channels
+     ascending, weight_record.per_word a word. Its lanes' bits are appended to the MEMBERSHIP tables, a row a turn, and
+     each weight, with the channel's record, makes the next row of its lane's PAIR table.
+
+Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
 """
 
 from __future__ import annotations
@@ -14,9 +27,9 @@ from hw.contract.layout import Field, Layout
 
 
 class TableKind(IntEnum):
-    """Which table a section of a table segment fills."""
+    """An on-chip table, or what a section of a table segment fills."""
 
-    END = 0
+    LANES = 0
     EXPAND = 1
     EXPAND_THRESHOLD = 2
     DEPTHWISE = 3
@@ -26,15 +39,14 @@ class TableKind(IntEnum):
     REQUANTIZE = 7
 
 
-PER_LANE = frozenset({TableKind.MEMBERSHIP, TableKind.PAIR, TableKind.STEP})
-"""Tables of which every lane has its own."""
+PER_LANE = (TableKind.MEMBERSHIP, TableKind.PAIR, TableKind.STEP)
+"""Tables of which every lane has its own: a section of kind LANES fills them all."""
 
-SECTION_HEADER = Layout(
-    "section_header",
-    (Field("kind", 4), Field("lane", 4), Field("words", 8), Field("rows", 16)),
-)
-"""A table segment is a sequence of sections, one word header each, then `rows` rows of `words` words from row 0 on;
-a header of kind END closes it."""
+SHARED = (TableKind.EXPAND, TableKind.EXPAND_THRESHOLD, TableKind.DEPTHWISE, TableKind.REQUANTIZE)
+"""Tables that have a section each."""
+
+SECTION_HEADER = Layout("section_header", (Field("kind", 4), Field("words", 8), Field("rows", 16)))
+"""One word; `words` counts only in sections of shared tables."""
 
 TERNARY_BITS = 2
 """A ternary weight as a signed number: -1, 0 or 1."""
@@ -108,6 +120,44 @@ def step_row(config: ArchonConfig) -> Layout:
         "step",
         (Field("output", index_bits(config.depths.output)), Field("negative", 1), Field("shift", config.widths.shift)),
     )
+
+
+def channel_record(config: ArchonConfig) -> Layout:
+    """An expanded channel e: D[e, :], which lanes have pairs of it, how many steps W2's column has.
+
+    Channels without pairs (and padding) have no lanes and no steps.
+    """
+    return Layout(
+        "channel",
+        (
+            Field("weights", config.widths.weight, signed=True, count=TAPS),
+            Field("lanes", config.lanes),
+            Field("step_count", STEP_COUNT_BITS),
+            Field("has_bias", 1),
+        ),
+    )
+
+
+def bias_record(config: ArchonConfig) -> Layout:
+    """b1[e] and b2[e]; the first pair of e in lane `owner` gets them."""
+    return Layout(
+        "channel_bias",
+        (
+            Field("owner", index_bits(config.lanes)),
+            Field("expand_bias", config.widths.bias_product, signed=True),
+            Field("bias", config.widths.bias, signed=True),
+        ),
+    )
+
+
+def members_record(config: ArchonConfig) -> Layout:
+    """The membership rows of all lanes for one slice and turn."""
+    return Layout("members", (Field("members", config.slice_channels, count=config.lanes),))
+
+
+def weight_record(config: ArchonConfig) -> Layout:
+    """W1 of one pair."""
+    return Layout("weight", (Field("weight", config.widths.weight, signed=True),))
 
 
 REQUANTIZE_ROW = Layout(

@@ -71,6 +71,12 @@ def ternary_sum(values: Sequence[Value], weights: Sequence[Value]) -> tuple[Valu
     return total, carries[0]
 
 
+def shifted_product(value: Value, factor: Value) -> Value:
+    """Exact product of two signed values as additions, one for each bit of `factor`: no multiplier is spent on it."""
+    terms = [Mux(bit, value << index, 0) for index, bit in enumerate(factor)]
+    return tree_sum([Value.cast(term).as_signed() for term in terms[:-1]]) - Value.cast(terms[-1]).as_signed()
+
+
 def tree_sum(values: Sequence[Value]) -> Value:
     """Exact sum of signed or unsigned values by a balanced tree of adders."""
     values = list(values)

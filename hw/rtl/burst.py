@@ -8,13 +8,13 @@ from hw.contract.config import ADDRESS_BITS
 from hw.rtl.interfaces import READ_REQUEST
 
 BURST_WORDS = 64
-"""Words of one request at most (a power of two): other clients of the memory wait no longer than that."""
+"""Words of one request at most: other clients of the memory wait no longer than that."""
 
 
 class BurstRequester(wiring.Component):
-    """Turns a run of words into read requests of at most BURST_WORDS words, in address order.
+    """Turns a run of words into read requests of at most `burst` words, in address order.
 
-    Parameters: `word_bits`, width of the length of a run.
+    Parameters: `word_bits`, width of the length of a run; `burst`.
 
     Members: `start` begins a run of `words` words (one cycle, only while `idle`), at `address` with `restart` set, else
     where the run before ended; `idle`: every request of the run was accepted; `read_request` out.
@@ -29,7 +29,8 @@ class BurstRequester(wiring.Component):
     idle: Signal
     read_request: stream.Interface
 
-    def __init__(self, word_bits: int) -> None:
+    def __init__(self, word_bits: int, burst: int = BURST_WORDS) -> None:
+        self._burst = burst
         super().__init__(
             {
                 "start": In(1),
@@ -44,10 +45,10 @@ class BurstRequester(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         next_address, remaining = Signal(ADDRESS_BITS), Signal.like(self.words)
-        length = Signal(range(BURST_WORDS + 1))
+        length = Signal(range(self._burst + 1))
         m.d.comb += [
             self.idle.eq(remaining == 0),
-            length.eq(Mux(remaining > BURST_WORDS, BURST_WORDS, remaining)),
+            length.eq(Mux(remaining > self._burst, self._burst, remaining)),
             self.read_request.payload.address.eq(next_address),
             self.read_request.payload.length.eq(length),
             self.read_request.valid.eq(~self.idle),

@@ -161,9 +161,7 @@ class Cluster(wiring.Component):
             m.d.comb += _drive(unit.table_write, tables.table_write)
         m.d.comb += _drive(predictor.activation_write, activations.activation_write)
         for index, lane in enumerate(lanes):
-            m.d.comb += _drive(lane.table_write, tables.table_write)
-            with m.If(tables.table_write.lane != index):
-                m.d.comb += lane.table_write.valid.eq(0)
+            m.d.comb += _drive(lane.table_write, tables.lane_writes[index])
             for name in lane.activation_write.signature.members:
                 m.d.comb += getattr(lane.activation_write, name).eq(getattr(activations.activation_write, name)[index])
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Out
 from hw.contract import descriptor, numerics
 from hw.contract.config import TAPS, ArchonConfig, index_bits
 from hw.contract.layout import WORD_BITS, Layout
-from hw.contract.tables import TableKind, table_layout
+from hw.contract.tables import PER_LANE, SHARED, table_layout
 
 
 def struct(layout: Layout) -> data.StructLayout:
@@ -31,14 +31,12 @@ REPORT = stream.Signature(struct(descriptor.REPORT))
 
 def table_row_bits(config: ArchonConfig) -> int:
     """Width of the widest table row."""
-    return max(table_layout(kind, config).width for kind in TableKind if kind is not TableKind.END)
+    return max(table_layout(kind, config).width for kind in (*PER_LANE, *SHARED))
 
 
 def table_write(config: ArchonConfig) -> wiring.Signature:
-    """Broadcast bus that fills tables: while `valid`, row `row` of table `kind` (of lane `lane`) takes `data`'s low bits."""
-    return wiring.Signature(
-        {"valid": Out(1), "kind": Out(4), "lane": Out(4), "row": Out(16), "data": Out(table_row_bits(config))}
-    )
+    """Bus that fills tables: while `valid`, row `row` of table `kind` takes `data`'s low bits."""
+    return wiring.Signature({"valid": Out(1), "kind": Out(4), "row": Out(16), "data": Out(table_row_bits(config))})
 
 
 def activation_write(config: ArchonConfig) -> wiring.Signature:

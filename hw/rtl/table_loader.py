@@ -11,24 +11,23 @@ from hw.contract.layout import WORD_BITS
 from hw.contract.tables import SECTION_HEADER, TableKind
 from hw.rtl.burst import BurstRequester
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
+from hw.rtl.lane_table_loader import LaneTableLoader
+from hw.rtl.queue import Queue
 
 _HEADER_BITS = {item.name: item.bits for item in SECTION_HEADER.fields}
-SECTION_BITS = _HEADER_BITS["words"] + _HEADER_BITS["rows"]
-"""Words of one section."""
 
 
 class TableLoader(wiring.Component):
-    """Reads the table segment at `job.table_address` (hw/contract/tables.py) and puts its rows on the table-write bus.
-
-    A section's rows and the header after them are asked for together; nothing after the END header is read.
+    """Reads the table segment of `job` (hw/contract/tables.py) and puts its rows on the table-write buses.
 
     Parameters: `config`.
 
     Members: `job`; `start` begins, once the loader is done with the segment before; `read_request`, `read_data`;
-    `table_write` one row at a time; `done` from the cycle after the last row was written until the next `start`.
+    `table_write` rows of the shared tables, `lane_writes[l]` those of lane l's own; `done` from the cycle after the last
+    row was written until the next `start`.
 
-    Throughput 1 word a cycle within a section; a section costs up to 10 cycles and one memory latency more. Never stalls
-    `read_data` within a section.
+    Throughput 1 word a cycle in sections of shared tables, else that of LaneTableLoader; a section costs 2 cycles more. Asks
+    only for words that its queue has room for, so that it never stalls `read_data`.
     """
 
     job: data.View
@@ -36,9 +35,11 @@ class TableLoader(wiring.Component):
     read_request: stream.Interface
     read_data: stream.Interface
     table_write: Any
+    lane_writes: list[Any]
     done: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         self._row_words = -(-table_row_bits(config) // WORD_BITS)
         super().__init__(
             {
@@ -47,87 +48,99 @@ class TableLoader(wiring.Component):
                 "read_request": Out(READ_REQUEST),
                 "read_data": In(READ_DATA),
                 "table_write": Out(table_write(config)),
+                "lane_writes": Out(table_write(config)).array(config.lanes),
                 "done": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.requester = requester = BurstRequester(SECTION_BITS + 1)
-        wiring.connect(m, wiring.flipped(self.read_request), requester.read_request)
-        header = struct(SECTION_HEADER)(self.read_data.payload[: SECTION_HEADER.width])
-        words_in_row = Signal(_HEADER_BITS["words"])
-        section_words, addend = Signal(SECTION_BITS), Signal(SECTION_BITS)
-        multiplier = Signal(_HEADER_BITS["words"])
-        finished = Signal()
-        m.d.comb += self.done.eq(finished & ~self.start)
+        words = self._fetch(m)
+        m.submodules.lanes = lanes = LaneTableLoader(self._config)
+        header = struct(SECTION_HEADER)(words.payload[: SECTION_HEADER.width])
+        words_left = Signal.like(self.job.table_words)
+        words_in_row, rows_left = Signal(_HEADER_BITS["words"]), Signal(_HEADER_BITS["rows"])
+        buffer, finished = Signal(self._row_words * WORD_BITS), Signal()
+        m.d.comb += [
+            self.table_write.data.eq(buffer),
+            self.done.eq(finished & ~self.start),
+            lanes.job.eq(self.job),
+            lanes.slices.eq(header.rows),
+            lanes.words.payload.eq(words.payload),
+        ]
         m.d.sync += self.table_write.valid.eq(0)
+        for bus, rows in zip(self.lane_writes, lanes.table_writes, strict=True):
+            m.d.comb += [getattr(bus, name).eq(getattr(rows, name)) for name in bus.signature.members]
+        with m.If(words.valid & words.ready):
+            m.d.sync += words_left.eq(words_left - 1)
 
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.comb += [
-                        requester.start.eq(1),
-                        requester.address.eq(self.job.table_address),
-                        requester.words.eq(1),
-                        requester.restart.eq(1),
-                    ]
-                    m.d.sync += finished.eq(0)
+                    m.d.sync += [finished.eq(0), words_left.eq(self.job.table_words)]
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += self.read_data.ready.eq(1)
-                with m.If(self.read_data.valid):
-                    m.d.sync += [
-                        self.table_write.kind.eq(header.kind),
-                        self.table_write.lane.eq(header.lane),
-                        words_in_row.eq(header.words),
-                        section_words.eq(0),
-                        addend.eq(header.rows),
-                        multiplier.eq(header.words),
-                    ]
-                    with m.If(header.kind == TableKind.END):
-                        m.d.sync += finished.eq(1)
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "SIZE"
-            with m.State("SIZE"):
-                # words * rows, one bit of `words` a cycle: seldom more than four.
-                m.d.sync += [addend.eq(addend << 1), multiplier.eq(multiplier >> 1)]
-                with m.If(multiplier[0]):
-                    m.d.sync += section_words.eq(section_words + addend)
-                with m.If(multiplier == 0):
-                    m.d.comb += [requester.start.eq(1), requester.words.eq(section_words + 1)]
+                m.d.comb += words.ready.eq(1)
+                m.d.sync += [self.table_write.kind.eq(header.kind), words_in_row.eq(header.words), rows_left.eq(header.rows)]
+                with m.If(words_left == 0):
+                    m.d.sync += finished.eq(1)
+                    m.next = "IDLE"
+                with m.Elif(words.valid & (header.kind == TableKind.LANES)):
+                    m.d.comb += lanes.begin.eq(1)
+                    m.next = "LANES"
+                with m.Elif(words.valid & (header.rows != 0)):
                     m.next = "ROWS"
             with m.State("ROWS"):
-                self._collect_rows(m, section_words, words_in_row)
-                with m.If(section_words == 0):
+                self._collect_rows(m, words, words_in_row, rows_left, buffer)
+            with m.State("LANES"):
+                m.d.comb += [lanes.words.valid.eq(words.valid), words.ready.eq(lanes.words.ready)]
+                with m.If(~lanes.busy):
                     m.next = "HEADER"
         return m
 
-    def _collect_rows(self, m: Module, section_words: Signal, words_in_row: Signal) -> None:
-        """Lay words side by side until a row is complete; `section_words` counts down."""
+    def _fetch(self, m: Module) -> stream.Interface:
+        """The segment's words, asked for ahead."""
+        depth = self._config.queues.table
+        m.submodules.queue = queue = Queue(WORD_BITS, depth)
+        burst = max(1, depth // 4)
+        m.submodules.requester = requester = BurstRequester(len(self.job.table_words), burst)
+        room = Signal(range(depth + 1), init=depth)
+        enough, asked, taken = Signal(), Signal(), Signal()
+        m.d.comb += [
+            requester.start.eq(self.start),
+            requester.restart.eq(1),
+            requester.address.eq(self.job.table_address),
+            requester.words.eq(self.job.table_words),
+            enough.eq(room >= burst),
+            self.read_request.payload.eq(requester.read_request.payload),
+            self.read_request.valid.eq(requester.read_request.valid & enough),
+            requester.read_request.ready.eq(self.read_request.ready & enough),
+            asked.eq(self.read_request.valid & self.read_request.ready),
+            taken.eq(queue.output.valid & queue.output.ready),
+        ]
+        m.d.sync += room.eq(room - Mux(asked, self.read_request.payload.length, 0) + taken)
+        wiring.connect(m, wiring.flipped(self.read_data), queue.input)
+        return queue.output
+
+    def _collect_rows(
+        self, m: Module, words: stream.Interface, words_in_row: Signal, rows_left: Signal, buffer: Signal
+    ) -> None:
+        """Lay words side by side until a row is complete, row after row."""
         index = Signal.like(words_in_row)
         row = Signal.like(self.table_write.row)
-        buffer = Signal(self._row_words * WORD_BITS)
         last = Signal()
-        m.d.comb += [
-            self.table_write.data.eq(buffer),
-            self.read_data.ready.eq(section_words != 0),
-            last.eq(index == words_in_row - 1),
-        ]
-        with m.If(section_words == 0):
-            m.d.sync += row.eq(0)
-        with m.Elif(self.read_data.valid):
-            m.d.sync += [
-                section_words.eq(section_words - 1),
-                index.eq(Mux(last, 0, index + 1)),
-                row.eq(row + last),
-                self.table_write.row.eq(row),
-                self.table_write.valid.eq(last),
-            ]
+        m.d.comb += [words.ready.eq(1), last.eq(index == words_in_row - 1)]
+        m.d.sync += self.table_write.row.eq(row)
+        with m.If(words.valid):
+            m.d.sync += [index.eq(index + 1), self.table_write.valid.eq(last)]
             for position in range(self._row_words):
                 with m.If(index == position):
-                    m.d.sync += _word(buffer, position).eq(self.read_data.payload)
+                    m.d.sync += _word(buffer, position).eq(words.payload)
+            with m.If(last):
+                m.d.sync += [index.eq(0), row.eq(row + 1), rows_left.eq(rows_left - 1)]
+                with m.If(rows_left == 1):
+                    m.d.sync += row.eq(0)
+                    m.next = "HEADER"
 
 
 def _word(buffer: Signal, position: int) -> Value:

@@ -16,7 +16,7 @@ from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB, JOB_BITS
 from hw.contract.errors import ArchonError
 from hw.contract.memory import pack_tensor, tensor_words, unpack_tensor
 from sw.bundle.network import FusedBlock, IntegerNetwork
-from sw.program.jobs import BlockPlace, Job, block_jobs, reduced
+from sw.program.jobs import BlockPlace, Job, TablePlaces, block_jobs, reduced
 from sw.program.tables import Words, table_segment
 from sw.spec import BlockSpec
 
@@ -111,19 +111,19 @@ def build_image(blocks: Sequence[PlacedBlock], config: ArchonConfig, input_name:
     counts = [len(_jobs(blocks, index, config)) for index in range(len(blocks))]
     descriptors = sum(counts) + 1 + sum(count + 1 for count in counts)
     segments: list[Words] = []
-    addresses: list[tuple[int, ...]] = []
+    places: list[TablePlaces] = []
     position = descriptors * DESCRIPTOR_WORDS
     for item in blocks:
         of_block = []
         for group in range(item.spec.groups):
             segment = table_segment(item.block, item.spec, group, math.prod(_output_shape(item)[1:]), config, item.name)
-            of_block.append(position)
+            of_block.append((position, len(segment)))
             segments.append(segment)
             position += len(segment)
-        addresses.append(tuple(of_block))
+        places.append(tuple(of_block))
     tensors, position = _place_tensors(blocks, input_name, position)
     words = np.zeros(position, dtype=np.uint64)
-    network, singles = _place_programs(blocks, list(tensors.values()), addresses, config)
+    network, singles = _place_programs(blocks, list(tensors.values()), places, config)
     for program in (network, *singles):
         words[program.address : program.address + program.words] = pack_program(program)
     start = descriptors * DESCRIPTOR_WORDS
@@ -209,22 +209,22 @@ def _jobs(
     index: int,
     config: ArchonConfig,
     first_job: int = 0,
-    addresses: tuple[int, int, tuple[int, ...]] | None = None,
+    places: tuple[int, int, TablePlaces] | None = None,
 ) -> list[Job]:
     item = blocks[index]
-    input_address, output_address, table_addresses = addresses or (0, 0, (0,) * item.spec.groups)
-    place = BlockPlace(item.height, item.width, input_address, output_address, table_addresses)
+    input_address, output_address, table_places = places or (0, 0, ((0, 0),) * item.spec.groups)
+    place = BlockPlace(item.height, item.width, input_address, output_address, table_places)
     return block_jobs(item.name, item.spec, place, config, first_job)
 
 
 def _place_programs(
-    blocks: Sequence[PlacedBlock], places: list[TensorPlace], tables: list[tuple[int, ...]], config: ArchonConfig
+    blocks: Sequence[PlacedBlock], tensors: list[TensorPlace], tables: list[TablePlaces], config: ArchonConfig
 ) -> tuple[Program, tuple[Program, ...]]:
     jobs: list[Job] = []
     per_block = []
     for index in range(len(blocks)):
-        addresses = (places[index].address, places[index + 1].address, tables[index])
-        of_block = _jobs(blocks, index, config, len(jobs), addresses)
+        places = (tensors[index].address, tensors[index + 1].address, tables[index])
+        of_block = _jobs(blocks, index, config, len(jobs), places)
         per_block.append(of_block)
         jobs += of_block
     if len(jobs) > 1 << JOB_BITS:

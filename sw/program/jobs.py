@@ -25,16 +25,19 @@ class Job:
         return self.fields["job"]
 
 
+TablePlaces = tuple[tuple[int, int], ...]
+"""Word address and words of the table segment of every group."""
+
+
 @dataclass(frozen=True)
 class BlockPlace:
-    """A block's image sizes and its word addresses in external memory."""
+    """A block's image sizes and its places in external memory."""
 
     height: int
     width: int
     input_address: int
     output_address: int
-    table_addresses: tuple[int, ...]
-    """One table segment a group."""
+    tables: TablePlaces
 
 
 def reduced(size: int, stride: int) -> int:
@@ -107,7 +110,8 @@ def _fields(spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int
         "input_address": place.input_address + first_plane * plane_words + input_start * place.width,
         "output_address": place.output_address,
         "residual_address": place.input_address if spec.residual else 0,
-        "table_address": place.table_addresses[group],
+        "table_address": place.tables[group][0],
+        "table_words": place.tables[group][1],
     }
 
 

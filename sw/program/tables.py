@@ -113,7 +113,7 @@ def slices_of(expanded: int, config: ArchonConfig) -> int:
 
 
 def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str) -> Words:
-    """The table segment of one group, sections in the order of TableKind, closed by END.
+    """The table segment of one group (hw.contract.tables): shared tables, then the lanes'.
 
     Args:
         block: integer weights.
@@ -124,22 +124,23 @@ def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: 
         name: name of the block, for messages.
 
     Returns:
-        uint64 words; tables without any row have no section.
+        uint64 words.
 
     Raises:
         ArchonError: a table needs more rows than the configuration has, or a value does not fit its field.
     """
     weights = group_weights(block, spec, group)
     try:
-        sections = [*_shared_sections(weights, config), *_lane_sections(weights, config)]
+        shared = [*_shared_sections(weights, config)]
         requantize = _requantize_rows(block, spec, group, plane_pixels)
-        sections.append((TableKind.REQUANTIZE, 0, tables.REQUANTIZE_ROW.pack_rows(requantize)))
-        for kind, _, rows in sections:
+        shared.append((TableKind.REQUANTIZE, tables.REQUANTIZE_ROW.pack_rows(requantize)))
+        for kind, rows in shared:
             check_depth(kind.name.lower(), len(rows), tables.table_depth(kind, config))
+        parts = [part for kind, rows in shared for part in (_header(kind, *rows.shape), rows.reshape(-1))]
+        slices = lane_slices(weights, config)
     except ArchonError as error:
         raise ArchonError(f"{name}, group {group}: {error}") from error
-    words = [part for kind, lane, rows in sections if len(rows) for part in (_header(kind, lane, rows), rows.reshape(-1))]
-    return np.concatenate([*words, _header(TableKind.END, 0, np.zeros((0, 0), dtype=np.uint64))])
+    return np.concatenate([*parts, _header(TableKind.LANES, len(slices), 0), *slices])
 
 
 def check_depth(memory: str, needed: int, available: int) -> None:
@@ -148,9 +149,8 @@ def check_depth(memory: str, needed: int, available: int) -> None:
         raise ArchonError(f"{memory} memory needs {needed} rows, the configuration has {available}")
 
 
-def _header(kind: TableKind, lane: int, rows: Words) -> Words:
-    count, words = rows.shape
-    return tables.SECTION_HEADER.pack_rows({"kind": [kind], "lane": [lane], "words": [words], "rows": [count]})[0]
+def _header(kind: TableKind, rows: int, words: int) -> Words:
+    return tables.SECTION_HEADER.pack_rows({"kind": [kind], "words": [words], "rows": [rows]})[0]
 
 
 def _sliced(values: Integers, slices: int, channels: int, padding: int) -> Integers:
@@ -168,16 +168,15 @@ def _turned(values: Integers, turns: int, config: ArchonConfig) -> Integers:
     return sliced.reshape(*sliced.shape[:2], turns, config.lanes)
 
 
-def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tuple[TableKind, int, Words]]:
+def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tuple[TableKind, Words]]:
     """The predictor's tables."""
     expanded, inputs = weights.expand_weight.shape
     slices, channels, turns = slices_of(expanded, config), config.slice_channels, turns_of(inputs, config)
     never = numerics.signed_range(config.widths.predictor_sum)[1]
     ternary = _turned(weights.predictor_expand_weight, turns, config).transpose(0, 2, 1, 3)
-    yield TableKind.EXPAND, 0, tables.expand_row(config).pack_rows({"weights": ternary.reshape(slices * turns, -1)})
+    yield TableKind.EXPAND, tables.expand_row(config).pack_rows({"weights": ternary.reshape(slices * turns, -1)})
     yield (
         TableKind.EXPAND_THRESHOLD,
-        0,
         tables.expand_threshold_row(config).pack_rows(
             {
                 "thresholds": _sliced(weights.predictor_expand_threshold, slices, channels, never),
@@ -187,7 +186,6 @@ def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tu
     )
     yield (
         TableKind.DEPTHWISE,
-        0,
         tables.depthwise_row(config).pack_rows(
             {
                 "weights": _sliced(weights.predictor_depthwise_weight, slices, channels, 0).reshape(slices, -1),
@@ -197,53 +195,98 @@ def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tu
     )
 
 
-def _lane_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tuple[TableKind, int, Words]]:
-    """Membership, pairs and steps of every lane."""
+def lane_slices(weights: GroupWeights, config: ArchonConfig) -> list[Words]:
+    """The slices of a section of kind LANES, which MEMBERSHIP, PAIR and STEP of every lane are made of.
+
+    Raises:
+        ArchonError: one of these tables needs more rows than there are, or a value does not fit its field.
+    """
     steps = list_steps(weights.project_weight, config.widths.shift_max)
-    if steps.count.max(initial=0) >= 1 << tables.STEP_COUNT_BITS:
+    turns, present = turns_of(weights.expand_weight.shape[1], config), weights.pairs
+    expanded, channels = len(present), config.slice_channels
+    in_lane = _turned(present.astype(np.int64), turns, config)  # (slices, channels, turns, lanes)
+    occurs = in_lane.any(axis=2).reshape(-1, config.lanes)
+    _check_lane_depths(steps.count, occurs[:expanded], in_lane, len(weights.project_weight), config)
+    records = _channel_words(weights, steps, occurs[:expanded], config)
+    records += [np.zeros(tables.channel_record(config).words, dtype=np.uint64)] * (len(occurs) - expanded)
+    powers = 1 << np.arange(channels)
+    members = tables.members_record(config).pack_rows(
+        {"members": np.tensordot(in_lane, powers, (1, 0)).reshape(-1, config.lanes)}
+    )
+    # (slices, turns, lanes, channels): the order of the weights
+    exists, turned = (array.transpose(0, 2, 3, 1) for array in (in_lane != 0, _turned(weights.expand_weight, turns, config)))
+    layout = tables.weight_record(config)
+    packed = layout.pack_rows({"weight": turned.reshape(-1)}).reshape(*turned.shape, 1)
+    slices = []
+    for index in range(len(in_lane)):
+        parts = records[index * channels : (index + 1) * channels]
+        for turn in range(turns):
+            parts.append(members[index * turns + turn])
+            parts.append(layout.side_by_side(packed[index, turn][exists[index, turn]]))
+        slices.append(np.concatenate(parts))
+    return slices
+
+
+def _check_lane_depths(
+    step_count: Integers, occurs: NDArray[np.bool_], in_lane: Integers, outputs: int, config: ArchonConfig
+) -> None:
+    """Raise ArchonError where a lane's tables or accumulators are too small."""
+    most = step_count.max(initial=0)
+    if most >= 1 << tables.STEP_COUNT_BITS:
         limit = (1 << tables.STEP_COUNT_BITS) - 1
-        raise ArchonError(f"expanded channel {steps.count.argmax()}: at most {limit} steps fit, got {steps.count.max()}")
-    inputs = weights.expand_weight.shape[1]
-    turns = turns_of(inputs, config)
-    check_depth("requantize", len(weights.project_weight), config.depths.output)
-    check_depth("accumulator", turns * len(weights.project_weight), config.depths.accumulator)
-    members = _turned(weights.pairs.astype(np.int64), turns, config)
+        raise ArchonError(f"expanded channel {step_count.argmax()}: at most {limit} steps fit, got {most}")
+    slices, _, turns, _ = in_lane.shape
+    check_depth("accumulator", turns * outputs, config.depths.accumulator)
+    check_depth("membership", slices * turns, config.depths.turned_slices)
+    check_depth("pair", int(in_lane.sum(axis=(0, 1, 2)).max()), config.depths.pair)
+    check_depth("step", int((step_count @ occurs).max(initial=0)), config.depths.step)
+
+
+def _channel_words(weights: GroupWeights, steps: Steps, occurs: NDArray[np.bool_], config: ArchonConfig) -> list[Words]:
+    """Channel record, bias record and steps of every expanded channel; nothing but the record for one without pairs."""
+    used = np.asarray(occurs.any(axis=1))
     owner = bias_owners(weights, config.lanes)
-    for lane in range(config.lanes):
-        of_lane = members[:, :, :, lane].transpose(0, 2, 1)
-        bits = (of_lane << np.arange(config.slice_channels)).sum(axis=2).reshape(-1)
-        yield TableKind.MEMBERSHIP, lane, tables.membership_row(config).pack_rows({"members": bits})
-        position, turn, channel = np.nonzero(of_lane)
-        expanded = position * config.slice_channels + channel
-        pairs, listed = _pair_columns(weights, steps, expanded, turn, lane, config.lanes, owner)
-        check_depth("step", len(listed), config.depths.step)
-        check_depth("pair", len(expanded), config.depths.pair)
-        yield TableKind.PAIR, lane, tables.pair_row(config).pack_rows(pairs)
-        columns = {"output": steps.output[listed], "negative": steps.negative[listed], "shift": steps.shift[listed]}
-        yield TableKind.STEP, lane, tables.step_row(config).pack_rows(columns)
+    records = tables.channel_record(config).pack_rows(
+        {
+            "weights": weights.depthwise_weight * used[:, None],
+            "lanes": occurs @ (1 << np.arange(config.lanes)),
+            "step_count": steps.count * used,
+            "has_bias": owner >= 0,
+        }
+    )
+    biases = tables.bias_record(config).pack_rows(
+        {
+            "owner": np.maximum(owner, 0),
+            "expand_bias": weights.expand_bias * (owner >= 0) * weights.depthwise_weight.any(axis=1),
+            "bias": weights.depthwise_bias * (owner >= 0),
+        }
+    )
+    _check_products(weights, owner, config)
+    layout = tables.step_row(config)
+    step_rows = layout.pack_rows({"output": steps.output, "negative": steps.negative, "shift": steps.shift})
+    words = []
+    for channel in range(len(used)):
+        parts = [records[channel]]
+        if owner[channel] >= 0:
+            parts.append(biases[channel])
+        if used[channel]:
+            first = steps.start[channel]
+            parts.append(layout.side_by_side(step_rows[first : first + steps.count[channel]]))
+        words.append(np.concatenate(parts))
+    return words
 
 
-def _pair_columns(
-    weights: GroupWeights, steps: Steps, expanded: Integers, turn: Integers, lane: int, lanes: int, owner: Integers
-) -> tuple[dict[str, Integers], Integers]:
-    """Columns of a lane's pair table for its (expanded channel, turn), and which terms its step table lists."""
-    distinct, first, inverse = np.unique(expanded, return_index=True, return_inverse=True)
-    counts = steps.count[distinct]
-    starts = np.cumsum(counts) - counts
-    listed = np.repeat(steps.start[distinct] - starts, counts) + np.arange(counts.sum())
-    owns = np.zeros(len(expanded), dtype=np.int64)
-    owns[first] = owner[distinct] == lane
-    weight = weights.expand_weight[expanded, turn * lanes + lane]
+def _check_products(weights: GroupWeights, owner: Integers, config: ArchonConfig) -> None:
+    """Raise ArchonError where a product that the loader computes does not fit the pair table."""
     columns = {
-        "products": weights.depthwise_weight[expanded] * weight[:, None],
-        "accumulator_base": turn * len(weights.project_weight),
-        "step_start": starts[inverse],
-        "step_count": steps.count[expanded],
-        "owns_bias": owns,
-        "bias_products": weights.bias_products[expanded] * owns[:, None],
-        "bias": weights.depthwise_bias[expanded] * owns,
+        "products": (weights.depthwise_weight[:, None] * weights.expand_weight[:, :, None], config.widths.product),
+        "bias_products": (weights.bias_products[owner >= 0], config.widths.bias_product),
     }
-    return columns, listed
+    for name, (values, bits) in columns.items():
+        low, high = numerics.signed_range(bits)
+        worst = max(values.min(initial=0), values.max(initial=0), key=lambda value: max(value - high, low - value))
+        if not low <= worst <= high:
+            raise ArchonError(f"layout pair.{name} holds {low}..{high}, got {worst}")
 
 
 def bias_owners(weights: GroupWeights, lanes: int) -> Integers:

@@ -26,7 +26,6 @@ from sw.program.jobs import BlockPlace, block_jobs, reduced
 from sw.spec import BlockSpec, load_spec
 
 Row = dict[str, Any]
-Sections = dict[tuple[TableKind, int], list[Row]]
 
 WIDE = dataclasses.replace(preset("tiny"), depths=Depths())
 
@@ -77,52 +76,76 @@ def make_block(spec: BlockSpec, seed: int) -> FusedBlock:
     )
 
 
-def read_segment(memory: NDArray[np.uint64], address: int, config: ArchonConfig) -> Sections:
-    found: Sections = {}
-    while True:
-        header: Row = tables.SECTION_HEADER.unpack(int(memory[address]))
+class Segment:
+    """Reads a table segment word by word."""
+
+    def __init__(self, memory: NDArray[np.uint64], address: int, words: int) -> None:
+        self.words, self.left = memory[address : address + words].tolist(), words
+
+    def take(self, layout: Layout) -> Row:
+        number = words_to_int(self.words[: layout.words])
+        self.words, self.left = self.words[layout.words :], self.left - layout.words
+        return layout.unpack(number)
+
+    def take_dense(self, layout: Layout, rows: int) -> list[Row]:
+        found: list[Row] = []
+        while len(found) < rows:
+            word = self.words.pop(0)
+            self.left -= 1
+            found += [layout.unpack(word >> index * layout.width & (1 << layout.width) - 1) for index in range(layout.per_word)]
+            assert len(found) < rows or word >> layout.width * (layout.per_word - len(found) + rows) == 0
+        return found[:rows]
+
+
+def read_segment(segment: Segment, config: ArchonConfig, values: ValuePath) -> dict[TableKind, list[Row]]:
+    """Rows of the shared tables; the lanes' part goes to `values`."""
+    found: dict[TableKind, list[Row]] = {}
+    while segment.left:
+        header = segment.take(tables.SECTION_HEADER)
         kind = TableKind(header["kind"])
-        address += 1
-        if kind is TableKind.END:
-            return found
-        rows = []
+        assert kind not in found, "a table is filled once"
+        found[kind] = []
+        if kind is TableKind.LANES:
+            for index in range(header["rows"]):
+                values.read_slice(segment, index, config)
+            continue
         for _ in range(header["rows"]):
-            number = words_to_int(memory[address : address + header["words"]].tolist())
-            rows.append(tables.table_layout(kind, config).unpack(number))
-            address += header["words"]
-        assert (kind, header["lane"]) not in found, "a table is filled once"
-        found[kind, header["lane"]] = rows
+            assert header["words"] == tables.table_layout(kind, config).words
+            found[kind].append(segment.take(tables.table_layout(kind, config)))
+    assert sorted(found) == sorted([*tables.SHARED, TableKind.LANES])
+    return found
 
 
-def decode_value_path(
-    sections: Sections, config: ArchonConfig, expanded: int, inputs: int, outputs: int
-) -> tuple[NDArray[Any], ...]:
-    """D*W1 (E, C, 9), W2 (K, E) where pairs say so, D*b1 (E, 9), b2 (E,), owners (E,), and the pairs (E, C)."""
-    turns = -(-inputs // config.lanes)
-    products, pairs = np.zeros((expanded, inputs, 9), int), np.zeros((expanded, inputs), bool)
-    project, seen = np.zeros((outputs, expanded), int), np.zeros(expanded, bool)
-    bias_products, bias, owners = np.zeros((expanded, 9), int), np.zeros(expanded, int), np.zeros(expanded, int)
-    for lane in range(config.lanes):
-        pair_rows = iter(sections.get((TableKind.PAIR, lane), []))
-        steps = sections.get((TableKind.STEP, lane), [])
-        for row, membership in enumerate(sections[TableKind.MEMBERSHIP, lane]):
-            position, turn = divmod(row, turns)
-            for p in range(config.slice_channels):
-                if not membership["members"] >> p & 1:
-                    continue
-                e, c, pair = position * config.slice_channels + p, turn * config.lanes + lane, next(pair_rows)
-                products[e, c], pairs[e, c] = pair["products"], True
-                assert pair["accumulator_base"] == turn * outputs
-                column = np.zeros(outputs, int)
-                for step in steps[pair["step_start"] : pair["step_start"] + pair["step_count"]]:
-                    column[step["output"]] += (-1) ** step["negative"] << step["shift"]
-                assert not seen[e] or (column == project[:, e]).all()
-                project[:, e], seen[e] = column, True
-                bias_products[e] += pair["bias_products"]
-                bias[e] += pair["bias"]
-                owners[e] += pair["owns_bias"]
-        assert next(pair_rows, None) is None, "every pair has a membership bit"
-    return products, project, bias_products, bias, owners, pairs
+class ValuePath:
+    """W1 (E, C), D (E, 9), W2 (K, E), b1, b2 and which channels have them (E,), as the lanes get them; E padded to slices."""
+
+    def __init__(self, slices: int, inputs: int, outputs: int, config: ArchonConfig) -> None:
+        expanded, self.turns = slices * config.slice_channels, -(-inputs // config.lanes)
+        self.w1 = np.zeros((expanded, self.turns * config.lanes), int)
+        self.d, self.w2 = np.zeros((expanded, 9), int), np.zeros((outputs, expanded), int)
+        self.b1, self.b2, self.owned = (np.zeros(expanded, int) for _ in range(3))
+
+    def read_slice(self, segment: Segment, index: int, config: ArchonConfig) -> None:
+        first, lanes = index * config.slice_channels, np.zeros((config.lanes, config.slice_channels), bool)
+        for e in range(first, first + config.slice_channels):
+            channel = segment.take(tables.channel_record(config))
+            self.d[e] = channel["weights"]
+            lanes[:, e - first] = [channel["lanes"] >> lane & 1 for lane in range(config.lanes)]
+            if channel["has_bias"]:
+                bias = segment.take(tables.bias_record(config))
+                self.b1[e], self.b2[e], self.owned[e] = bias["expand_bias"], bias["bias"], 1
+                assert lanes[bias["owner"], e - first], "the owner has a pair"
+            for step in segment.take_dense(tables.step_row(config), channel["step_count"]):
+                self.w2[step["output"], e] += (-1) ** step["negative"] << step["shift"]
+        seen = np.zeros_like(lanes)
+        for turn in range(self.turns):
+            members = segment.take(tables.members_record(config))["members"]
+            places = [(lane, p) for lane in range(config.lanes) for p in range(config.slice_channels) if members[lane] >> p & 1]
+            weights = segment.take_dense(tables.weight_record(config), len(places))
+            for (lane, p), weight in zip(places, weights, strict=True):
+                self.w1[first + p, turn * config.lanes + lane] = weight["weight"]
+                seen[lane, p] = True
+        np.testing.assert_array_equal(seen, lanes)
 
 
 def decode_slices(rows: list[Row], name: str, channels: int, real: int, padding: int) -> NDArray[Any]:
@@ -140,28 +163,35 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     )
     rows = slice(group * expanded, (group + 1) * expanded)
     job = next(job for job in image.network_program.jobs if (job.block, job.group) == (item.name, group))
-    sections = read_segment(image.words, job.fields["table_address"], config)
+    values = ValuePath(job.fields["slices"], inputs, outputs, config)
+    segment = Segment(image.words, job.fields["table_address"], job.fields["table_words"])
+    sections = read_segment(segment, config, values)
 
     w1, w2 = block.expand_weight[rows].astype(int), block.project_weight[group * outputs : (group + 1) * outputs]
     d = block.depthwise_weight[rows].reshape(expanded, 9).astype(int)
     pairs = (w1 != 0) & (w2 != 0).any(axis=0)[:, None]
-    products, project, bias_products, bias, owners, found = decode_value_path(sections, config, expanded, inputs, outputs)
-    np.testing.assert_array_equal(found, pairs)
-    np.testing.assert_array_equal(products, (d[:, None, :] * w1[:, :, None]) * pairs[:, :, None])
-    np.testing.assert_array_equal(project, w2 * pairs.any(axis=1))
     b1, b2, paired = block.expand_bias[rows].astype(int), block.depthwise_bias[rows], pairs.any(axis=1)
-    np.testing.assert_array_equal(bias_products, d * b1[:, None] * paired[:, None])
-    np.testing.assert_array_equal(bias, b2 * paired)
-    np.testing.assert_array_equal(owners, paired & ((d * b1[:, None]).any(axis=1) | (b2 != 0)))
+    owned = paired & ((d * b1[:, None]).any(axis=1) | (b2 != 0))
+    for got, expected in (
+        (values.w1.T, (w1 * pairs).T),
+        (values.d, d * paired[:, None]),
+        (values.w2.T, (w2 * paired).T),
+        (values.owned, owned),
+        (values.b1, b1 * (owned & d.any(axis=1))),
+        (values.b2, b2 * owned),
+    ):
+        padded = np.zeros_like(got)
+        padded[tuple(slice(size) for size in expected.shape)] = expected
+        np.testing.assert_array_equal(got, padded)
 
     slices, turns, p = -(-expanded // config.slice_channels), -(-inputs // config.lanes), config.slice_channels
-    weights = np.array([row["weights"] for row in sections[TableKind.EXPAND, 0]]).reshape(slices, turns, p, config.lanes)
+    weights = np.array([row["weights"] for row in sections[TableKind.EXPAND]]).reshape(slices, turns, p, config.lanes)
     ternary = weights.transpose(0, 2, 1, 3).reshape(slices * p, turns * config.lanes)
     np.testing.assert_array_equal(ternary[:expanded, :inputs], block.predictor_expand_weight[rows])
     assert not ternary[expanded:].any()
     assert not ternary[:, inputs:].any()
     never = (1 << (config.widths.predictor_sum - 1)) - 1
-    first, second = sections[TableKind.EXPAND_THRESHOLD, 0], sections[TableKind.DEPTHWISE, 0]
+    first, second = sections[TableKind.EXPAND_THRESHOLD], sections[TableKind.DEPTHWISE]
     for got, expected in (
         (decode_slices(first, "thresholds", p, expanded, never), block.predictor_expand_threshold),
         (decode_slices(first, "shifts", p, expanded, 0), block.predictor_level_shift),
@@ -170,7 +200,7 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     ):
         np.testing.assert_array_equal(got, expected[rows].reshape(expanded, -1))
     pixels = reduced(item.height, spec.stride) * reduced(item.width, spec.stride)
-    for k, row in enumerate(sections[TableKind.REQUANTIZE, 0]):
+    for k, row in enumerate(sections[TableKind.REQUANTIZE]):
         channel, requantization = group * outputs + k, block.requantization
         shuffled = k * groups + group if spec.shuffle else channel
         assert (row["plane"], row["byte"]) == (shuffled // 8 * pixels, shuffled % 8)
@@ -350,18 +380,27 @@ def test_the_row_store_holds_all_slices_of_a_row() -> None:
 def test_activations_and_rows_of_the_known_networks_fit_their_presets(network: str, name: str) -> None:
     spec = load_spec(network)
     for block, shape in zip(spec.blocks, spec.block_shapes(), strict=True):
-        place = BlockPlace(shape.in_height, shape.in_width, 0, 0, (0,) * block.groups)
+        place = BlockPlace(shape.in_height, shape.in_width, 0, 0, ((0, 0),) * block.groups)
         jobs = block_jobs("block", block, place, preset(name))
         assert {job.group for job in jobs} == set(range(block.groups))
 
 
-def test_a_weight_that_does_not_fit_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("bias", "depthwise_bias", "message"),
+    [
+        (0, 1 << 22, r"layout channel_bias.bias holds .* got 4194304"),
+        (1 << 17, 0, r"layout channel_bias.expand_bias holds .* got 131072"),
+        (-(1 << 14), 0, r"layout pair.bias_products holds .* got -245760"),
+    ],
+)
+def test_a_bias_that_does_not_fit_is_refused(bias: int, depthwise_bias: int, message: str) -> None:
     spec = make_spec()
     block = make_block(spec, 8)
-    block.depthwise_bias[3] = 1 << 22
+    block.expand_bias[3], block.depthwise_bias[3] = bias, depthwise_bias
     block.expand_weight[3] = 1
+    block.depthwise_weight[3] = 15 if bias < 0 else 1
     block.project_weight[:, 3] = 1
-    with pytest.raises(ArchonError, match=r"block 7, group 0: layout pair.bias holds .* got 4194304"):
+    with pytest.raises(ArchonError, match=rf"block 7, group 0: {message}"):
         build_image([PlacedBlock("block 7", block, spec, 7, 5)], WIDE)
 
 

@@ -1,0 +1,130 @@
+"""First half of a slice of a table segment: the channels' records and steps."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.tables import STEP_COUNT_BITS, bias_record, channel_record, step_row
+from hw.rtl.interfaces import READ_DATA, struct
+from hw.rtl.record_reader import RecordReader
+
+
+def channel_row(config: ArchonConfig) -> data.StructLayout:
+    """What the pairs of an expanded channel have in common: D, and where each lane has its steps."""
+    return data.StructLayout(
+        {
+            "weights": data.ArrayLayout(signed(config.widths.weight), TAPS),
+            "step_count": STEP_COUNT_BITS,
+            "step_start": data.ArrayLayout(index_bits(config.depths.step), config.lanes),
+        }
+    )
+
+
+class ChannelLoader(wiring.Component):
+    """Takes the channels of a slice off the stream, one after the other; hands on records and steps.
+
+    Parameters: `config`.
+
+    Members: `restart` begins with the first row of all STEP tables; `begin` a slice; `words` in; `done` in the cycle in which
+    the slice's last channel is complete; `channel` its number in the slice, `row` its record while `row_valid`, `bias` its
+    bias record while `bias_valid`; `step` goes to the lanes of the mask `step_lanes`, row `step_rows[lane]`.
+
+    Throughput one word of a record or one step a cycle; stalls with `words`.
+    """
+
+    restart: Signal
+    begin: Signal
+    words: stream.Interface
+    done: Signal
+    channel: Signal
+    row: Any
+    row_valid: Signal
+    bias: Any
+    bias_valid: Signal
+    step: Signal
+    step_lanes: Signal
+    step_rows: Any
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "restart": In(1),
+                "begin": In(1),
+                "words": In(READ_DATA),
+                "done": Out(1),
+                "channel": Out(range(config.slice_channels)),
+                "row": Out(channel_row(config)),
+                "row_valid": Out(1),
+                "bias": Out(struct(bias_record(config))),
+                "bias_valid": Out(1),
+                "step": Out(step_row(config).width),
+                "step_lanes": Out(config.lanes),
+                "step_rows": Out(data.ArrayLayout(index_bits(config.depths.step), config.lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, words = self._config, self.words
+        m.submodules.records = records = RecordReader(channel_record(config))
+        m.submodules.biases = biases = RecordReader(bias_record(config))
+        last_step, word_ends = Signal(), Signal()
+        steps_left, position = Signal(STEP_COUNT_BITS), Signal(range(step_row(config).per_word))
+        m.d.comb += [
+            self.row.weights.eq(records.record.weights),
+            self.row.step_count.eq(records.record.step_count),
+            self.row.step_start.eq(self.step_rows),
+            self.row_valid.eq(records.valid),
+            self.bias.eq(biases.record),
+            self.bias_valid.eq(biases.valid),
+            self.step.eq(words.payload.word_select(position, step_row(config).width)),
+            last_step.eq(steps_left == 1),
+            word_ends.eq(last_step | (position == step_row(config).per_word - 1)),
+        ]
+        for reader in (records, biases):
+            m.d.comb += [reader.words.payload.eq(words.payload), reader.words.valid.eq(words.valid)]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.begin):
+                    m.d.sync += self.channel.eq(0)
+                    m.next = "RECORD"
+            with m.State("RECORD"):
+                m.d.comb += [records.enable.eq(1), words.ready.eq(records.words.ready)]
+                with m.If(records.valid):
+                    m.d.sync += steps_left.eq(records.record.step_count)
+                    with m.If(records.record.has_bias):
+                        m.next = "BIAS"
+                    with m.Elif(records.record.step_count != 0):
+                        m.next = "STEPS"
+                    with m.Else():
+                        self._complete(m)
+            with m.State("BIAS"):
+                m.d.comb += [biases.enable.eq(1), words.ready.eq(biases.words.ready)]
+                with m.If(biases.valid):
+                    m.next = "STEPS"
+            with m.State("STEPS"):
+                m.d.comb += words.ready.eq(word_ends)
+                with m.If(words.valid):
+                    m.d.comb += self.step_lanes.eq(records.kept.lanes)
+                    m.d.sync += [steps_left.eq(steps_left - 1), position.eq(Mux(word_ends, 0, position + 1))]
+                    with m.If(last_step):
+                        self._complete(m)
+        for lane in range(config.lanes):
+            with m.If(self.restart):
+                m.d.sync += self.step_rows[lane].eq(0)
+            with m.Elif(self.step_lanes[lane]):
+                m.d.sync += self.step_rows[lane].eq(self.step_rows[lane] + 1)
+        return m
+
+    def _complete(self, m: Module) -> None:
+        """The channel's last word was taken."""
+        m.d.sync += self.channel.eq(self.channel + 1)
+        m.next = "RECORD"
+        with m.If(self.channel == self._config.slice_channels - 1):
+            m.d.comb += self.done.eq(1)
+            m.next = "IDLE"
