@@ -21,14 +21,18 @@ PACKAGES = ("amaranth", "cocotb", "numpy")
 
 
 def measured_counts(run: ImageRun, image: MemoryImage) -> dict[str, dict[str, int]]:
-    """For every block: the counters, summed over its jobs, and "cycles" from its first job's start to its last job's end."""
+    """For every block: the counters, summed over its jobs, and the "cycles" that it took after the block before.
+
+    They end with its last job; the first block's begin when its first job was taken.
+    """
     block_of = {job.number: job.block for job in image.network_program.jobs}
-    counts = {}
+    counts, before = {}, 0
     for program in image.block_programs:
         reports = [report for report in run.reports if block_of[report["job"]] == program.name]
         sums = {name: sum(report[name] for report in reports) for name in COUNTERS}
         start, end = min(report["start_cycle"] for report in reports), max(report["end_cycle"] for report in reports)
-        counts[program.name] = {**sums, "cycles": end - start}
+        counts[program.name] = {**sums, "cycles": end - max(start, before)}
+        before = end
     return counts
 
 

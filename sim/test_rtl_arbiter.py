@@ -12,11 +12,15 @@ from sim.model import Design
 from sim.simulation import TestRun, build_and_test
 
 
-@pytest.mark.parametrize("clients", [1, 3])
-@pytest.mark.parametrize("kind", ["read", "stream"])
-def test_arbiter(kind: str, clients: int, tmp_path: Path) -> None:
-    arbiter: wiring.Component = ReadArbiter(clients) if kind == "read" else StreamArbiter(WRITE, clients)
+@pytest.mark.parametrize(
+    ("kind", "clients", "background"), [("read", 1, 0), ("read", 3, 0), ("read", 3, 1), ("stream", 1, 0), ("stream", 3, 0)]
+)
+def test_arbiter(kind: str, clients: int, background: int, tmp_path: Path) -> None:
+    reads = kind == "read"
+    arbiter: wiring.Component = ReadArbiter(clients, background=background) if reads else StreamArbiter(WRITE, clients)
     source = tmp_path / "arbiter.v"
     source.write_text(verilog.convert(arbiter, name="arbiter", emit_src=False, strip_internal_attrs=True))
-    run = TestRun(f"tb.{kind}_arbiter_tests", environment={"ARCHON_CLIENTS": str(clients)})
+    run = TestRun(
+        f"tb.{kind}_arbiter_tests", environment={"ARCHON_CLIENTS": str(clients), "ARCHON_BACKGROUND": str(background)}
+    )
     build_and_test(Design([source], "arbiter"), run)

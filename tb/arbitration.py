@@ -15,6 +15,11 @@ def clients() -> int:
     return int(os.environ["ARCHON_CLIENTS"])
 
 
+def background() -> int:
+    """How many of them, the last ones, ask only when no other client does."""
+    return int(os.environ.get("ARCHON_BACKGROUND", "0"))
+
+
 def check_fair(granted: Sequence[int]) -> None:
     """AssertionError where, while all clients ask without a pause, one gets less than half of an equal share."""
     everybody = granted[: PAYLOADS * clients() // 2]

@@ -20,6 +20,8 @@ class Band:
     output_rows: int
     turns: int
     slices: int
+    half: int
+    """Of the table memories."""
 
     @property
     def output_width(self) -> int:
@@ -57,7 +59,7 @@ def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
             start = int(random.integers(0, output_height))
             rows = int(random.integers(1, output_height - start + 1))
         turns, slices = int(random.integers(1, 5)), int(random.integers(1, 7))
-        band = Band(stride, height, width, start, rows, turns, slices)
+        band = Band(stride, height, width, start, rows, turns, slices, half=int(random.integers(2)))
         fits = turns * band.input_rows * width <= depths.activation and slices <= depths.slices
         fits &= turns * slices <= depths.turned_slices and width * slices <= depths.row_store
         if fits:

@@ -52,12 +52,14 @@ class TableWriter(BusWriter):
     """
 
     def __init__(self, dut: Any, name: str = "table_write", idle: Pattern | None = None) -> None:
-        super().__init__(dut, name, idle, valid=0, kind=0, row=0, data=0)
+        super().__init__(dut, name, idle, valid=0, half=0, kind=0, row=0, data=0)
+        self.half = 0
+        """Of the tables, to be written."""
 
     async def write(self, kind: TableKind, rows: Rows, first: int = 0) -> None:
         """Write rows from row `first` on: packed rows (rows, words) as by Layout.pack_rows, or one number each."""
         for index, row in enumerate(rows, start=first):
-            place = {"kind": int(kind), "row": index}
+            place = {"half": self.half, "kind": int(kind), "row": index}
             number = row if isinstance(row, int) else words_to_int(row)
             await self._take(place | {"valid": 0, "data": 0}, **place, valid=1, data=number)
         self._show(valid=0)

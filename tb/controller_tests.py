@@ -1,11 +1,13 @@
 """Controller: every job to its cluster in order, barriers, the end, and clusters that do not exist."""
 
+import itertools
 import random
+from collections import Counter, deque
 from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import RisingEdge, Timer
 
 from hw.contract.descriptor import COMMAND, DESCRIPTOR_WORDS, JOB
 from hw.contract.layout import int_to_words
@@ -20,47 +22,82 @@ Fields = dict[str, int]
 
 
 class Clusters:
-    """Stand-ins that take jobs, are busy with each for a while, and leave writes behind for a while longer.
+    """Stand-ins that take jobs ahead, run them in order for a while each, and leave writes behind for a while longer.
 
-    A cluster takes no job while it is busy.
+    A job that was taken while `hold` was high starts when it has fallen. No job ends before all jobs between the next barrier
+    and the one after it were taken: the controller must not wait with them.
     """
 
     def __init__(self, bench: Bench, clusters: int) -> None:
-        self._dut, self._clusters, self._random = bench.dut, clusters, random.Random(bench.random.getrandbits(64))
+        self._dut, self._random = bench.dut, random.Random(bench.random.getrandbits(64))
         self.boards: list[Scoreboard] = []
-        self.busy = [0] * clusters
-        self.writing = 0
+        self._taken: list[deque[tuple[int, bool]]] = [deque() for _ in range(clusters)]
+        """Barriers before a job, the one with it included; whether it was held."""
+        self._running: list[tuple[int, int] | None] = [None] * clusters
+        """Barriers before the job, and cycles that it takes."""
+        self._writing = 0
         bench.dut.writes_idle.value = 1
         self.sinks = [bench.sink(f"jobs__{index}", JOB, self._take(index)) for index in range(clusters)]
         bench.dut.idle.value = (1 << clusters) - 1
         cocotb.start_soon(self._run())
 
+    def begin(self, jobs: list[Fields]) -> None:
+        """Expect the jobs of a program."""
+        barriers = list(itertools.accumulate(job["barrier"] for job in jobs))
+        self._to_come = [deque(count for count, job in zip(barriers, jobs, strict=True) if job["cluster"] == index)
+                         for index in range(len(self._taken))]  # fmt: skip
+        self._not_taken, self._not_done = Counter(barriers), Counter(barriers)
+        self._started: set[int] = set()
+
     def _take(self, index: int) -> Any:
         def take(job: Fields) -> None:
-            if job["barrier"]:
-                assert not any(self.busy), f"cluster {index} got a job with a barrier while clusters are busy: {self.busy}"
-                assert not self.writing, f"cluster {index} got a job with a barrier before all was written"
             self.boards[index].check(job)
-            self.busy[index] = self._random.randint(1, 60)
+            barriers = self._to_come[index].popleft()
+            self._not_taken[barriers] -= 1
+            self._taken[index].append((barriers, bool(self._dut.hold.value)))
 
         return take
 
     @property
     def working(self) -> bool:
         """Whether anything is not done yet."""
-        return any(self.busy) or self.writing > 0
+        return any(self._running) or any(self._taken) or self._writing > 0
 
     async def _run(self) -> None:
         edge = RisingEdge(self._dut.clk)
         while True:
             await edge
-            self._dut.idle.value = sum((count == 0) << index for index, count in enumerate(self.busy))
-            self._dut.writes_idle.value = int(self.writing == 0)
-            if any(count == 1 for count in self.busy):
-                self.writing = self._random.randint(1, 30)
-            else:
-                self.writing = max(0, self.writing - 1)
-            self.busy = [max(0, count - 1) for count in self.busy]
+            await Timer(1, "ns")  # `idle` answers to `hold` in the same cycle
+            hold = bool(self._dut.hold.value)
+            for index, taken in enumerate(self._taken):
+                taken_now = [(barriers, held and hold) for barriers, held in taken]
+                taken.clear()
+                taken.extend(taken_now)
+                self._step(index, taken)
+            blocked = [
+                self._running[index] is None and all(held for _, held in taken) for index, taken in enumerate(self._taken)
+            ]
+            self._dut.idle.value = sum(idle << index for index, idle in enumerate(blocked))
+            self._dut.writes_idle.value = int(self._writing == 0)
+            self._writing = max(0, self._writing - 1)
+
+    def _step(self, index: int, taken: "deque[tuple[int, bool]]") -> None:
+        running = self._running[index]
+        if running is None and taken and not taken[0][1]:
+            barriers, _ = taken.popleft()
+            open_jobs = [count for count in self._not_done if count < barriers and self._not_done[count]]
+            assert self._writing == 0 or barriers in self._started, f"cluster {index} starts a job before all was written"
+            self._started.add(barriers)
+            assert not open_jobs, (
+                f"cluster {index} starts a job behind {barriers} barriers, jobs behind {open_jobs} are not done"
+            )
+            self._running[index] = barriers, self._random.randint(1, 60)
+        elif running is not None and running[1] > 1:
+            self._running[index] = running[0], running[1] - 1
+        elif running is not None and not self._not_taken[running[0] + 1]:
+            self._running[index] = None
+            self._not_done[running[0]] -= 1
+            self._writing = self._random.randint(1, 30)
 
 
 @cocotb.test()
@@ -85,6 +122,7 @@ async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tu
             bench.follow(Scoreboard(f"program {number}, cluster {index}", of_cluster(jobs[:missing], index)))
             for index in range(config.clusters)
         ]
+        clusters.begin(jobs[:missing])
         command.send({"program_address": address})
         await bench.until(lambda: dut.busy.value, "busy")
         await bench.until(lambda: not dut.busy.value, "the end of the program")

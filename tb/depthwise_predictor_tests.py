@@ -118,6 +118,7 @@ async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
         band = random_band(config, random)
         levels, weights, thresholds = random_layer(config, band, random)
         per_slice = {"weights": weights.reshape(band.slices, -1), "thresholds": thresholds.reshape(band.slices, -1)}
+        tables.half = band.half
         await tables.write(TableKind.DEPTHWISE, pack_table(TableKind.DEPTHWISE, config, per_slice))
         banks.words.clear()
         dut.job.value = band.job()

@@ -101,6 +101,7 @@ async def levels_of_all_pixels(dut: Any, hold: str) -> None:
         weights, thresholds, shifts = random_tables(config, band, channels, random)
         x = random_activations((channels, band.input_rows * band.input_width), random)
         await activations.write(x)
+        tables.half = band.half
         for kind, columns in table_columns(config, band, weights, thresholds, shifts).items():
             await tables.write(kind, pack_table(kind, config, columns))
         dut.job.value = band.job()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import TAPS, ArchonConfig
 from hw.contract.descriptor import JOB
-from hw.contract.tables import PER_LANE
+from hw.contract.tables import PER_LANE, table_depth, table_layout
 from sw.bundle.network import FusedBlock, Requantization
 from sw.program import PlacedBlock, build_image
 from sw.program.tables import GroupWeights, bias_owners, group_weights
@@ -80,7 +80,8 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
-        dut.job.value = JOB.pack(fields)
+        dut.job.value = JOB.pack({**fields, "half": number % 2})
+        tables.half = number % 2
         lane = bench.random.randrange(config.lanes)
         place = (fields["table_address"], fields["table_words"])
         rows = segment_rows(image.words, *place, config, fields["turns"], fields["output_channels"])
@@ -96,15 +97,27 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         board = bench.follow(Scoreboard(f"case {number}", expected.reshape(-1).tolist(), place_in(case)))
         partials.on_item = board.check
         await bench.pulse("start")
+        tables.half ^= 1
+        next_tables = cocotb.start_soon(write_rubbish(tables, config, random.spawn(1)[0]))
         words.send(*slice_words(masks, config))
         if number == 0:  # a reset in the middle leaves accumulators full of rubbish
             await bench.until(lambda: board.count > case.outputs, f"sums of case {number}")  # noqa: B023
             await bench.reset(words)
+            next_tables.cancel()
             continue
         await bench.until(lambda: board.complete, f"sums of case {number}")  # noqa: B023 - awaited within the turn
+        await next_tables
         await bench.cycles(10)
         got = {name: int(dut[name].value) for name in ("multiplications", "additions", "steps")}
         assert got == counters(weights, masks, channels, owned), f"case {number}: counters {got}"
+
+
+async def write_rubbish(tables: TableWriter, config: ArchonConfig, random: np.random.Generator) -> None:
+    """Fill the half that the job does not use, as happens while it runs."""
+    for kind in PER_LANE:
+        bits = table_layout(kind, config).width
+        rows = [int.from_bytes(random.bytes(-(-bits // 8)), "little") >> (-bits % 8) for _ in range(table_depth(kind, config))]
+        await tables.write(kind, rows)
 
 
 def place_in(case: Case) -> Any:

@@ -19,7 +19,7 @@ PLANES = 8
 
 @dataclass(frozen=True)
 class OutputJob:
-    """One job as its outputs see it; `table` holds the columns of the REQUANTIZE rows."""
+    """One job as its outputs see it; `table` holds the columns of the REQUANTIZE rows in half `half` of the table."""
 
     rows: int
     width: int
@@ -29,6 +29,7 @@ class OutputJob:
     output_address: int
     residual_address: int
     table: dict[str, NDArray[np.int64]]
+    half: int
 
     @property
     def count(self) -> int:
@@ -38,7 +39,7 @@ class OutputJob:
     def job(self) -> int:
         """The packed job; fields that outputs do not need are zero."""
         values = JOB.unpack(0) | {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
-        values |= {"residual": int(self.residual), "first_pixel": self.first_pixel}
+        values |= {"residual": int(self.residual), "first_pixel": self.first_pixel, "half": self.half}
         return JOB.pack(values | {"output_address": self.output_address, "residual_address": self.residual_address})
 
     def places(self, base: int) -> Iterator[tuple[int, int, int]]:
@@ -65,7 +66,7 @@ def random_output_job(config: ArchonConfig, random: np.random.Generator, *, resi
     }
     base, residual_base = (int(random.integers(0, WORDS - PLANES * 256 - 256)) for _ in range(2))
     rows, width, first = (int(random.integers(1, top)) for top in (6, 9, 100))
-    return OutputJob(rows, width, channels, residual, first, base, residual_base, table)
+    return OutputJob(rows, width, channels, residual, first, base, residual_base, table, half=int(random.integers(2)))
 
 
 def random_sums(job: OutputJob, random: np.random.Generator) -> NDArray[np.int64]:

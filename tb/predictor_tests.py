@@ -47,6 +47,7 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
             "thresholds": second_thresholds.reshape(band.slices, -1),
         }
         await activations.write(x)
+        tables.half = band.half
         for kind, values in columns.items():
             await tables.write(kind, pack_table(kind, config, values))
         dut.job.value = band.job()

@@ -7,7 +7,7 @@ import numpy as np
 
 from hw.contract.descriptor import READ_REQUEST
 from hw.contract.layout import WORD_BITS
-from tb.arbitration import PAYLOADS, REGION, check_fair, clients
+from tb.arbitration import PAYLOADS, REGION, background, check_fair, clients
 from tb.bench import Bench
 from tb.streams import PATTERNS, Number, Scoreboard
 
@@ -17,7 +17,7 @@ LENGTH_MAX = 12
 @cocotb.test()
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
 async def words_go_to_the_client_that_asked(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
-    """Random bursts of all clients at once; memory and clients held at random."""
+    """Random bursts of all clients at once, memory and clients held at random; the background waits for all others."""
     bench = Bench(dut, f"reads {latency}", idle, back_pressure)
     random = np.random.default_rng(bench.random.getrandbits(64))
     granted: list[int] = []
@@ -37,5 +37,8 @@ async def words_go_to_the_client_that_asked(dut: Any, idle: str, back_pressure: 
         sources[client].send(*requests)
     await bench.until(lambda: all(board.complete for board in boards), "all words")
     await bench.cycles(50)
-    if idle == "never":
+    if idle == "never" and background():
+        foreground = clients() - background()
+        assert max(granted[: PAYLOADS * foreground]) < foreground <= min(granted[PAYLOADS * foreground :]), granted
+    elif idle == "never":
         check_fair(granted)

@@ -35,6 +35,7 @@ async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> No
         job = random_output_job(config, random, residual=number % 3 != 0)
         values = random_sums(job, random)
         residuals = random.integers(-128, 128, values.shape)
+        writer.half = job.half
         await writer.write(TableKind.REQUANTIZE, pack_table(TableKind.REQUANTIZE, config, job.table))
         dut.job.value = job.job()
         board = bench.follow(Scoreboard(f"job {number}", expected_writes(job, values, residuals)))

@@ -41,6 +41,7 @@ async def every_residual_in_order(dut: Any, idle: str, back_pressure: str, laten
     stored = memory.words.view(np.int8).reshape(WORDS, 8)
     for number in range(JOBS):
         job = random_output_job(config, random, residual=number != 2)
+        writer.half = job.half
         await writer.write(TableKind.REQUANTIZE, pack_table(TableKind.REQUANTIZE, config, job.table))
         dut.job.value = job.job()
         places = job.places(job.residual_address) if job.residual else ()

@@ -40,9 +40,11 @@ async def every_survivor_once_in_order(dut: Any, idle: str, back_pressure: str) 
         bits = (members << np.arange(config.slice_channels)).sum(axis=2).reshape(-1)
         rows = table_layout(TableKind.MEMBERSHIP, config).pack_rows({"members": bits})
         other = table_layout(TableKind.MEMBERSHIP, config).pack_rows({"members": bits ^ 1})
+        writer.half = int(random.integers(2))
         await writer.write(TableKind.MEMBERSHIP, rows)
         await writer.write(TableKind.DEPTHWISE, other)
-        dut.job.value = JOB.pack({item.name: 0 for item in JOB.fields} | {"turns": turns, "slices": slices})
+        job = {"turns": turns, "slices": slices, "half": writer.half}
+        dut.job.value = JOB.pack({item.name: 0 for item in JOB.fields} | job)
         await bench.pulse("start")
         board = bench.follow(Scoreboard("survivors", expected_survivors(members, second, first)))
         survivors.on_item = board.check

@@ -14,7 +14,7 @@ from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, tabl
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.streams import PATTERNS, Scoreboard
-from tb.tables import segment_rows
+from tb.tables import TableRows, segment_rows
 
 JOBS = 4
 WORDS = 1 << 13
@@ -35,9 +35,9 @@ class TableWriteMonitor:
             await edge
             if dut.rst.value or not dut[f"{self._bus}__valid"].value:
                 continue
-            kind, row, data = (int(dut[f"{self._bus}__{name}"].value) for name in ("kind", "row", "data"))
+            half, kind, row, data = (int(dut[f"{self._bus}__{name}"].value) for name in ("half", "kind", "row", "data"))
             width = table_layout(TableKind(kind), self._config).width
-            self.boards[kind].check((row, data & ((1 << width) - 1)))
+            self.boards[kind].check((half, row, data & ((1 << width) - 1)))
 
 
 @cocotb.test()
@@ -49,8 +49,9 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
     random = np.random.default_rng(bench.random.getrandbits(64))
     buses = {"table_write": (SHARED, 0)} | {f"lane_writes__{lane}": (PER_LANE, lane) for lane in range(config.lanes)}
     monitors = {bus: TableWriteMonitor(dut, bus, config) for bus in buses}
+    cocotb.start_soon(never_stalls(dut))
     await bench.reset()
-    for number in range(JOBS):
+    for _ in range(JOBS):
         turns, outputs = int(random.integers(1, 5)), int(random.integers(1, config.depths.accumulator // 4 + 1))
         words = random_segment(config, random, turns)
         address = int(random.integers(0, WORDS - len(words) + 1))
@@ -58,17 +59,27 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
         memory.missing[:] = True
         memory.missing[address : address + len(words)] = False
         rows = segment_rows(memory.words, address, len(words), config, turns, outputs)
+        half = int(random.integers(2))
         for bus, (kinds, lane) in buses.items():
-            monitors[bus].boards = {
-                kind: bench.follow(Scoreboard(f"{kind.name} {number}, lane {lane}", [*enumerate(rows.get((kind, lane), []))]))
-                for kind in kinds
-            }
-        job = {"table_address": address, "table_words": len(words), "turns": turns, "output_channels": outputs}
+            monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows)) for kind in kinds}
+        job = {"table_address": address, "table_words": len(words), "turns": turns, "output_channels": outputs, "half": half}
         await bench.load(job)
         for monitor in monitors.values():
             for board in monitor.boards.values():
                 board.finish()
         await bench.check_stays_done(len(words))
+
+
+async def never_stalls(dut: Any) -> None:
+    """The memory's words are taken as they come: other clients wait behind them."""
+    while True:
+        await RisingEdge(dut.clk)
+        assert dut.rst.value or dut.read_data__ready.value or not dut.read_data__valid.value, "read_data is stalled"
+
+
+def board_of(kind: TableKind, lane: int, half: int, rows: TableRows) -> Scoreboard:
+    """Expects one table's rows."""
+    return Scoreboard(f"{kind.name}, lane {lane}", [(half, row, data) for row, data in enumerate(rows.get((kind, lane), []))])
 
 
 def random_segment(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:

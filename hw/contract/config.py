@@ -69,7 +69,10 @@ class Widths:
 
 @dataclass(frozen=True)
 class Depths:
-    """Rows of the memories; a network that needs more is refused when its memory image is made."""
+    """Rows of the memories; a network that needs more is refused when its memory image is made.
+
+    Memories of tables (slices, turned_slices, pair, step, output) have two halves of so many rows each.
+    """
 
     activation: int = 1024
     """Activations of one lane: turns * rows * columns of a job's input."""
@@ -79,9 +82,9 @@ class Depths:
     """Slices times turns: rows of the expand table and of each membership table."""
     row_store: int = 1280
     """columns * slices: level words of one image row, in each of the ROW_BANKS banks of the row store."""
-    pair: int = 1024
+    pair: int = 640
     """Pairs (expanded channel, input channel) of one lane."""
-    step: int = 8192
+    step: int = 6144
     """Steps (output channel, signed power of two) of one lane."""
     accumulator: int = 128
     """turns * output channels of one group: entries of each tap bank."""
@@ -170,7 +173,7 @@ PRESETS: dict[str, ArchonConfig] = {
     ),
     "small": ArchonConfig(
         depths=Depths(
-            activation=512, slices=32, turned_slices=64, row_store=512, pair=512, step=2048, accumulator=64, output=32
+            activation=512, slices=32, turned_slices=64, row_store=512, pair=256, step=1024, accumulator=64, output=32
         ),
     ),
     "large": ArchonConfig(clusters=4),

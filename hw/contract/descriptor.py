@@ -16,6 +16,7 @@ JOB = Layout(
     (
         Field("end", 1),
         Field("barrier", 1),
+        Field("half", 1),
         Field("residual", 1),
         Field("stride_two", 1),
         Field("cluster", 6),
@@ -46,7 +47,9 @@ JOB = Layout(
 )
 """One job: one group of a fused block, for a band of output rows, on one cluster.
 
-end: the program ends here, all other fields are ignored. barrier: wait until every cluster is idle before the job starts.
+end: the program ends here, all other fields are ignored. barrier: this job and those after it start when all jobs before
+it have ended and memory has taken what they wrote; only their tables are loaded before. half: which half of the table
+memories holds the job's tables; two jobs in a row on one cluster should differ, so that the second one's can be loaded early.
 Output rows output_row_start .. +output_rows-1 are computed from input rows input_row_start .. +input_rows-1 (the band
 with its halo, clipped to the image of input_height rows). segment = input_rows * input_width, the words of one plane
 of the band. The input is read from `planes` planes: plane n of the band starts at input_address + n * plane_words
@@ -80,6 +83,7 @@ REPORT = Layout(
         Field("steps", 40),
     ),
 )
-"""What a job cost. Cycles count from reset. multiplications: touched entries of A multiplied by an activation, over all
+"""What a job cost. Cycles count from reset, start_cycle when the cluster took the job: it may have had to end another one
+before it could do more than load tables. multiplications: touched entries of A multiplied by an activation, over all
 lanes. additions: updates of entries of A by non-zero masked products, plus updates of bias accumulators. steps: lane cycles
 of accumulation."""

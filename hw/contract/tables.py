@@ -190,7 +190,7 @@ def table_layout(kind: TableKind, config: ArchonConfig) -> Layout:
 
 
 def table_depth(kind: TableKind, config: ArchonConfig) -> int:
-    """Rows that a table has room for."""
+    """Rows that a table has room for in each half of its memory: one is the running job's, the other the next job's."""
     depths = config.depths
     return {
         TableKind.EXPAND: depths.turned_slices,

@@ -20,7 +20,8 @@ LENGTH_BITS = next(item.bits for item in descriptor.READ_REQUEST.fields if item.
 class ReadArbiter(wiring.Component):
     """Round-robin over the clients' read requests; hands the words back to the client that asked for them.
 
-    Parameters: `clients`; `outstanding` requests whose words have not all come back, at most.
+    Parameters: `clients`; `outstanding` requests whose words have not all come back, at most; the last `background` clients
+    ask only when no other client does.
 
     Members: `clients[i]` with `read_request` and `read_data` of client i (a request asks for at least one word, and a
     client takes its words without waiting for another client); `read_request`, `read_data` of the memory.
@@ -33,8 +34,8 @@ class ReadArbiter(wiring.Component):
     read_request: stream.Interface
     read_data: stream.Interface
 
-    def __init__(self, clients: int, outstanding: int = 16) -> None:
-        self._count, self._outstanding = clients, outstanding
+    def __init__(self, clients: int, outstanding: int = 16, background: int = 0) -> None:
+        self._count, self._outstanding, self._background = clients, outstanding, background
         client = wiring.Signature({"read_request": Out(READ_REQUEST), "read_data": In(READ_DATA)})
         super().__init__(
             {
@@ -51,7 +52,10 @@ class ReadArbiter(wiring.Component):
         m.submodules.routes = routes = Queue(route, self._outstanding)
         wiring.connect(m, wiring.flipped(self.read_request), asked.output)
 
-        granted = _grant(m, Cat(client.read_request.valid for client in self.clients), asked.input.ready & routes.input.ready)
+        asked_by = Cat(client.read_request.valid for client in self.clients)
+        foreground = asked_by[: self._count - self._background]
+        asking = Mux(foreground.any(), foreground, asked_by)[: self._count]
+        granted = _grant(m, asking, asked.input.ready & routes.input.ready)
         chosen = _select(granted, [client.read_request.payload for client in self.clients])
         m.d.comb += [
             Value.cast(asked.input.payload).eq(chosen),

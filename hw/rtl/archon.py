@@ -61,7 +61,7 @@ class Archon(wiring.Component):
         users = [controller]
         for index in range(config.clusters):
             cluster = shared(m, "cluster", f"cluster{index}", cluster_signature())
-            m.d.comb += [cluster.cycle.eq(cycle), controller.idle[index].eq(cluster.idle)]
+            m.d.comb += [cluster.cycle.eq(cycle), cluster.hold.eq(controller.hold), controller.idle[index].eq(cluster.idle)]
             wiring.connect(m, controller.jobs[index], cluster.jobs)
             wiring.connect(m, cluster.write, writes.inputs[index])
             wiring.connect(m, cluster.reports, reports.inputs[index])

@@ -23,15 +23,18 @@ CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name ==
 
 
 class JobSequencer(wiring.Component):
-    """Takes one job at a time through its phases: tables, activations, compute, report.
+    """Takes jobs through their phases: tables, activations, compute, report. Loads the next job's tables meanwhile.
 
-    Members: `jobs` in; `job` is held from acceptance to the report; one-cycle pulses `start_tables`, `start_activations`,
-    `start_compute` when the phase before is done; `reports` carries job number and cycles (the cluster adds the counters);
-    `idle` while no job is held.
+    Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
+    `start_tables` (of `next_job`), `start_activations`, `start_compute` when the phase before is done; `reports` carries job
+    number and cycles (the cluster adds the counters); `hold`: jobs taken while it is high become `job` after it has fallen;
+    `idle` while there is no job that is not held.
     """
 
     jobs: stream.Interface
+    next_job: data.View
     job: data.View
+    hold: Signal
     idle: Signal
     cycle: Signal
     start_tables: Signal
@@ -49,7 +52,9 @@ class JobSequencer(wiring.Component):
         super().__init__(
             {
                 "jobs": In(stream.Signature(JOB)),
+                "next_job": Out(JOB),
                 "job": Out(JOB),
+                "hold": In(1),
                 "idle": Out(1),
                 "cycle": In(CYCLE_BITS),
                 "start_tables": Out(1),
@@ -67,13 +72,35 @@ class JobSequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        waiting, held, running, begin = Signal(), Signal(), Signal(), Signal()
+        taken_cycle = Signal(CYCLE_BITS)
+        m.d.comb += [
+            self.jobs.ready.eq(~waiting),
+            self.idle.eq(~running & (self.hold | ~self.jobs.valid) & ((self.hold & held) | ~waiting)),
+        ]
+        with m.If(~self.hold):
+            m.d.sync += held.eq(0)
         with m.FSM():
-            with m.State("idle"):
-                m.d.comb += [self.idle.eq(~self.jobs.valid), self.jobs.ready.eq(1)]
-                m.d.sync += [self.job.eq(self.jobs.payload), self.start_cycle.eq(self.cycle)]
+            with m.State("empty"):
+                m.d.sync += [self.next_job.eq(self.jobs.payload), taken_cycle.eq(self.cycle)]
                 with m.If(self.jobs.valid):
-                    m.next = "start tables"
-            self._phase(m, "tables", self.start_tables, self.tables_done, "start activations")
+                    m.d.sync += [waiting.eq(1), held.eq(self.hold)]
+                    m.next = "taken"
+            with m.State("taken"):
+                # The half may still be in use by a job of a program that does not alternate.
+                with m.If(~running | (self.job.half != self.next_job.half)):
+                    m.d.comb += self.start_tables.eq(1)
+                    m.next = "tables"
+            with m.State("tables"):
+                with m.If(self.tables_done & ~running & ~(self.hold & held)):
+                    m.d.comb += begin.eq(1)
+                    m.d.sync += [self.job.eq(self.next_job), self.start_cycle.eq(taken_cycle), waiting.eq(0)]
+                    m.next = "empty"
+        with m.FSM() as compute:
+            m.d.comb += running.eq(~compute.ongoing("idle"))
+            with m.State("idle"):
+                with m.If(begin):
+                    m.next = "start activations"
             self._phase(m, "activations", self.start_activations, self.activations_done, "start compute")
             self._phase(m, "compute", self.start_compute, self.compute_done, "report")
             with m.State("report"):
@@ -98,6 +125,7 @@ def cluster_signature() -> wiring.Signature:
     return wiring.Signature(
         {
             "jobs": In(stream.Signature(JOB)),
+            "hold": In(1),
             "idle": Out(1),
             "cycle": In(CYCLE_BITS),
             "read_request": Out(READ_REQUEST),
@@ -111,11 +139,12 @@ def cluster_signature() -> wiring.Signature:
 class Cluster(wiring.Component):
     """`lanes` lanes behind one predictor; runs whole jobs on its own.
 
-    Members: `jobs` in, `idle`; `read_request`, `read_data`, `write` to external memory; `reports` one per finished job;
-    `cycle` the clock cycles since reset, for the reports.
+    Members: `jobs` in, `hold`, `idle`: see JobSequencer; `read_request`, `read_data`, `write` to external memory; `reports`
+    one per finished job; `cycle` the clock cycles since reset, for the reports.
     """
 
     jobs: stream.Interface
+    hold: Signal
     idle: Signal
     cycle: Signal
     read_request: stream.Interface
@@ -138,11 +167,12 @@ class Cluster(wiring.Component):
         m.submodules.reduction = reduction = Reduction(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
-        m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual)
+        m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual, background=1)
 
         # Phases.
         wiring.connect(m, wiring.flipped(self.jobs), sequencer.jobs)
         m.d.comb += [
+            sequencer.hold.eq(self.hold),
             self.idle.eq(sequencer.idle),
             sequencer.cycle.eq(self.cycle),
             tables.start.eq(sequencer.start_tables),
@@ -151,7 +181,8 @@ class Cluster(wiring.Component):
             sequencer.activations_done.eq(activations.done),
             sequencer.compute_done.eq(requantizer.finished),
         ]
-        for unit in (tables, activations, predictor, residual, requantizer, *lanes):
+        m.d.comb += tables.job.eq(sequencer.next_job)
+        for unit in (activations, predictor, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)
         for unit in (predictor, residual, requantizer, *lanes):
             m.d.comb += unit.start.eq(sequencer.start_compute)
@@ -174,7 +205,7 @@ class Cluster(wiring.Component):
         wiring.connect(m, requantizer.write, wiring.flipped(self.write))
 
         # Memory.
-        readers: list[Any] = [tables, activations, residual]
+        readers: list[Any] = [activations, residual, tables]
         for client, reader in zip(arbiter.clients, readers, strict=True):
             wiring.connect(m, reader.read_request, client.read_request)
             wiring.connect(m, client.read_data, reader.read_data)

@@ -12,14 +12,18 @@ from hw.rtl.interfaces import COMMAND, JOB, READ_DATA, READ_REQUEST
 
 
 class Controller(wiring.Component):
-    """Runs one program a command: fetches a descriptor, waits where it asks for a barrier, offers the job, fetches the next.
+    """Runs one program a command: fetches a descriptor, offers the job, fetches the next.
+
+    A job with a barrier raises `hold`; jobs taken while it is high do not start before it falls, which is when all jobs before
+    the barrier are done. A further barrier waits for that.
 
     Parameters: `config`.
 
-    Members: `command` in, taken while not `busy`; `read_request`, `read_data`; `jobs[i]` stream of cluster i's jobs; `idle`
-    bit i low from the cycle after cluster i took a job until it has handed over its last write; `writes_idle`: memory has
-    accepted all writes; `busy` from the cycle after a command until its program has ended and everything is idle; `error`:
-    the program named a cluster that does not exist; it ended there. Cleared by the next command.
+    Members: `command` in, taken while not `busy`; `read_request`, `read_data`; `jobs[i]` stream of cluster i's jobs; `hold`;
+    `idle` bit i low while cluster i has work that is not held: from the cycle after it took such a job, or in which `hold`
+    fell, until it has handed over its last write; `writes_idle`: memory has accepted all writes; `busy` from the cycle after
+    a command until its program has ended and everything is idle; `error`: the program named a cluster that does not exist;
+    it ended there. Cleared by the next command.
 
     Throughput: one memory latency and about 10 cycles from job to job. Stalls with the cluster that a job is for.
     """
@@ -28,6 +32,7 @@ class Controller(wiring.Component):
     read_request: stream.Interface
     read_data: stream.Interface
     jobs: list[stream.Interface]
+    hold: Signal
     idle: Signal
     writes_idle: Signal
     busy: Signal
@@ -41,6 +46,7 @@ class Controller(wiring.Component):
                 "read_request": Out(READ_REQUEST),
                 "read_data": In(READ_DATA),
                 "jobs": Out(stream.Signature(JOB)).array(config.clusters),
+                "hold": Out(1),
                 "idle": In(config.clusters),
                 "writes_idle": In(1),
                 "busy": Out(1),
@@ -54,13 +60,17 @@ class Controller(wiring.Component):
         descriptor = Signal(JOB_LAYOUT.words * WORD_BITS)
         missing = Signal(range(JOB_LAYOUT.words + 1))
         job = JOB(descriptor[: JOB_LAYOUT.width])
-        chosen, all_idle, offering = Signal(self._clusters), Signal(), Signal()
+        chosen, all_idle, release, offering = Signal(self._clusters), Signal(), Signal(), Signal()
         m.d.comb += [
             self.read_request.payload.address.eq(address),
             self.read_request.payload.length.eq(JOB_LAYOUT.words),
             chosen.eq(Cat(job.cluster == index for index in range(self._clusters))),
         ]
-        m.d.sync += all_idle.eq(self.idle.all() & self.writes_idle)
+        # What `idle` said before `hold` falls is of no use afterwards.
+        m.d.comb += release.eq(self.hold & all_idle)
+        m.d.sync += all_idle.eq(self.idle.all() & self.writes_idle & ~release)
+        with m.If(release):
+            m.d.sync += self.hold.eq(0)
         for index, offered in enumerate(self.jobs):
             m.d.comb += [Value.cast(offered.payload).eq(job.as_value()), offered.valid.eq(offering & chosen[index])]
 
@@ -92,13 +102,15 @@ class Controller(wiring.Component):
                 with m.Elif(~chosen.any()):
                     m.d.sync += self.error.eq(1)
                     m.next = "FINISH"
-                with m.Elif(~job.barrier | all_idle):
+                with m.Elif(~(job.barrier & self.hold)):
+                    with m.If(job.barrier):
+                        m.d.sync += self.hold.eq(1)
                     m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += offering.eq(1)
                 with m.If((chosen & Cat(offered.ready for offered in self.jobs)).any()):
                     m.next = "FETCH"
             with m.State("FINISH"):
-                with m.If(all_idle):
+                with m.If(all_idle & ~self.hold):
                     m.next = "IDLE"
         return m

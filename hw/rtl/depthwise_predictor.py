@@ -124,7 +124,11 @@ class DepthwisePredictor(wiring.Component):
         """Masks from the window's columns, which arrive with the registered table row."""
         m.submodules.depthwise = table = TableMemory(TableKind.DEPTHWISE, self._config)
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
-        m.d.comb += [table.enable.eq(1), table.address.eq(delay(m, issue.slice, READ_LATENCY - 2))]
+        m.d.comb += [
+            table.enable.eq(1),
+            table.half.eq(self.job.half),
+            table.address.eq(delay(m, issue.slice, READ_LATENCY - 2)),
+        ]
         for channel in range(self._config.slice_channels):
             weights = [delay(m, Value.cast(table.row.weights[channel * TAPS + tap]), 1) for tap in range(TAPS)]
             threshold = delay(m, table.row.thresholds[channel], 2)

@@ -76,7 +76,7 @@ class ExpandPredictor(wiring.Component):
         issue = self._sequence(m)
         m.submodules.expand = expand = TableMemory(TableKind.EXPAND, self._config)
         wiring.connect(m, wiring.flipped(self.table_write), expand.write)
-        m.d.comb += [expand.enable.eq(issue.valid), expand.address.eq(issue.table_address)]
+        m.d.comb += [expand.enable.eq(issue.valid), expand.half.eq(self.job.half), expand.address.eq(issue.table_address)]
         inputs = [self._input_store(m, lane, issue) for lane in range(self._config.lanes)]
 
         # Cycle 1: the memories answer. Cycle 2: weights, inputs and their negatives are in registers.
@@ -91,7 +91,11 @@ class ExpandPredictor(wiring.Component):
 
         m.submodules.threshold = threshold = TableMemory(TableKind.EXPAND_THRESHOLD, self._config)
         wiring.connect(m, wiring.flipped(self.table_write), threshold.write)
-        m.d.comb += [threshold.enable.eq(done[summed]), threshold.address.eq(delay(m, issue.slice, summed))]
+        m.d.comb += [
+            threshold.enable.eq(done[summed]),
+            threshold.half.eq(self.job.half),
+            threshold.address.eq(delay(m, issue.slice, summed)),
+        ]
 
         for channel in range(self._config.slice_channels):
             terms = []

@@ -35,8 +35,9 @@ def table_row_bits(config: ArchonConfig) -> int:
 
 
 def table_write(config: ArchonConfig) -> wiring.Signature:
-    """Bus that fills tables: while `valid`, row `row` of table `kind` takes `data`'s low bits."""
-    return wiring.Signature({"valid": Out(1), "kind": Out(4), "row": Out(16), "data": Out(table_row_bits(config))})
+    """Bus that fills tables: while `valid`, row `row` of half `half` of table `kind` takes `data`'s low bits."""
+    members = {"valid": Out(1), "half": Out(1), "kind": Out(4), "row": Out(16), "data": Out(table_row_bits(config))}
+    return wiring.Signature(members)
 
 
 def activation_write(config: ArchonConfig) -> wiring.Signature:

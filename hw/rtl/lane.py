@@ -36,8 +36,8 @@ def lane_signature(config: ArchonConfig) -> wiring.Signature:
 class Lane(wiring.Component):
     """Owns one input channel of the job's group in each turn, with one multiplier.
 
-    Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill tables and
-    activations between jobs; `words` the
+    Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill the half of the
+    tables that the job does not use, and activations between jobs; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
     `multiplications`, `additions`, `steps` since `start`.
 
@@ -83,6 +83,7 @@ class Lane(wiring.Component):
         wiring.connect(m, wiring.flipped(self.activation_write), multiplier.activation_write)
         m.d.comb += [
             scan.job.eq(self.job),
+            step_fetch.job.eq(self.job),
             multiplier.job.eq(self.job),
             scan.start.eq(self.start),
             accumulator.start.eq(self.start),

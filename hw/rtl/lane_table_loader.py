@@ -98,6 +98,7 @@ class LaneTableLoader(wiring.Component):
         step, step_lanes, step_rows = (Signal.like(value) for value in (channels.step, channels.step_lanes, channels.step_rows))
         m.d.sync += [step.eq(channels.step), step_lanes.eq(channels.step_lanes), step_rows.eq(channels.step_rows)]
         for lane, bus in enumerate(self.table_writes):
+            m.d.comb += bus.half.eq(self.job.half)
             m.d.comb += [
                 bus.valid.eq(step_lanes[lane]),
                 bus.kind.eq(TableKind.STEP),

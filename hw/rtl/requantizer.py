@@ -84,6 +84,7 @@ class Requantizer(wiring.Component):
             walk.base.eq(self.job.output_address),
             walk.advance.eq(accepted),
             table.enable.eq(advance),
+            table.half.eq(self.job.half),
             table.address.eq(walk.channel),
             self.sums.ready.eq(advance & walk.active),
             accepted.eq(self.sums.valid & self.sums.ready),

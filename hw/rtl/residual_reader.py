@@ -76,6 +76,7 @@ class ResidualReader(wiring.Component):
             advance.eq(~valid | asked),
             walk.advance.eq(walk.active & advance),
             table.enable.eq(advance),
+            table.half.eq(self.job.half),
             table.address.eq(walk.channel),
             self.read_request.payload.address.eq(pixel_address + table.row.plane),
             self.read_request.payload.length.eq(1),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract import numerics
 from hw.contract.config import TAPS, ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, TableKind, pair_row
-from hw.rtl.interfaces import struct, survivor, table_write
+from hw.rtl.interfaces import JOB, struct, survivor, table_write
 from hw.rtl.table_memory import TableMemory
 
 
@@ -39,12 +39,14 @@ class StepFetch(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `table_write` fills the pair and step tables; `survivors` in; `steps` out, `end` payloads passed on in order.
+    Members: `job`; `table_write` fills the pair and step tables; `survivors` in; `steps` out, `end` payloads passed on in
+    order.
 
     Pipeline: pair read, issue (one step address a cycle, next record loaded in the last step's cycle), step read.
     Latency 3 cycles, throughput 1 step a cycle; stalls with `steps`.
     """
 
+    job: data.View
     table_write: Any
     survivors: stream.Interface
     steps: stream.Interface
@@ -53,6 +55,7 @@ class StepFetch(wiring.Component):
         self._config = config
         super().__init__(
             {
+                "job": In(JOB),
                 "table_write": In(table_write(config)),
                 "survivors": In(stream.Signature(survivor(config))),
                 "steps": Out(stream.Signature(step(config))),
@@ -74,6 +77,7 @@ class StepFetch(wiring.Component):
             self.survivors.ready.eq(~fetched_valid | take),
             accept.eq(self.survivors.valid & self.survivors.ready),
             pairs.enable.eq(accept),
+            pairs.half.eq(self.job.half),
             pairs.address.eq(self.survivors.payload.pair),
         ]
         with m.If(accept):
@@ -91,6 +95,7 @@ class StepFetch(wiring.Component):
             issue_last.eq(issue_end | (remaining == 1)),
             take.eq(fetched_valid & (~issue_valid | (advance & issue_last))),
             step_rows.enable.eq(advance),
+            step_rows.half.eq(self.job.half),
             step_rows.address.eq(address),
         ]
         with m.If(take):

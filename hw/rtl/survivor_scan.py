@@ -66,6 +66,7 @@ class SurvivorScan(wiring.Component):
         chosen = Signal(range(channels))
         m.d.comb += [
             membership.enable.eq(1),
+            membership.half.eq(self.job.half),
             membership.address.eq(address_next),
             candidates.eq(word.second & members & ~visited),
             lowest.eq(lowest_bit(candidates)),

@@ -62,6 +62,7 @@ class TableLoader(wiring.Component):
         words_in_row, rows_left = Signal(_HEADER_BITS["words"]), Signal(_HEADER_BITS["rows"])
         buffer, finished = Signal(self._row_words * WORD_BITS), Signal()
         m.d.comb += [
+            self.table_write.half.eq(self.job.half),
             self.table_write.data.eq(buffer),
             self.done.eq(finished & ~self.start),
             lanes.job.eq(self.job),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,12 +16,13 @@ class TableMemory(wiring.Component):
 
     Parameters: `kind` chooses layout and depth. Whoever has several tables of a kind gates `write.valid`.
 
-    Members: `write` the table-write bus; `enable`, `address` start a read, `row` is that row from the next cycle until the
-    next read. Latency 1 cycle, throughput 1 row a cycle. Reading a row while it is written gives the old row.
+    Members: `write` the table-write bus; `enable`, `half`, `address` start a read, `row` is that row from the next cycle until
+    the next read. Latency 1 cycle, throughput 1 row a cycle. Reading a row while it is written gives the old row.
     """
 
     write: Any
     enable: Signal
+    half: Signal
     address: Signal
     row: data.View
 
@@ -33,6 +34,7 @@ class TableMemory(wiring.Component):
             {
                 "write": In(table_write(config)),
                 "enable": In(1),
+                "half": In(1),
                 "address": In(index_bits(self._depth)),
                 "row": Out(self._layout),
             }
@@ -40,14 +42,14 @@ class TableMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=self._depth, init=[])
+        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=2 * self._depth, init=[])
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [
             write.en.eq(self.write.valid & (self.write.kind == self._kind)),
-            write.addr.eq(self.write.row),
+            write.addr.eq(self.write.row[: len(self.address)] + Mux(self.write.half, self._depth, 0)),
             write.data.eq(self.write.data),
             read.en.eq(self.enable),
-            read.addr.eq(self.address),
+            read.addr.eq(self.address + Mux(self.half, self._depth, 0)),
             self.row.eq(read.data),
         ]
         return m

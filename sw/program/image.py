@@ -16,7 +16,7 @@ from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB, JOB_BITS
 from hw.contract.errors import ArchonError
 from hw.contract.memory import pack_tensor, tensor_words, unpack_tensor
 from sw.bundle.network import FusedBlock, IntegerNetwork
-from sw.program.jobs import BlockPlace, Job, TablePlaces, block_jobs, reduced
+from sw.program.jobs import BlockPlace, Job, TablePlaces, alternate_halves, block_jobs, reduced
 from sw.program.tables import Words, table_segment
 from sw.spec import BlockSpec
 
@@ -229,6 +229,7 @@ def _place_programs(
         jobs += of_block
     if len(jobs) > 1 << JOB_BITS:
         raise ArchonError(f"the program needs {len(jobs)} jobs, at most {1 << JOB_BITS} can be numbered")
+    alternate_halves(jobs)
     network = Program("network", 0, tuple(jobs))
     singles, address = [], network.words
     for item, of_block in zip(blocks, per_block, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
@@ -52,8 +53,16 @@ def bands_of(spec: BlockSpec, output_height: int, config: ArchonConfig) -> list[
     return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
 
 
+def alternate_halves(jobs: Iterable[Job]) -> None:
+    """Give each job the half of the table memories that the job before it on its cluster does not use."""
+    halves: dict[int, int] = {}
+    for job in jobs:
+        cluster = job.fields["cluster"]
+        job.fields["half"] = halves[cluster] = 1 - halves.get(cluster, 1)
+
+
 def block_jobs(name: str, spec: BlockSpec, place: BlockPlace, config: ArchonConfig, first_job: int = 0) -> list[Job]:
-    """The jobs of one block, numbered from `first_job`; the first one waits for the clusters to be idle.
+    """The jobs of one block, numbered from `first_job`, still without halves; the first one waits for all jobs before it.
 
     Group g runs on cluster g modulo the clusters; where there are at least twice as many clusters as groups, a group's
     rows are split into bands of (almost) equal height, each on its own cluster.
@@ -88,6 +97,7 @@ def _fields(spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int
     plane_words = place.height * place.width
     return {
         "end": 0,
+        "half": 0,
         "residual": int(spec.residual),
         "stride_two": int(spec.stride == 2),
         "input_height": place.height,

@@ -267,6 +267,9 @@ def test_jobs_cover_every_output_row_of_every_group_once(
     jobs = unpack_program(image, image.network_program.address)
     output_height = -(-height // stride)
     covered = np.zeros((groups, output_height), int)
+    for cluster in range(clusters):
+        halves = [fields["half"] for fields in jobs if fields["cluster"] == cluster]
+        assert halves == [index % 2 for index in range(len(halves))], "jobs of a cluster alternate"
     for index, fields in enumerate(jobs):
         group = image.network_program.jobs[index].group
         assert fields == image.network_program.jobs[index].fields
@@ -312,6 +315,8 @@ def test_network_program_is_its_block_programs_in_a_row() -> None:
     whole = unpack_program(image, image.network_program.address)
     parts = [unpack_program(image, program.address) for program in image.block_programs]
     assert whole == parts[0] + parts[1]
+    of_cluster = [fields["half"] for fields in whole if fields["cluster"] == 0]
+    assert of_cluster == [index % 2 for index in range(len(of_cluster))], "also from block to block"
     assert [fields["barrier"] for fields in whole] == [1, 0, 0, 1, 0, 0]
     assert parts[0][0]["output_address"] == image.tensors["block 1"].address == parts[1][0]["input_address"]
     places = sorted((place.address, place.words) for place in image.tensors.values())
