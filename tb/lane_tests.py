@@ -24,8 +24,8 @@ from tb.tables import segment_rows
 
 Integers = NDArray[np.int64]
 PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
-WEIGHTS = [0, 0, 1, -1, 2, 3, -5, 7, -64, 128, 127]
-"""Values of W2: none, one or two signed powers of two."""
+WEIGHTS = [0, 0, 1, -1, 2, 3, -5, 7, 11, -64, -85, 91, 128, 127]
+"""Values of W2: none to four signed powers of two."""
 
 
 @dataclass(frozen=True)
@@ -209,9 +209,10 @@ def partial_sums(weights: GroupWeights, masks: Masks, window: Integers, channels
 
 def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -> dict[str, int]:
     """What the lane must have counted: see hw.contract.descriptor.REPORT."""
-    length = np.zeros(len(weights.expand_weight), dtype=np.int64)
+    length, cycles = np.zeros((2, len(weights.expand_weight)), dtype=np.int64)
     for expanded, column in enumerate(weights.project_weight.T):
-        length[expanded] = sum(len(numerics.signed_powers(int(value), 31)) for value in column)
+        terms = [len(numerics.signed_powers(int(value), 31)) for value in column]
+        length[expanded], cycles[expanded] = sum(terms), sum((count + 1) // 2 for count in terms)
     pairs = (weights.expand_weight * weights.pairs)[:, channels]
     product = (pairs[:, :, None] * weights.depthwise_weight[:, None, :]) != 0  # (E, C of the lane, 9)
     touching = masks.second[:, :, None] & masks.first  # (pixels, E, 9)
@@ -221,5 +222,5 @@ def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -
     touched = np.einsum(
         "ped,ecd,ke->pkcd", touching.astype(int), product.astype(int), (weights.project_weight != 0).astype(int)
     )
-    steps = (masks.second * (pairs != 0).sum(axis=1) * length).sum()
+    steps = (masks.second * (pairs != 0).sum(axis=1) * cycles).sum()
     return {"multiplications": int((touched != 0).sum()), "additions": int(additions), "steps": int(steps)}

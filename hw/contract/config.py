@@ -85,7 +85,7 @@ class Depths:
     pair: int = 640
     """Pairs (expanded channel, input channel) of one lane."""
     step: int = 6144
-    """Steps (output channel, signed power of two) of one lane."""
+    """Steps (output channel, one or two signed powers of two) of one lane."""
     accumulator: int = 128
     """turns * output channels of one group: entries of each tap bank."""
     output: int = 64

@@ -85,5 +85,6 @@ REPORT = Layout(
 )
 """What a job cost. Cycles count from reset, start_cycle when the cluster took the job: it may have had to end another one
 before it could do more than load tables. multiplications: touched entries of A multiplied by an activation, over all
-lanes. additions: updates of entries of A by non-zero masked products, plus updates of bias accumulators. steps: lane cycles
+lanes. additions: terms, non-zero masked products times a signed power of two, added to entries of A, plus those added to bias
+accumulators. steps: lane cycles
 of accumulation."""

@@ -135,3 +135,13 @@ def signed_powers(weight: int, shift_max: int) -> list[tuple[bool, int]]:
     if terms and terms[-1][1] > shift_max:
         raise ArchonError(f"weight {weight} needs a shift of {terms[-1][1]}, at most {shift_max} are there")
     return terms[::-1]
+
+
+STEP_TERMS = 2
+"""Signed powers of two that one step of accumulation adds."""
+
+
+def accumulation_steps(weight: int, shift_max: int) -> list[list[tuple[bool, int]]]:
+    """The terms of signed_powers, STEP_TERMS a step."""
+    terms = signed_powers(weight, shift_max)
+    return [terms[first : first + STEP_TERMS] for first in range(0, len(terms), STEP_TERMS)]

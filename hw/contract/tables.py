@@ -115,10 +115,21 @@ def pair_row(config: ArchonConfig) -> Layout:
 
 
 def step_row(config: ArchonConfig) -> Layout:
-    """One addition for all taps at once: A[output, c, :] += (-1)**negative * 2**shift * products[:]."""
+    """One or two terms of a weight of W2, for all taps at once.
+
+    A[output, c, :] += (-1)**negative * 2**shift * products[:], and where `second` is set, A[output, c, :] +=
+    (-1)**second_negative * 2**second_shift * products[:].
+    """
     return Layout(
         "step",
-        (Field("output", index_bits(config.depths.output)), Field("negative", 1), Field("shift", config.widths.shift)),
+        (
+            Field("output", index_bits(config.depths.output)),
+            Field("negative", 1),
+            Field("shift", config.widths.shift),
+            Field("second", 1),
+            Field("second_negative", 1),
+            Field("second_shift", config.widths.shift),
+        ),
     )
 
 

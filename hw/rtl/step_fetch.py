@@ -14,7 +14,7 @@ from hw.rtl.table_memory import TableMemory
 
 
 def step(config: ArchonConfig) -> data.StructLayout:
-    """One addition for all taps of a row, before scaling: products and bias of the pair, masked, with a step's shift and sign.
+    """What is added to all taps of a row, before scaling: products and bias of the pair, masked, and a step's shifts and signs.
 
     `products[d]` is 0 where m1 masks the tap; `bias` is b2 + sum_d m1 * D * b1 of the bias owner and 0 for other pairs.
     With `end` set the pixel ends here and the rest means nothing.
@@ -27,11 +27,18 @@ def step(config: ArchonConfig) -> data.StructLayout:
             "output": index_bits(depths.output),
             "negative": 1,
             "shift": widths.shift,
+            "second": 1,
+            "second_negative": 1,
+            "second_shift": widths.shift,
             "products": data.ArrayLayout(signed(widths.product), TAPS),
             "owns_bias": 1,
             "bias": signed(numerics.OUTPUT_ACCUMULATOR_BITS),
         }
     )
+
+
+TERM_FIELDS = ("negative", "shift", "second", "second_negative", "second_shift")
+"""What a step's products and bias are scaled with, as in the step table."""
 
 
 class StepFetch(wiring.Component):
@@ -122,8 +129,7 @@ class StepFetch(wiring.Component):
             output.end.eq(step_end),
             output.address.eq(row_base + step_rows.row.output),
             output.output.eq(step_rows.row.output),
-            output.negative.eq(step_rows.row.negative),
-            output.shift.eq(step_rows.row.shift),
+            *(output[name].eq(step_rows.row[name]) for name in TERM_FIELDS),
             output.products.eq(products),
             output.owns_bias.eq(owns_bias),
             output.bias.eq(bias),

@@ -3,11 +3,12 @@
 Of one block and one image, over all output pixels p, with m1_d the first mask under tap d (0 outside the image):
 
 - A pair (e, c) exists where W1[e,c] != 0 and the column W2[:,e] is not all zero. It works at pixel p when e survives
-  there (m2[e,p] = 1), and then takes one step for every signed power of two in W2[:,e] (`numerics.signed_powers`).
-- steps: the steps of all working pairs. A step updates all taps at once, in one cycle of a lane.
-- additions: for every step, the taps d with m1_d = 1 and D[e,d] * W1[e,c] != 0, each one an update of an entry of A; and one
-  more, an update of the bias accumulator, for every step of the one pair of e that owns e's biases. An e has an owner when
-  it has a pair and b2[e] or any D[e,d] * b1[e] is not zero.
+  there (m2[e,p] = 1), and then adds every term, a signed power of two, of W2[:,e] (`numerics.signed_powers`).
+- steps: of all working pairs, one for every one or two terms of a weight of W2 (`numerics.accumulation_steps`). A step updates
+  all taps at once, in one cycle of a lane.
+- additions: for every term, the taps d with m1_d = 1 and D[e,d] * W1[e,c] != 0, each one added to an entry of A; and one more,
+  added to the bias accumulator, for every term of the one pair of e that owns e's biases. An e has an owner when it has a
+  pair and b2[e] or any D[e,d] * b1[e] is not zero.
 - multiplications: touched entries (p, k, c, d) of A. An entry is touched when at least one surviving e with m1_d = 1 has
   W2[k,e] * D[e,d] * W1[e,c] != 0; terms that cancel to zero touch it all the same. It is multiplied by one activation.
 """
@@ -48,22 +49,25 @@ class ChannelWork:
 
     steps: Integers
     """Steps of all its pairs."""
+    terms: Integers
+    """Terms of all its pairs."""
     bias_additions: Integers
-    """Updates of the bias accumulator."""
+    """Terms added to the bias accumulator."""
 
 
 def channel_work(block: FusedBlock) -> ChannelWork:
-    """Steps and bias additions of every expanded channel at a pixel where it survives."""
+    """Work of every expanded channel at a pixel where it survives."""
     expanded, width = len(block.expand_weight), block.project_weight.shape[1]
     groups = expanded // width
     values, index = np.unique(block.project_weight, return_inverse=True)
-    lengths = np.array([len(numerics.signed_powers(int(value), ANY_SHIFT)) for value in values], dtype=np.int64)
-    terms = lengths[index].reshape(groups, -1, width).sum(axis=1).reshape(-1)
+    steps_of = [numerics.accumulation_steps(int(value), ANY_SHIFT) for value in values]
+    lengths = np.array([(len(steps), sum(map(len, steps))) for steps in steps_of], dtype=np.int64)
+    steps, terms = lengths[index.reshape(-1)].T.reshape(2, groups, -1, width).sum(axis=2).reshape(2, -1)
     # A column that is all zero has no terms, so its pairs, which do not exist, count for nothing below.
     pairs = np.count_nonzero(block.expand_weight, axis=1)
     bias_products = block.depthwise_weight.reshape(expanded, TAPS).astype(np.int64) * block.expand_bias[:, None]
     owned = (pairs > 0) & (bias_products.any(axis=1) | (block.depthwise_bias != 0))
-    return ChannelWork(terms * pairs, terms * owned)
+    return ChannelWork(steps * pairs, terms * pairs, terms * owned)
 
 
 def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDArray[np.integer], touched: int) -> BlockCounts:
@@ -78,5 +82,5 @@ def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDA
     work = channel_work(block)
     pixels = np.count_nonzero(survives, axis=1)
     taps = (masked_taps * survives).sum(axis=1, dtype=np.int64)
-    additions = work.steps @ taps + work.bias_additions @ pixels
+    additions = work.terms @ taps + work.bias_additions @ pixels
     return BlockCounts(touched, int(additions), int(work.steps @ pixels))

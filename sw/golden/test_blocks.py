@@ -97,7 +97,7 @@ def literal(case: Case) -> tuple[np.ndarray, BlockCounts]:
                         continue
                     active = [d for d, level in levels.items() if level and weight[d]]
                     touched |= {(k, c, d) for d in active}
-                    steps += int(terms[source, e])
+                    steps += -(-int(terms[source, e]) // 2)
                     additions += int(terms[source, e]) * (len(active) + (1 if owned and first_pair else 0))
                     first_pair = False
         multiplications += len(touched)
@@ -203,8 +203,9 @@ def test_a_block_worked_out_by_hand() -> None:
     out, counts = run_block(block, spec, x)
     assert out.tolist() == [[[23, 127]]]
     assert run_block_layerwise(block, spec, x).tolist() == [[[23, 127]]]
-    # Pixel 0: 3 = 4 - 1 takes two steps of one tap each, and two for the bias. Pixel 1: 64 takes one step of one tap, no bias.
-    assert counts == BlockCounts(multiplications=2, additions=5, steps=3)
+    # Pixel 0: 3 = 4 - 1 is one step of two terms, one tap each, and two for the bias. Pixel 1: 64 is one term of one tap, no
+    # bias.
+    assert counts == BlockCounts(multiplications=2, additions=5, steps=2)
 
 
 def test_agreement_with_the_true_signs_worked_out_by_hand() -> None:
@@ -231,7 +232,7 @@ def test_cancelling_terms_touch_an_entry() -> None:
     )  # fmt: skip
     out, counts = run_block(block, spec, x)
     assert out.tolist() == [[[-2, -2]]]  # -100 / 64, away from zero
-    assert counts == BlockCounts(multiplications=2, additions=6, steps=6)
+    assert counts == BlockCounts(multiplications=2, additions=6, steps=4)
 
 
 def test_float_levels_equal_the_contract() -> None:

@@ -80,26 +80,32 @@ def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeight
 
 @dataclass(frozen=True)
 class Steps:
-    """All (output channel, signed power of two) terms of W2, by expanded channel, then output, then shift down."""
+    """All steps of W2, by expanded channel, then output, then shift down."""
 
     start: Integers
-    """(E,): first term of each expanded channel."""
+    """(E,): first step of each expanded channel."""
     count: Integers
-    """(E,): terms of each expanded channel."""
-    output: Integers
-    negative: Integers
-    shift: Integers
+    """(E,): steps of each expanded channel."""
+    columns: dict[str, Integers]
+    """Of the step table."""
 
 
 def list_steps(project_weight: Integers, shift_max: int) -> Steps:
-    """Terms of W2 (K, E) as `numerics.signed_powers` gives them."""
-    terms = {int(value): numerics.signed_powers(int(value), shift_max) for value in np.unique(project_weight)}
+    """Steps of W2 (K, E) as `numerics.accumulation_steps` gives them."""
+    steps = {int(value): numerics.accumulation_steps(int(value), shift_max) for value in np.unique(project_weight)}
     expanded, output = np.nonzero(project_weight.T)
-    weights = project_weight[output, expanded]
-    lengths = np.array([len(terms[int(weight)]) for weight in weights], dtype=np.int64)
-    flat = np.array([term for weight in weights for term in terms[int(weight)]], dtype=np.int64).reshape(-1, 2)
+    weights = project_weight[output, expanded].tolist()
+    lengths = np.array([len(steps[weight]) for weight in weights], dtype=np.int64)
+    rows = np.array([_step_fields(step) for weight in weights for step in steps[weight]], dtype=np.int64).reshape(-1, 5)
+    names = ("negative", "shift", "second", "second_negative", "second_shift")
     count = np.bincount(np.repeat(expanded, lengths), minlength=project_weight.shape[1]).astype(np.int64)
-    return Steps(np.cumsum(count) - count, count, np.repeat(output, lengths), flat[:, 0], flat[:, 1])
+    columns = {"output": np.repeat(output, lengths)} | dict(zip(names, rows.T, strict=True))
+    return Steps(np.cumsum(count) - count, count, columns)
+
+
+def _step_fields(terms: list[tuple[bool, int]]) -> tuple[int, ...]:
+    first, second = terms[0], terms[1] if len(terms) > 1 else (False, 0)
+    return (*first, len(terms) > 1, *second)
 
 
 def turns_of(channels: int, config: ArchonConfig) -> int:
@@ -263,7 +269,7 @@ def _channel_words(weights: GroupWeights, steps: Steps, occurs: NDArray[np.bool_
     )
     _check_products(weights, owner, config)
     layout = tables.step_row(config)
-    step_rows = layout.pack_rows({"output": steps.output, "negative": steps.negative, "shift": steps.shift})
+    step_rows = layout.pack_rows(steps.columns)
     words = []
     for channel in range(len(used)):
         parts = [records[channel]]

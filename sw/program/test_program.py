@@ -137,6 +137,8 @@ class ValuePath:
                 assert lanes[bias["owner"], e - first], "the owner has a pair"
             for step in segment.take_dense(tables.step_row(config), channel["step_count"]):
                 self.w2[step["output"], e] += (-1) ** step["negative"] << step["shift"]
+                if step["second"]:
+                    self.w2[step["output"], e] += (-1) ** step["second_negative"] << step["second_shift"]
         seen = np.zeros_like(lanes)
         for turn in range(self.turns):
             members = segment.take(tables.members_record(config))["members"]
