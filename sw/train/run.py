@@ -210,5 +210,8 @@ def with_survivors(recipe: Recipe, first: float | None, second: float | None) ->
     for share in (first, second):
         if share is not None and not 0 < share <= 1:
             raise ArchonError(f"share of survivors: expected more than 0 and at most 1, got {share}")
-    limits = {"survivors_first": first, "survivors_second": second}
-    return replace(recipe, **{name: share for name, share in limits.items() if share is not None})
+    return replace(
+        recipe,
+        survivors_first=recipe.survivors_first if first is None else first,
+        survivors_second=recipe.survivors_second if second is None else second,
+    )
