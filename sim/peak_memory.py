@@ -14,7 +14,8 @@ SAMPLE_SECONDS = 0.05
 class PeakMemory:
     """While it is entered, watches the resident memory of all processes below this one, all together.
 
-    `mebibytes` is the most that a sample saw; None where the system does not tell, or where there was no such process.
+    `mebibytes` is the most that a sample saw; None where the system does not tell, or where there was no such process. A
+    process counts from the second sample on that sees it: one that has just been started may still show its parent's memory.
     """
 
     def __init__(self) -> None:
@@ -33,16 +34,18 @@ class PeakMemory:
         self._watcher.join()
 
     def _watch(self) -> None:
+        seen: dict[int, int] = {}
         while True:
-            pages = _descendants_pages(os.getpid())
+            before, seen = seen, _descendants_pages(os.getpid())
+            pages = sum(resident for process, resident in seen.items() if process in before)
             if pages:
                 self.mebibytes = max(self.mebibytes or 0.0, pages * resource.getpagesize() / 2**20)
             if self._ended.wait(SAMPLE_SECONDS):
                 return
 
 
-def _descendants_pages(ancestor: int) -> int:
-    """Resident pages of all processes below one."""
+def _descendants_pages(ancestor: int) -> dict[int, int]:
+    """Resident pages of each process below one."""
     children: dict[int, list[int]] = {}
     resident: dict[int, int] = {}
     for status in PROCESSES.glob("[0-9]*/stat"):
@@ -53,9 +56,10 @@ def _descendants_pages(ancestor: int) -> int:
         process = int(status.parent.name)
         children.setdefault(int(fields[1]), []).append(process)
         resident[process] = int(fields[21])
-    pages, waiting = 0, list(children.get(ancestor, ()))
+    pages: dict[int, int] = {}
+    waiting = list(children.get(ancestor, ()))
     while waiting:
         process = waiting.pop()
-        pages += resident[process]
+        pages[process] = resident[process]
         waiting += children.get(process, ())
     return pages

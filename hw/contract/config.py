@@ -82,9 +82,9 @@ class Depths:
     """Slices times turns: rows of the expand table and of each membership table."""
     row_store: int = 1280
     """columns * slices: level words of one image row, in each of the ROW_BANKS banks of the row store."""
-    pair: int = 640
+    pair: int = 1024
     """Pairs (expanded channel, input channel) of one lane."""
-    step: int = 6144
+    step: int = 8192
     """Steps (output channel, one or two signed powers of two) of one lane."""
     accumulator: int = 128
     """turns * output channels of one group: entries of each tap bank."""
