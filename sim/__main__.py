@@ -19,7 +19,7 @@ from sim.verilog import unit_verilog
 
 TOPLEVEL = "archon"
 
-TABLE_WIDTH = 120
+TABLE_WIDTH = 144
 """Columns that the tables need; a narrower terminal wraps them, rather than losing digits."""
 
 FAILED = 1
