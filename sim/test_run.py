@@ -20,7 +20,7 @@ from sim.options import Options
 from sim.report import Report
 from sim.run import check_simulator, choose_images, run_network, with_flipped_bit
 from sim.small_network import make_network, small_spec
-from sw.bundle import load_bundle, save_bundle
+from sw.bundle import find_bundle, load_bundle, save_bundle
 from sw.golden import layer_costs, run
 from sw.program import MemoryImage
 from sw.spec import load_spec
@@ -185,6 +185,11 @@ def test_the_smallest_preset_that_fits_is_chosen(bundle: Path) -> None:
         choose_hardware(nano, None, "tiny")
     with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny with 4 lanes: block 1, group 0: "):
         choose_hardware(nano, 4, "tiny")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("fusionet-nano", "small"), ("fusionet", "large")])
+def test_trained_networks_fit_their_preset(name: str, expected: str) -> None:
+    assert choose_hardware(load_bundle(find_bundle(name))).preset == expected
 
 
 def test_too_many_lanes_for_icarus_are_refused(bundle: Path) -> None:
