@@ -60,12 +60,12 @@ def _predictor_tensors(predictor: Any, inputs: Tensor) -> dict[str, Tensor]:
 def _operation(spec: BlockSpec, batch: dict[str, bool], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The kernel and its gradient, both called back from TensorFlow's graph."""
     names = list(tensors)
-    shapes = _result_shapes(spec, tensors)
+    shapes = library.result_shapes(spec, tensors["inputs"].shape, "level" in tensors)
     wanted = [name for name in names if name not in library.WITHOUT_GRADIENT]
 
     def forward(*arrays: Any) -> list[Any]:
         results = library.forward(spec, _contiguous(names, arrays), batch)
-        return [np.asarray(results[name], np.float32) for name in shapes]
+        return [results[name] for name in shapes]
 
     def backward(*arrays: Any) -> list[Any]:
         given = _contiguous([*names, *shapes, "d_outputs", "d_shares"], arrays)
@@ -93,17 +93,6 @@ def _operation(spec: BlockSpec, batch: dict[str, bool], tensors: dict[str, Tenso
         return results, gradient
 
     return dict(zip(shapes, run(*(tf.convert_to_tensor(value) for value in tensors.values())), strict=True))
-
-
-def _result_shapes(spec: BlockSpec, tensors: dict[str, Tensor]) -> dict[str, tuple[int | None, ...]]:
-    images, height, width, _ = tensors["inputs"].shape
-    shapes: dict[str, tuple[int | None, ...]] = {
-        "outputs": (images, -(-height // spec.stride), -(-width // spec.stride), spec.out_channels)
-    }
-    gated = "level" in tensors
-    statistics = (*library.VALUE_STATISTICS, *(library.PREDICTOR_STATISTICS if gated else ()))
-    shapes |= dict.fromkeys(statistics, (spec.expanded_channels,))
-    return shapes | ({"shares": (2,)} if gated else {})
 
 
 def _contiguous(names: list[str], arrays: tuple[Any, ...]) -> dict[str, Any]:

@@ -37,14 +37,6 @@ CACHE = Path(os.environ.get("ARCHON_BUILD", "build")) / "native"
 Array = NDArray[np.float32]
 FloatPointer = ctypes.POINTER(ctypes.c_float)
 
-VALUE_INPUTS = (
-    "inputs", "expand", "expand_mask", "depthwise", "depthwise_mask", "project", "project_mask",
-    "gamma1", "beta1", "gamma2", "beta2",
-)  # fmt: skip
-PREDICTOR_INPUTS = (
-    "predictor_inputs", "predictor_expand", "predictor_expand_mask", "predictor_depthwise", "predictor_depthwise_mask",
-    "predictor_gamma1", "predictor_beta1", "predictor_gamma2", "predictor_beta2", "level",
-)  # fmt: skip
 WITHOUT_GRADIENT = (
     "expand_mask",
     "depthwise_mask",
@@ -141,14 +133,15 @@ def forward(spec: BlockSpec, arrays: Mapping[str, Array], batch: Mapping[str, bo
 
     Args:
         spec: shape of the block.
-        arrays: VALUE_INPUTS and, if there are gates, PREDICTOR_INPUTS: inputs [N, H, W, C], weights as the layers have them.
+        arrays: inputs [N, H, W, C], weights as the layers have them, masks and norms; if there are gates, the predictor's too.
         batch: for norm1, norm2, predictor_norm1 and predictor_norm2, whether they normalise with the batch's statistics;
             otherwise their gamma and beta are the scale and offset to apply.
 
     Returns:
         outputs [N, H', W', K]; the batch's statistics [E] (zeros where they were not asked for); with gates, shares [2].
     """
-    results = _results(spec, arrays)
+    shapes = result_shapes(spec, arrays["inputs"].shape, "level" in arrays)
+    results = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     call = _describe(spec, arrays, batch, results)
     load().archon_block_forward(ctypes.byref(call))
     return results
@@ -171,16 +164,14 @@ def backward(
     return found
 
 
-def _results(spec: BlockSpec, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    images, height, width, _ = arrays["inputs"].shape
-    gated = "level" in arrays
-    outputs = (images, -(-height // spec.stride), -(-width // spec.stride), spec.out_channels)
-    results = {"outputs": np.empty(outputs, np.float32)}
-    for name in (*VALUE_STATISTICS, *(PREDICTOR_STATISTICS if gated else ())):
-        results[name] = np.zeros(spec.expanded_channels, np.float32)
-    if gated:
-        results["shares"] = np.zeros(2, np.float32)
-    return results
+def result_shapes(spec: BlockSpec, inputs: tuple[int, ...], gated: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of what forward returns, for inputs of a shape [N, H, W, C]; N may be unknown."""
+    images, height, width, _ = inputs
+    shapes: dict[str, tuple[int, ...]] = {
+        "outputs": (images, -(-height // spec.stride), -(-width // spec.stride), spec.out_channels)
+    }
+    shapes |= dict.fromkeys((*VALUE_STATISTICS, *(PREDICTOR_STATISTICS if gated else ())), (spec.expanded_channels,))
+    return shapes | ({"shares": (2,)} if gated else {})
 
 
 def _describe(
