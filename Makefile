@@ -45,6 +45,10 @@ help: ## This list
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
 #: TEST_IMAGES=1000       train: only the first so many test images
 #: RESOLUTION=16          train: average all images down to this size
+#: KERNEL=keras           train: what computes the blocks, auto (default), keras or native
+#: SURVIVORS_FIRST=0.5    train: share that may survive a block's first ReLU; export: of random weights
+#: SURVIVORS_SECOND=0.4   train, export: the same of the second ReLU
+#: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
 sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM)
@@ -78,14 +82,16 @@ bench: .venv/.sim ## Measure speed and memory of building, simulation and golden
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)
-	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed)
+	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed) \
+		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second)
 
 .PHONY: train
 train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MINUTES RESUME SEED ...)
 	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
 		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
-		$(call option,RESOLUTION,resolution)
+		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) \
+		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second)
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock

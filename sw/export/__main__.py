@@ -18,6 +18,7 @@ from sw.datasets import load_cifar10, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
 from sw.quantize.network import Quantized, quantize_network
+from sw.run_folder import WEIGHTS, read_facts
 from sw.spec import NetworkSpec, load_spec
 
 STAGES = ("quantized", "pred")
@@ -79,7 +80,7 @@ def export_random(spec: NetworkSpec, seed: int, survivors: Survivors, path: Path
 
 def trained_weights(spec: NetworkSpec, build: Path) -> Path | None:
     """The weights of the last stage that was trained, if any."""
-    candidates = [build / spec.name / "train" / stage / "weights.npz" for stage in STAGES]
+    candidates = [build / spec.name / "train" / stage / WEIGHTS for stage in STAGES]
     return next((path for path in candidates if path.exists()), None)
 
 
@@ -89,7 +90,7 @@ def export_trained(spec: NetworkSpec, build: Path, path: Path) -> Quantized:
     if source is None:
         raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {build}, got none")
     images = load_cifar10("train").images[:TRAINED_IMAGES]
-    provenance = {"weights": "trained", "stage": source.parent.name}
+    provenance = read_facts(source.parent).provenance()
     return _written(quantize_network(load_arrays(source), spec, images), provenance, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sw.datasets import ImageSet, load_excerpt
 from sw.export import __main__ as exporter
 from sw.golden import run
 from sw.quantize.test_network import small_spec, trained_arrays
+from sw.run_folder import CONFIG, WEIGHTS
 from sw.spec import NetworkSpec
 
 SPEC = """
@@ -60,10 +62,12 @@ def training_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporter, "load_cifar10", lambda _split: ImageSet(excerpt.images, excerpt.labels))
 
 
-def put_trained_weights(folder: Path, spec: NetworkSpec, stage: str = "pred") -> None:
-    path = folder / spec.name / "train" / stage / "weights.npz"
-    path.parent.mkdir(parents=True)
-    np.savez(path, allow_pickle=False, **trained_arrays(spec))
+def put_trained_weights(folder: Path, spec: NetworkSpec, stage: str = "pred", **facts: object) -> None:
+    run = folder / spec.name / "train" / stage
+    run.mkdir(parents=True)
+    np.savez(run / WEIGHTS, allow_pickle=False, **trained_arrays(spec))
+    settings = {"stage": stage, "seed": 7, "recipe": {"epochs": 3}, "test_images": [500, 32, 32, 3], "test_accuracy": 0.628}
+    (run / CONFIG).write_text(json.dumps(settings | facts), encoding="utf-8")
 
 
 def test_random_bundle_of_ones_own_specification(spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,9 +98,34 @@ def test_trained_bundle_takes_the_last_stage(spec_file: Path, tmp_path: Path) ->
     put_trained_weights(tmp_path, small_spec(), "pred")
     assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 0
     assert load_bundle(tmp_path / "small" / "small.archon").provenance["stage"] == "pred"
-    put_trained_weights(tmp_path, small_spec(), "quantized")
+    put_trained_weights(tmp_path, small_spec(), "quantized", widened_from="narrow/train/quantized")
     assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 0
-    assert load_bundle(tmp_path / "small" / "small.archon").provenance["stage"] == "quantized"
+    assert load_bundle(tmp_path / "small" / "small.archon").provenance == {
+        "weights": "trained",
+        "stage": "quantized",
+        "epochs": "3",
+        "seed": "7",
+        "accuracy": "62.80 % of 500 test images, in floats",
+        "grown_from": "narrow/train/quantized",
+    }
+
+
+@pytest.mark.usefixtures("training_images")
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "is missing"), ("{}", "expected the settings of a finished training run")]
+)
+def test_weights_of_no_finished_run_are_refused(
+    text: str | None, message: str, spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_trained_weights(tmp_path, small_spec())
+    config = tmp_path / "small" / "train" / "pred" / CONFIG
+    if text is None:
+        config.unlink()
+    else:
+        config.write_text(text, encoding="utf-8")
+    assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.archon*"))
 
 
 @pytest.mark.usefixtures("training_images")

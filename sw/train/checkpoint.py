@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays, write_whole
+from sw.run_folder import CHECKPOINT, CONFIG, LOG
 
-CHECKPOINT = "checkpoint.npz"
-WEIGHTS = "weights.npz"
-CONFIG = "config.json"
-LOG = "log.csv"
 EPOCH = "epoch"
 OPTIMIZER_PREFIX = "optimizer/"
 

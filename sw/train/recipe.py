@@ -1,11 +1,14 @@
 """How long and how fast each stage trains, per network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.contract.errors import ArchonError
 
 STAGES = ("vanilla", "pruned", "pred", "quantized")
 """In order: each starts from the checkpoint of the one before."""
+
+SURVIVOR_WEIGHT = 5.0
+"""Weight in the loss of survivors above their limits."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Recipe:
     survivors_second: float = 1.0
     survivor_weight: float = 0.0
 
+    def limited(self, first: float, second: float) -> "Recipe":
+        """The recipe with the shares of survivors held to these limits."""
+        return replace(self, survivors_first=first, survivors_second=second, survivor_weight=SURVIVOR_WEIGHT)
+
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of step `step` of `steps`."""
         progress = step / max(1, steps)
@@ -48,6 +55,9 @@ class Recipe:
         falling = (1 - progress) / (1 - self.warmup)
         return self.final_rate + (self.rate - self.final_rate) * falling**self.power
 
+
+CALIBRATED = Recipe(epochs=0, rate=1e-3, final_rate=1e-4, batch=64)
+"""Predictors copied from the value path and calibrated, not trained: small networks train them with all else, afterwards."""
 
 RECIPES = {
     "fusionet": {
@@ -58,30 +68,15 @@ RECIPES = {
     },
     "fusionet-nano": {
         "vanilla": Recipe(epochs=10, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
-        "pruned": Recipe(epochs=14, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64),
-        "pred": Recipe(
-            epochs=0, rate=1e-3, final_rate=1e-4, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
-        ),
-        "quantized": Recipe(
-            epochs=5,
-            rate=0.02,
-            final_rate=1e-5,
-            warmup=0.05,
-            batch=64,
-            survivors_first=0.4,
-            survivors_second=0.3,
-            survivor_weight=5.0,
-        ),
+        "pruned": Recipe(epochs=18, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64),
+        "pred": CALIBRATED.limited(0.5, 0.4),
+        "quantized": Recipe(epochs=12, rate=0.02, final_rate=1e-5, warmup=0.05, batch=64).limited(0.5, 0.4),
     },
     "fusionet-slim": {
         "vanilla": Recipe(epochs=5, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
         "pruned": Recipe(epochs=1, rate=0.03, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=32),
-        "pred": Recipe(
-            epochs=0, rate=1e-3, final_rate=1e-4, batch=64, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
-        ),
-        "quantized": Recipe(
-            epochs=1, rate=8e-3, final_rate=1e-5, batch=32, survivors_first=0.4, survivors_second=0.3, survivor_weight=5.0
-        ),
+        "pred": CALIBRATED.limited(0.4, 0.3),
+        "quantized": Recipe(epochs=1, rate=8e-3, final_rate=1e-5, batch=32).limited(0.4, 0.3),
     },
 }
 

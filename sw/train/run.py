@@ -19,6 +19,7 @@ from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
 from sw.datasets import ImageSet, normalise
 from sw.networks.fusion_network import FusionNetwork
+from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
 from sw.train.augment import training_batches
@@ -82,17 +83,17 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     compile_model(model, run.recipe)
     variables = stage.variables()
     first_epoch = 0
-    if run.resume and (run.folder / checkpoint.CHECKPOINT).exists():
+    if run.resume and (run.folder / CHECKPOINT).exists():
         first_epoch = checkpoint.restore_checkpoint(run.folder, variables, model.optimizer)
     elif run.widen is not None:
         stage.start_from(widened(run, run.widen), run.widen)
     elif run.stage != STAGES[0]:
-        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / checkpoint.CHECKPOINT
+        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / CHECKPOINT
         if not before.exists():
             raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
         stage.start_from(load_arrays(before), before)
     if first_epoch == 0:
-        for stale in (checkpoint.LOG, checkpoint.WEIGHTS):
+        for stale in (LOG, WEIGHTS):
             (run.folder / stale).unlink(missing_ok=True)
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, 0)
     config = _config(run) | {
@@ -113,18 +114,18 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)
     accuracy = evaluate(model, test)
-    save_arrays(run.folder / checkpoint.WEIGHTS, export_weights(model))
+    save_arrays(run.folder / WEIGHTS, export_weights(model))
     checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
 
 
 def widened(run: Run, folder: Path) -> dict[str, Any]:
     """Variables of a narrower network's run, grown to the run's network."""
-    path = folder / checkpoint.CONFIG
+    path = folder / CONFIG
     if not path.exists():
         raise ArchonError(f"{path} is missing: expected the run folder of a narrower network")
     narrow = parse_spec(json.loads(path.read_text(encoding="utf-8"))["network"])
-    return widen(load_arrays(folder / checkpoint.CHECKPOINT), narrow, run.spec, run.seed)
+    return widen(load_arrays(folder / CHECKPOINT), narrow, run.spec, run.seed)
 
 
 def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:
