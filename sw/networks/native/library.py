@@ -1,4 +1,4 @@
-"""Builds and calls the kernel (planes.h, block.cpp): numpy arrays in, numpy arrays out."""
+"""Builds and calls the kernel (block.cpp and its headers): numpy arrays in, numpy arrays out."""
 
 import ctypes
 import hashlib
@@ -19,7 +19,7 @@ from sw.networks.layers import EPSILON
 from sw.networks.predictor import GATE_SLOPE
 from sw.spec import BlockSpec
 
-SOURCES = ("block.cpp", "planes.h")
+SOURCES = ("block.cpp", "call.h", "planes.h")
 COMPILE = (
     "-std=c++20",
     "-O3",
