@@ -46,7 +46,7 @@ class UnitBench(Bench):
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
-        """Counts cycles; AssertionError where `idle` is high with a write on offer or with jobs that are not held."""
+        """Counts cycles; AssertionError where words are read without room for them, or the unit is idle with work in hand."""
         dut, edge, held = self.dut, RisingEdge(self.dut.clk), list[bool]()
         cycle = 0
         while True:
@@ -56,6 +56,7 @@ class UnitBench(Bench):
             if dut.rst.value:
                 held.clear()
                 continue
+            assert dut.read_data__ready.value or not dut.read_data__valid.value, "more words asked for than there is room for"
             hold = bool(dut.hold.value)
             held = [before and hold for before in held]
             if dut.idle.value:

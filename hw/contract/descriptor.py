@@ -62,8 +62,9 @@ The tables come from the table_words words of the segment at table_address (hw.c
 Cluster number config.image_unit, one past the last cluster, is the image unit: its jobs turn a raw image of input_height x
 input_width pixels of input_channels bytes, the segment words at input_address (hw.contract.memory.pack_image), into the
 tensor of its 3x3 windows at output_address: `planes` planes of plane_words = output_rows * output_width words, stride 1 or,
-with stride_two, 2. The levels of a pixel's values are the table_words words at table_address (hw.contract.memory.pack_levels).
-The image is done as a whole: fields not named here, but for end, barrier, half and job, count for nothing.
+with stride_two, 2. The levels of a pixel's values are the table_words = LEVEL_WORDS words at table_address
+(hw.contract.memory.pack_levels). The image is done as a whole: fields not named here, but for end, barrier, half and job,
+count for nothing.
 """
 
 DESCRIPTOR_WORDS = 8
