@@ -35,6 +35,7 @@ UNITS: dict[str, str] = {
     "reduction": "Reduction",
     "requantizer": "Requantizer",
     "residual_reader": "ResidualReader",
+    "image_unit": "ImageUnit",
 }
 """Units that can be exported on their own, module hw.rtl.NAME and its class; `archon` is the whole accelerator."""
 

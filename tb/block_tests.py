@@ -11,16 +11,22 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import COMMAND, REPORT
+from hw.contract.memory import IMAGE_LEVELS, pack_image, pack_levels
 from sw.bundle.network import FusedBlock, Requantization
 from sw.golden.network import run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
-from sw.program import MemoryImage, PlacedBlock, build_image
+from sw.program import ImagePlace, MemoryImage, PlacedBlock, Program, TensorPlace, build_image, image_job, image_windows
+from sw.program.image import pack_program
 from tb.bench import Bench, configuration
 from tb.block_cases import DIRECTED, BlockCase, random_case
 from tb.memory import StreamMemory
 from tb.streams import StreamSink, StreamSource
 
 CYCLE_LIMIT = 400_000
+IMAGE = (6, 5, 1)
+"""Height, width and channels of the raw images."""
+IMAGE_NUMBERS = (100, 101)
+"""Job numbers of the raw images."""
 
 
 class Accelerator:
@@ -99,6 +105,43 @@ async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
     check_tensor(f"after a reset at {count} {counter}", expected, image.tensors["block 1"].read(accelerator.memory.words))
 
 
+@cocotb.test()
+@cocotb.parametrize(back_pressure=["never", "bursts"])
+async def images_and_a_block(dut: Any, back_pressure: str) -> None:
+    """A block reads the windows of a raw image; those of another image are written while it runs."""
+    config, random = configuration(), np.random.default_rng(cocotb.RANDOM_SEED)
+    case = BlockCase("images", ((1, 9, 12, 8, 1, False, False),), *IMAGE[:2], idle="rarely", back_pressure=back_pressure)
+    blocks = placed_blocks(case, cocotb.RANDOM_SEED)
+    image = build_image(blocks, config, "windows 1")
+    images = [random.integers(0, 256, IMAGE, dtype=np.uint8) for _ in IMAGE_NUMBERS]
+    levels = [random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8) for _ in IMAGE_NUMBERS]
+    first = image.tensors["windows 1"]
+    second = TensorPlace(len(image.words), first.shape)
+    words = [image.words, np.zeros(second.words, dtype=np.uint64)]
+    jobs, position = [], second.address + second.words
+    for number, table, pixels, place in zip(IMAGE_NUMBERS, levels, images, (first, second), strict=True):
+        packed = [pack_levels(table), pack_image(pixels)]
+        jobs.append(image_job(ImagePlace(*IMAGE, 1, position + len(packed[0]), position, place.address), config, number))
+        words += packed
+        position += len(packed[0]) + len(packed[1])
+    program = Program("images", position, (jobs[0], *image.network_program.jobs, jobs[1]))
+    accelerator = Accelerator(dut, case, np.concatenate([*words, pack_program(program)]))
+    memory = accelerator.memory
+    expect_outputs(memory, image, blocks)
+    for place in (first, second):
+        memory.missing[place.address : place.address + place.words] = True
+    await accelerator.bench.reset()
+    reports = await accelerator.run(program.address, len(program.jobs))
+    assert sorted(report["job"] for report in reports) == sorted(job.number for job in program.jobs), f"reports: {reports}"
+    tensors = [image_windows(pixels, table, 1) for pixels, table in zip(images, levels, strict=True)]
+    for number, tensor, place in zip(IMAGE_NUMBERS, tensors, (first, second), strict=True):
+        check_tensor(f"image {number}", tensor, place.read(memory.words))
+    expected, counts = run_block(blocks[0].block, blocks[0].spec, tensors[0])
+    check_tensor("block", expected, image.tensors["block 1"].read(memory.words))
+    check_counters("block", vars(counts), reports)
+    check_writes("images and a block", memory, image, blocks, CHANNELS_PER_WORD * (first.words + second.words))
+
+
 def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
     """Random weights for the blocks of a case."""
     blocks, height, width = [], case.height, case.width
@@ -140,10 +183,10 @@ def check_tensor(where: str, expected: NDArray[np.int8], got: NDArray[np.int8]) 
         )
 
 
-def check_writes(where: str, memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock]) -> None:
-    """Every byte of every output was written once, and nothing else was."""
+def check_writes(where: str, memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock], others: int = 0) -> None:
+    """Every byte of every output, and so many others that were missing, was written once, and nothing else was."""
     assert not memory.missing.any(), f"{where}: {memory.missing.sum()} output bytes were never written"
-    size = sum(int(np.prod(image.tensors[item.name].shape)) for item in blocks)
+    size = sum(int(np.prod(image.tensors[item.name].shape)) for item in blocks) + others
     assert memory.write_counts.sum() == size, f"{where}: {size} bytes to write, got {memory.write_counts.sum()}"
 
 

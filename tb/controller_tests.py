@@ -1,4 +1,4 @@
-"""Controller: every job to its cluster in order, barriers, the end, and clusters that do not exist."""
+"""Controller: every job to its cluster or the image unit in order, barriers, the end, and clusters that do not exist."""
 
 import itertools
 import random
@@ -18,14 +18,15 @@ from tb.streams import PATTERNS, Scoreboard
 PROGRAMS = 4
 JOBS_MAX = 12
 WORDS = 1 << 10
+CLUSTER_BITS = next(item.bits for item in JOB.fields if item.name == "cluster")
 Fields = dict[str, int]
 
 
 class Clusters:
     """Stand-ins that take jobs ahead, run them in order for a while each, and leave writes behind for a while longer.
 
-    A job that was taken while `hold` was high starts when it has fallen. No job ends before all jobs between the next barrier
-    and the one after it were taken: the controller must not wait with them.
+    The image unit has one too. A job that was taken while `hold` was high starts when it has fallen. No job ends before all
+    jobs between the next barrier and the one after it were taken: the controller must not wait with them.
     """
 
     def __init__(self, bench: Bench, clusters: int) -> None:
@@ -108,19 +109,20 @@ async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tu
     config = configuration()
     memory = bench.serve(np.zeros(WORDS, dtype=np.uint64), latency, idle=back_pressure)
     command = bench.source("command", COMMAND)
-    clusters = Clusters(bench, config.clusters)
+    units = config.image_unit + 1
+    clusters = Clusters(bench, units)
     await bench.reset()
     assert not dut.busy.value
     for number in range(PROGRAMS):
-        jobs = random_program(config.clusters, bench.random)
+        jobs = random_program(units, bench.random)
         missing = bench.random.randrange(len(jobs)) if number == 1 else len(jobs)
         if missing < len(jobs):
-            jobs[missing]["cluster"] = config.clusters + bench.random.randrange(64 - config.clusters)
+            jobs[missing]["cluster"] = bench.random.randrange(units, 1 << CLUSTER_BITS)
         address = bench.random.randrange(WORDS - (len(jobs) + 1) * DESCRIPTOR_WORDS)
         place_program(memory, address, jobs, missing)
         clusters.boards = [
             bench.follow(Scoreboard(f"program {number}, cluster {index}", of_cluster(jobs[:missing], index)))
-            for index in range(config.clusters)
+            for index in range(units)
         ]
         clusters.begin(jobs[:missing])
         command.send({"program_address": address})

@@ -90,6 +90,8 @@ class Depths:
     """turns * output channels of one group: entries of each tap bank."""
     output: int = 64
     """Output channels of one group."""
+    image_row: int = 64
+    """Columns of a raw image."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Queues:
     """Output writes waiting for memory."""
     table: int = 64
     """Words of tables requested ahead; with N clusters, memory latency divided by N times this is the least cycles a word."""
+    image: int = 16
+    """Words of a raw image requested ahead; a word lasts 8 cycles, so that a latency of 8 times this costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,11 @@ class ArchonConfig:
             for item in dataclasses.fields(group):
                 value = getattr(group, item.name)
                 _expect(2 <= value <= 1 << 16, f"{type(group).__name__.lower()}.{item.name}", "2 to 65536 rows", value)
+
+    @property
+    def image_unit(self) -> int:
+        """Number of the image unit where jobs name the cluster that they are for: it comes after the clusters."""
+        return self.clusters
 
     @property
     def multipliers(self) -> int:
@@ -169,7 +178,7 @@ PRESETS: dict[str, ArchonConfig] = {
         depths=Depths(
             activation=256, slices=16, turned_slices=64, row_store=256, pair=256, step=512, accumulator=64, output=32
         ),
-        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2, table=8),
+        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2, table=8, image=4),
     ),
     "small": ArchonConfig(
         depths=Depths(

@@ -19,7 +19,7 @@ JOB = Layout(
         Field("half", 1),
         Field("residual", 1),
         Field("stride_two", 1),
-        Field("cluster", 6),
+        Field("cluster", 7),
         Field("job", JOB_BITS),
         Field("input_height", DIMENSION_BITS),
         Field("input_width", DIMENSION_BITS),
@@ -58,6 +58,13 @@ Byte b of plane n holds channel 8 * n + b - first_byte of the group, which exist
 first_center = (stride * output_row_start - input_row_start) * input_width: index, within the segment, of the centre tap of
 the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
 The tables come from the table_words words of the segment at table_address (hw.contract.tables).
+
+Cluster number config.image_unit, one past the last cluster, is the image unit: its jobs turn a raw image of input_height x
+input_width pixels of input_channels bytes, the segment words at input_address (hw.contract.memory.pack_image), into the
+tensor of its 3x3 windows at output_address: `planes` planes of plane_words = output_rows * output_width words, stride 1 or,
+with stride_two, 2. The levels of a pixel's values are the table_words = LEVEL_WORDS words at table_address
+(hw.contract.memory.pack_levels). The image is done as a whole: fields not named here, but for end, barrier, half and job,
+count for nothing.
 """
 
 DESCRIPTOR_WORDS = 8

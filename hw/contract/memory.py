@@ -1,4 +1,8 @@
-"""How an activation tensor lies in external memory: planes of eight channels, one 64-bit word a pixel."""
+"""How tensors lie in external memory.
+
+An activation tensor lies in planes of eight channels, one 64-bit word a pixel. A raw image lies as its bytes come: by row, by
+pixel, by channel, eight a word.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,15 @@ from numpy.typing import NDArray
 
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.errors import ArchonError
+
+IMAGE_CHANNELS = 4
+"""Channels of a raw image at most."""
+
+IMAGE_LEVELS = 256
+"""A pixel value indexes a table of int8 activations, so that normalisation costs nothing at run time."""
+
+LEVEL_WORDS = IMAGE_LEVELS // CHANNELS_PER_WORD
+"""Words of that table."""
 
 
 def tensor_words(channels: int, height: int, width: int) -> int:
@@ -34,3 +47,24 @@ def unpack_tensor(words: NDArray[np.uint64], channels: int, height: int, width: 
     planes = expected // (height * width)
     grouped = np.ascontiguousarray(words.astype("<u8")).view(np.int8).reshape(planes, height * width, CHANNELS_PER_WORD)
     return grouped.transpose(0, 2, 1).reshape(planes * CHANNELS_PER_WORD, height, width)[:channels].copy()
+
+
+def image_words(height: int, width: int, channels: int) -> int:
+    """Words that a raw image occupies."""
+    return -(-height * width * channels // CHANNELS_PER_WORD)
+
+
+def pack_image(image: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(H, W, C) bytes to words: word n holds bytes 8 n to 8 n + 7, the first one lowest; the last word is filled up with 0."""
+    if image.ndim != 3 or image.dtype != np.uint8:
+        raise ArchonError(f"a raw image is (height, width, channels) uint8, got shape {image.shape} {image.dtype}")
+    filled = np.zeros(image_words(*image.shape) * CHANNELS_PER_WORD, dtype=np.uint8)
+    filled[: image.size] = image.reshape(-1)
+    return filled.view("<u8").astype(np.uint64)
+
+
+def pack_levels(levels: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """The activations of all pixel values as words: byte v % 8 of word v // 8 is the activation of value v."""
+    if levels.shape != (IMAGE_LEVELS,) or levels.dtype != np.int8:
+        raise ArchonError(f"a table of pixel levels is ({IMAGE_LEVELS},) int8, got shape {levels.shape} {levels.dtype}")
+    return np.ascontiguousarray(levels).view("<u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""ARCHON: controller, clusters and their shared memory port."""
+"""ARCHON: controller, clusters, image unit and their shared memory port."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -8,12 +8,13 @@ from hw.contract.config import ArchonConfig
 from hw.rtl.arbiter import ReadArbiter, StreamArbiter
 from hw.rtl.cluster import CYCLE_BITS, cluster_signature
 from hw.rtl.controller import Controller
+from hw.rtl.image_unit import ImageUnit
 from hw.rtl.interfaces import COMMAND, READ_DATA, READ_REQUEST, REPORT, WRITE
 from hw.rtl.shared import shared
 
 
 class Archon(wiring.Component):
-    """The accelerator: runs programs of fused blocks out of external memory.
+    """The accelerator: runs programs of raw images and fused blocks out of external memory.
 
     Members: `command` starts the program at a word address; `busy` until its last job is reported; `error` sticky after a bad
     descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory; `report`
@@ -46,9 +47,12 @@ class Archon(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.controller = controller = Controller(config)
-        m.submodules.read_arbiter = reads = ReadArbiter(config.clusters + 1, config.clusters * config.queues.residual)
-        m.submodules.write_arbiter = writes = StreamArbiter(WRITE, config.clusters)
-        m.submodules.report_arbiter = reports = StreamArbiter(REPORT, config.clusters)
+        m.submodules.image_unit = image_unit = ImageUnit(config)
+        clusters = [shared(m, "cluster", f"cluster{index}", cluster_signature()) for index in range(config.clusters)]
+        units = [*clusters, image_unit]
+        m.submodules.read_arbiter = reads = ReadArbiter(len(units) + 1, config.clusters * config.queues.residual)
+        m.submodules.write_arbiter = writes = StreamArbiter(WRITE, len(units))
+        m.submodules.report_arbiter = reports = StreamArbiter(REPORT, len(units))
         cycle = Signal(CYCLE_BITS)
         m.d.sync += cycle.eq(cycle + 1)
 
@@ -58,15 +62,12 @@ class Archon(wiring.Component):
             self.error.eq(controller.error),
             controller.writes_idle.eq(writes.idle),
         ]
-        users = [controller]
-        for index in range(config.clusters):
-            cluster = shared(m, "cluster", f"cluster{index}", cluster_signature())
-            m.d.comb += [cluster.cycle.eq(cycle), cluster.hold.eq(controller.hold), controller.idle[index].eq(cluster.idle)]
-            wiring.connect(m, controller.jobs[index], cluster.jobs)
-            wiring.connect(m, cluster.write, writes.inputs[index])
-            wiring.connect(m, cluster.reports, reports.inputs[index])
-            users.append(cluster)
-        for user, client in zip(users, reads.clients, strict=True):
+        for index, unit in enumerate(units):
+            m.d.comb += [unit.cycle.eq(cycle), unit.hold.eq(controller.hold), controller.idle[index].eq(unit.idle)]
+            wiring.connect(m, controller.jobs[index], unit.jobs)
+            wiring.connect(m, unit.write, writes.inputs[index])
+            wiring.connect(m, unit.reports, reports.inputs[index])
+        for user, client in zip([controller, *units], reads.clients, strict=True):
             wiring.connect(m, user.read_request, client.read_request)
             wiring.connect(m, client.read_data, user.read_data)
         wiring.connect(m, reads.read_request, wiring.flipped(self.read_request))

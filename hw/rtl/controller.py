@@ -1,4 +1,4 @@
-"""Walks a program of job descriptors and hands the jobs to the clusters."""
+"""Walks a program of job descriptors and hands the jobs to the clusters and the image unit."""
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
@@ -19,11 +19,11 @@ class Controller(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `command` in, taken while not `busy`; `read_request`, `read_data`; `jobs[i]` stream of cluster i's jobs; `hold`;
-    `idle` bit i low while cluster i has work that is not held: from the cycle after it took such a job, or in which `hold`
-    fell, until it has handed over its last write; `writes_idle`: memory has accepted all writes; `busy` from the cycle after
-    a command until its program has ended and everything is idle; `error`: the program named a cluster that does not exist;
-    it ended there. Cleared by the next command.
+    Members: `command` in, taken while not `busy`; `read_request`, `read_data`; `jobs[i]` stream of cluster i's jobs, the last
+    one of the image unit's, which counts as a cluster here; `hold`; `idle` bit i low while cluster i has work that is not
+    held: from the cycle after it took such a job, or in which `hold` fell, until it has handed over its last write;
+    `writes_idle`: memory has accepted all writes; `busy` from the cycle after a command until its program has ended and
+    everything is idle; `error`: the program named a cluster that does not exist; it ended there. Cleared by the next command.
 
     Throughput: one memory latency and about 10 cycles from job to job. Stalls with the cluster that a job is for.
     """
@@ -39,15 +39,15 @@ class Controller(wiring.Component):
     error: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
-        self._clusters = config.clusters
+        self._units = config.clusters + 1
         super().__init__(
             {
                 "command": In(COMMAND),
                 "read_request": Out(READ_REQUEST),
                 "read_data": In(READ_DATA),
-                "jobs": Out(stream.Signature(JOB)).array(config.clusters),
+                "jobs": Out(stream.Signature(JOB)).array(self._units),
                 "hold": Out(1),
-                "idle": In(config.clusters),
+                "idle": In(self._units),
                 "writes_idle": In(1),
                 "busy": Out(1),
                 "error": Out(1),
@@ -60,11 +60,11 @@ class Controller(wiring.Component):
         descriptor = Signal(JOB_LAYOUT.words * WORD_BITS)
         missing = Signal(range(JOB_LAYOUT.words + 1))
         job = JOB(descriptor[: JOB_LAYOUT.width])
-        chosen, all_idle, release, offering = Signal(self._clusters), Signal(), Signal(), Signal()
+        chosen, all_idle, release, offering = Signal(self._units), Signal(), Signal(), Signal()
         m.d.comb += [
             self.read_request.payload.address.eq(address),
             self.read_request.payload.length.eq(JOB_LAYOUT.words),
-            chosen.eq(Cat(job.cluster == index for index in range(self._clusters))),
+            chosen.eq(Cat(job.cluster == index for index in range(self._units))),
         ]
         # What `idle` said before `hold` falls is of no use afterwards.
         m.d.comb += release.eq(self.hold & all_idle)

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.contract.layout import WORD_BITS
 from hw.contract.tables import SECTION_HEADER, TableKind
-from hw.rtl.burst import BurstRequester
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
 from hw.rtl.lane_table_loader import LaneTableLoader
-from hw.rtl.queue import Queue
+from hw.rtl.prefetch import Prefetcher
 
 _HEADER_BITS = {item.name: item.bits for item in SECTION_HEADER.fields}
 
@@ -101,27 +100,15 @@ class TableLoader(wiring.Component):
 
     def _fetch(self, m: Module) -> stream.Interface:
         """The segment's words, asked for ahead."""
-        depth = self._config.queues.table
-        m.submodules.queue = queue = Queue(WORD_BITS, depth)
-        burst = max(1, depth // 4)
-        m.submodules.requester = requester = BurstRequester(len(self.job.table_words), burst)
-        room = Signal(range(depth + 1), init=depth)
-        enough, asked, taken = Signal(), Signal(), Signal()
+        m.submodules.fetch = fetch = Prefetcher(len(self.job.table_words), self._config.queues.table)
         m.d.comb += [
-            requester.start.eq(self.start),
-            requester.restart.eq(1),
-            requester.address.eq(self.job.table_address),
-            requester.words.eq(self.job.table_words),
-            enough.eq(room >= burst),
-            self.read_request.payload.eq(requester.read_request.payload),
-            self.read_request.valid.eq(requester.read_request.valid & enough),
-            requester.read_request.ready.eq(self.read_request.ready & enough),
-            asked.eq(self.read_request.valid & self.read_request.ready),
-            taken.eq(queue.output.valid & queue.output.ready),
+            fetch.start.eq(self.start),
+            fetch.address.eq(self.job.table_address),
+            fetch.words.eq(self.job.table_words),
         ]
-        m.d.sync += room.eq(room - Mux(asked, self.read_request.payload.length, 0) + taken)
-        wiring.connect(m, wiring.flipped(self.read_data), queue.input)
-        return queue.output
+        wiring.connect(m, fetch.read_request, wiring.flipped(self.read_request))
+        wiring.connect(m, wiring.flipped(self.read_data), fetch.read_data)
+        return fetch.output
 
     def _collect_rows(
         self, m: Module, words: stream.Interface, words_in_row: Signal, rows_left: Signal, buffer: Signal

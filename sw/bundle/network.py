@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
+from hw.contract.memory import IMAGE_LEVELS
 from sw.spec import BlockSpec, NetworkSpec
-
-IMAGE_LEVELS = 256
-"""A pixel value indexes a table of int8 activations, so that normalisation costs nothing at run time."""
 
 
 def _expect_array(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:

@@ -12,15 +12,19 @@ from sw.program.image import (
     write_hex,
 )
 from sw.program.jobs import Job
+from sw.program.raw_image import ImagePlace, image_job, image_windows
 
 __all__ = [
     "INPUT_TENSOR",
+    "ImagePlace",
     "Job",
     "MemoryImage",
     "PlacedBlock",
     "Program",
     "TensorPlace",
     "build_image",
+    "image_job",
+    "image_windows",
     "network_image",
     "read_hex",
     "write_hex",

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
-from sw.bundle.network import IMAGE_LEVELS, DenseLayer, Requantization
+from hw.contract.memory import IMAGE_LEVELS
+from sw.bundle.network import DenseLayer, Requantization
 from sw.datasets import normalise
 from sw.quantize.value_path import Floats, Integers
 

@@ -1,0 +1,84 @@
+"""Four rows of a raw image's activations, read three rows at a time."""
+
+from typing import Any
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig, index_bits
+from hw.contract.memory import IMAGE_CHANNELS
+from hw.contract.numerics import ACTIVATION_BITS
+from hw.rtl.row_store import BANK_BITS
+
+PIXEL = data.ArrayLayout(unsigned(ACTIVATION_BITS), IMAGE_CHANNELS)
+"""Activations of one pixel; those of channels that the image does not have mean nothing."""
+
+
+def pixel_write(config: ArchonConfig) -> wiring.Signature:
+    """While `valid`, a column of a row takes `pixel`; `row` is the row modulo 4, `address` the column."""
+    members = {"valid": Out(1), "row": Out(BANK_BITS), "address": Out(index_bits(config.depths.image_row)), "pixel": Out(PIXEL)}
+    return wiring.Signature(members)
+
+
+def pixel_read(config: ArchonConfig) -> wiring.Signature:
+    """`enable` reads a column in three neighbouring rows; `pixels` shows it from the next cycle until the next read.
+
+    `row` is the middle row modulo 4, `address` the column. `inside[i]` tells whether row `row` + i - 1 of this column lies in
+    the image: pixels[i] is the pixel there, or zeros outside. A row that is written in the same cycle must not be read.
+    """
+    return wiring.Signature(
+        {
+            "enable": Out(1),
+            "row": Out(BANK_BITS),
+            "address": Out(index_bits(config.depths.image_row)),
+            "inside": Out(KERNEL),
+            "pixels": In(data.ArrayLayout(PIXEL, KERNEL)),
+        }
+    )
+
+
+class ImageRows(wiring.Component):
+    """Four banks, by row modulo 4: three are read while the fourth is written.
+
+    Parameters: `config`.
+
+    Members: `pixel_write`, `pixel_read`: see the functions of these names.
+
+    Latency: a write is seen by reads of the next cycle; reads take 1 cycle. Throughput: one write and one read a cycle. Never
+    stalls.
+    """
+
+    pixel_write: Any
+    pixel_read: Any
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
+        super().__init__({"pixel_write": In(pixel_write(config)), "pixel_read": In(pixel_read(config))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        banks = [self._bank(m, row) for row in range(ROW_BANKS)]
+        center, inside = Signal(BANK_BITS, reset_less=True), Signal(KERNEL, reset_less=True)
+        with m.If(self.pixel_read.enable):
+            m.d.sync += [center.eq(self.pixel_read.row), inside.eq(self.pixel_read.inside)]
+        for index in range(KERNEL):
+            row = Signal(BANK_BITS, name=f"row_{index}")
+            m.d.comb += row.eq(center + index - 1)
+            m.d.comb += Value.cast(self.pixel_read.pixels[index]).eq(Mux(inside[index], Array(banks)[row], 0))
+        return m
+
+    def _bank(self, m: Module, row: int) -> Value:
+        """One bank with its ports connected; returns the pixel that it read."""
+        bank = memory.Memory(shape=PIXEL, depth=self._config.depths.image_row, init=[])
+        m.submodules[f"bank_{row}"] = bank
+        write, read = bank.write_port(), bank.read_port()
+        # A bank that is written is none of the three whose pixels count: see RowStore.
+        m.d.comb += [
+            write.en.eq(self.pixel_write.valid & (self.pixel_write.row == row)),
+            write.addr.eq(self.pixel_write.address),
+            write.data.eq(self.pixel_write.pixel),
+            read.en.eq(self.pixel_read.enable & ~write.en),
+            read.addr.eq(self.pixel_read.address),
+        ]
+        return Value.cast(read.data)

@@ -1,0 +1,15 @@
+"""The image unit in simulation."""
+
+import dataclasses
+
+import pytest
+
+from hw.contract.config import preset
+from sim.unit_run import run_unit
+
+
+@pytest.mark.parametrize(("image_row", "queue"), [(64, 4), (33, 16)])
+def test_image_unit(image_row: int, queue: int) -> None:
+    tiny = preset("tiny")
+    depths, queues = dataclasses.replace(tiny.depths, image_row=image_row), dataclasses.replace(tiny.queues, image=queue)
+    run_unit("image_unit", dataclasses.replace(tiny, depths=depths, queues=queues), "tb.image_unit_tests")

@@ -1,0 +1,236 @@
+"""Image unit: every word of the windows' tensor, once; what it reads, when it is idle, what it does while jobs are held."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+from hw.contract.config import ArchonConfig
+from hw.contract.descriptor import JOB, REPORT
+from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor
+from sw.program import ImagePlace, image_job, image_windows
+from tb.bench import Bench, configuration
+from tb.streams import PATTERNS
+
+JOBS = 3
+LATENCIES = [(0, 0), (1, 40)]
+SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (7, 5), (30, 27), (32, 32)]
+"""Rows and columns of images that are run with every stride and number of channels."""
+
+
+@dataclass(frozen=True)
+class ImageCase:
+    """A job, the words that it reads, and those that it writes, by their addresses."""
+
+    fields: dict[str, int]
+    levels: tuple[int, NDArray[np.uint64]]
+    image: tuple[int, NDArray[np.uint64]]
+    output: tuple[int, NDArray[np.uint64]]
+
+
+class UnitBench(Bench):
+    """The unit with its memory, of which only what a test marks as not missing may be read."""
+
+    def __init__(self, dut: Any, name: str, words: int, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
+        super().__init__(dut, f"{name} {latency}", idle, back_pressure)
+        self.numbers = np.random.default_rng(self.random.getrandbits(64))
+        dut.hold.value = 0
+        dut.cycle.value = 0
+        self.memory = self.serve(np.zeros(words, dtype=np.uint64), latency, write="write")
+        self.memory.missing[:] = True
+        self.jobs = self.source("jobs", JOB)
+        self.reports = self.sink("reports", REPORT)
+        cocotb.start_soon(self._watch())
+
+    async def _watch(self) -> None:
+        """Counts cycles; AssertionError where words are read without room for them, or the unit is idle with work in hand."""
+        dut, edge, held = self.dut, RisingEdge(self.dut.clk), list[bool]()
+        cycle = 0
+        while True:
+            await edge
+            cycle += 1
+            dut.cycle.value = cycle
+            if dut.rst.value:
+                held.clear()
+                continue
+            assert dut.read_data__ready.value or not dut.read_data__valid.value, "more words asked for than there is room for"
+            hold = bool(dut.hold.value)
+            held = [before and hold for before in held]
+            if dut.idle.value:
+                assert all(held), f"idle with jobs in hand, held: {held}"
+                assert not dut.write__valid.value, "idle with a write on offer"
+            if dut.reports__valid.value and dut.reports__ready.value:
+                held.pop(0)
+            if dut.jobs__valid.value and dut.jobs__ready.value:
+                held.append(hold)
+
+    def store(self, place: tuple[int, NDArray[np.uint64]]) -> None:
+        """Put words into memory; they may be read."""
+        address, words = place
+        self.memory.words[address : address + len(words)] = words
+        self.memory.missing[address : address + len(words)] = False
+
+    async def finish(self, cases: list[ImageCase], earlier: int = 0) -> None:
+        """Wait until the jobs, numbered from `earlier` on, are reported and the unit idle; compare all that was written."""
+        await self.until(lambda: len(self.reports.items) == earlier + len(cases), "all reports")
+        await self.until(lambda: self.dut.idle.value, "idle", limit=10)
+        words = sum(len(case.output[1]) for case in cases)
+        await self.cycles(10)
+        assert self.dut.idle.value, "idle fell without a job"
+        ended = 0
+        for case, report in zip(cases, self.reports.items[earlier:], strict=True):
+            check_report(case.fields, report)
+            alone, ended = report["end_cycle"] - max(report["start_cycle"], ended), report["end_cycle"]
+            cocotb.log.info("%s: %d cycles", description(case.fields), alone)
+            check_words(f"job {report['job']}", case, self.memory.words, self.memory.write_counts)
+        assert self.memory.write_counts.sum() == 8 * words, (
+            f"{words} words to write, got {self.memory.write_counts.sum()} bytes"
+        )
+
+
+def check_report(fields: dict[str, int], report: dict[str, int]) -> None:
+    """The job's number, a duration, and counters of zero."""
+    assert report["job"] == fields["job"], f"job {fields['job']} to report, got {report}"
+    assert report["start_cycle"] < report["end_cycle"], f"cycles of {report}"
+    assert not any(report[name] for name in ("multiplications", "additions", "steps")), f"counters of {report}"
+
+
+def description(fields: dict[str, int]) -> str:
+    """The size of a job's image and its stride."""
+    size = "x".join(str(fields[f"input_{name}"]) for name in ("height", "width", "channels"))
+    return f"{size}, stride {1 + fields['stride_two']}"
+
+
+def check_words(where: str, case: ImageCase, words: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
+    """Every output word of a case is as expected and was written once; the first other one is named."""
+    address, expected = case.output
+    got, times = words[address : address + len(expected)], counts[address : address + len(expected)]
+    for index in np.argwhere(got != expected).reshape(-1)[:1]:
+        plane, pixel = divmod(int(index), case.fields["plane_words"])
+        raise AssertionError(f"{where}, plane {plane}, pixel {pixel}: expected {expected[index]:#018x}, got {got[index]:#018x}")
+    assert (times == 1).all(), f"{where}: every byte to be written once, got {times.min()} to {times.max()} times"
+
+
+def image_cases(config: ArchonConfig, random: np.random.Generator, places: list[ImagePlace], first: int) -> list[ImageCase]:
+    """Random images and tables of these sizes, and the jobs for them, each thing somewhere between `first` and the others."""
+    cases = []
+    position = first
+    for number, size in enumerate(places):
+        image = random.integers(0, 256, (size.height, size.width, size.channels), dtype=np.uint8)
+        levels = random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8)
+        parts = [pack_levels(levels), pack_image(image), pack_tensor(image_windows(image, levels, size.stride))]
+        addresses = [0] * len(parts)
+        for index in random.permutation(len(parts)):
+            addresses[index] = position = position + int(random.integers(0, 4))
+            position += len(parts[index])
+        place = ImagePlace(
+            size.height, size.width, size.channels, size.stride,
+            image_address=addresses[1], levels_address=addresses[0], output_address=addresses[2],
+        )  # fmt: skip
+        fields = image_job(place, config, number).fields | {"half": int(random.integers(2))}
+        levels_place, image_place, output_place = zip(addresses, parts, strict=True)
+        cases.append(ImageCase(fields, levels_place, image_place, output_place))
+    return cases
+
+
+def sized(height: int, width: int, channels: int, stride: int) -> ImagePlace:
+    """An image without places yet."""
+    return ImagePlace(height, width, channels, stride, image_address=0, levels_address=0, output_address=0)
+
+
+def random_sizes(random: np.random.Generator, count: int) -> list[ImagePlace]:
+    """Small images of any kind."""
+    return [
+        sized(*(int(random.integers(1, top)) for top in (9, 10, IMAGE_CHANNELS + 1, 3))) for _ in range(count)
+    ]  # fmt: skip
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=LATENCIES)
+async def jobs_in_a_row(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
+    """Images of other sizes, each with its own table, offered while the one before is under way."""
+    bench = UnitBench(dut, "row", 1 << 13, idle, back_pressure, latency)
+    cases = image_cases(configuration(), bench.numbers, random_sizes(bench.numbers, JOBS), 0)
+    for case in cases:
+        bench.store(case.levels)
+        bench.store(case.image)
+    await bench.reset()
+    assert dut.idle.value, "not idle after reset"
+    bench.jobs.send(*(case.fields for case in cases))
+    await bench.finish(cases)
+    words = sum(LEVEL_WORDS + len(case.image[1]) for case in cases)
+    assert bench.memory.words_read == words, f"{words} words to read, {bench.memory.words_read} were"
+
+
+@cocotb.test()
+@cocotb.parametrize(channels=range(1, IMAGE_CHANNELS + 1), stride=[1, 2])
+async def images_of_all_sizes(dut: Any, channels: int, stride: int) -> None:
+    """Single pixels, rows and columns, odd and even sizes, and rows that fill the buffers."""
+    config = configuration()
+    bench = UnitBench(dut, f"sizes {channels} {stride}", 1 << 15, "never", "never", (20, 20))
+    sizes = [*SIZES, (3, config.depths.image_row)]
+    cases = image_cases(config, bench.numbers, [sized(*size, channels, stride) for size in sizes], 0)
+    for case in cases:
+        bench.store(case.levels)
+        bench.store(case.image)
+    await bench.reset()
+    bench.jobs.send(*(case.fields for case in cases))
+    await bench.finish(cases)
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=list(PATTERNS), running=[False, True])
+async def held_jobs_wait(dut: Any, idle: str, running: bool) -> None:
+    """A job taken while `hold` is high reads its table alone, even where it meets a job at work, until `hold` falls."""
+    bench = UnitBench(dut, f"hold {running}", 1 << 13, idle, "rarely", (5, 20))
+    sizes = [sized(6, 6, 3, 1), *random_sizes(bench.numbers, 2)]
+    cases = image_cases(configuration(), bench.numbers, sizes, 0)[0 if running else 1 :]
+    held = cases[1:] if running else cases
+    for case in cases:
+        bench.store(case.levels)
+    await bench.reset()
+    expected = LEVEL_WORDS
+    if running:
+        bench.store(cases[0].image)
+        bench.jobs.send(cases[0].fields)
+        await bench.until(lambda: bench.memory.words_written, "the first write")
+        expected += len(cases[0].image[1]) + LEVEL_WORDS
+    dut.hold.value = 1
+    bench.jobs.send(*(case.fields for case in held))
+    await bench.until(lambda: bench.memory.words_read == expected, "the table of the held job")
+    await bench.until(lambda: dut.idle.value, "idle with a held job")
+    written = bench.memory.words_written
+    await bench.cycles(100)
+    assert dut.idle.value, "idle fell although the job is held"
+    assert bench.memory.words_read == expected, "a held job reads more than its table"
+    assert bench.memory.words_written == written == (len(cases[0].output[1]) if running else 0), "a held job writes"
+    for case in held:
+        bench.store(case.image)
+    dut.hold.value = 0
+    await bench.finish(cases)
+
+
+@cocotb.test()
+@cocotb.parametrize(
+    (("counter", "count"), [("words_read", 9), ("words_read", 40), ("words_written", 1), ("words_written", 70)])
+)
+async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
+    """A job that a reset cuts short while its table or its image is read or written leaves no trace in the next one."""
+    bench = UnitBench(dut, f"reset {counter} {count}", 1 << 13, "rarely", "rarely", (1, 20))
+    config = configuration()
+    [cut] = image_cases(config, bench.numbers, [sized(7, 6, 3, 1)], 0)
+    cases = image_cases(config, bench.numbers, random_sizes(bench.numbers, 1), 1 << 12)
+    for case in (cut, *cases):
+        bench.store(case.levels)
+        bench.store(case.image)
+    await bench.reset()
+    bench.jobs.send(cut.fields)
+    await bench.until(lambda: getattr(bench.memory, counter) >= count, counter)
+    assert not dut.idle.value, "the job is to be cut short, but it has ended"
+    await bench.reset()
+    bench.memory.write_counts[:] = 0
+    bench.jobs.send(*(case.fields for case in cases))
+    await bench.finish(cases)
