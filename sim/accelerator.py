@@ -1,4 +1,4 @@
-"""Whole programs on the simulated accelerator: tensors in, every block's output and the jobs' reports out."""
+"""Whole programs on the simulated accelerator: tensors in, every layer's output and the jobs' reports out."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.model import Model, SimulationFailedError
-from sim.reference import Reference
+from sim.reference import Reference, Tensor
 from sim.simulation import TestRun, run
 from sw.program import MemoryImage, read_hex, write_hex
 from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, Plan
@@ -19,7 +19,6 @@ from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, P
 POLL_SECONDS = 0.2
 """How often the shown progress is brought up to date."""
 
-Tensor = NDArray[np.int8]
 Words = NDArray[np.uint64]
 
 
@@ -28,7 +27,7 @@ class ImageRun:
     """What the accelerator did for one image.
 
     Args:
-        outputs: Block name to its output (channels, height, width), as it lay in external memory at the end.
+        outputs: Layer name to its output (channels, height, width), as it lay in external memory at the end.
         reports: The fields of hw.contract.descriptor.REPORT of every job, in the order in which they came.
         cycles: Clock cycles from the command to the end of the program.
         wall_seconds: Host time of those cycles.
@@ -64,12 +63,12 @@ def run_images(
     settings: Settings,
     on_jobs: Callable[[int], None] = lambda _: None,
 ) -> list[ImageRun]:
-    """Run all blocks of a network on every input, each block on what the block before left in memory.
+    """Run all layers of a network on every input, each layer on what the one before left in memory.
 
     Args:
         model: Of sim.harness.harness_design, with room for the image.
         image: Programs and tables.
-        reference: First block's input for every image. What the blocks should give does not go into the simulation, but its
+        reference: First layer's input for every image. What the layers should give does not go into the simulation, but its
             bitwise complement lies where they write, so that a byte that is never written cannot pass by accident.
         settings: Where and how.
         on_jobs: Called now and then with the number of jobs that have ended.
@@ -94,7 +93,7 @@ def run_images(
 def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Plan:
     """Write the files that a simulation reads, and say what it is to do with them; arguments as of run_images."""
     write_hex(settings.folder / IMAGE_FILE, image.constant_words)
-    for number, (tensor, outputs) in enumerate(zip(reference.inputs, reference.block_outputs, strict=True)):
+    for number, (tensor, outputs) in enumerate(zip(reference.inputs, reference.outputs, strict=True)):
         words = image.words.copy()
         next(iter(image.tensors.values())).write(words, tensor)
         for name, output in outputs.items():
@@ -114,10 +113,10 @@ def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Pla
 
 
 def read_outputs(folder: Path, image: MemoryImage, number: int) -> dict[str, Tensor]:
-    """Every block's output as image `number` left it in memory."""
+    """Every layer's output as image `number` left it in memory."""
     start, words = image.activation_address, image.words.copy()
     words[start:] = read_hex(folder / OUTPUT_FILE.format(number), len(words) - start)
-    return {program.name: image.tensors[program.name].read(words) for program in image.block_programs}
+    return {program.name: image.tensors[program.name].read(words) for program in image.layer_programs}
 
 
 def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:

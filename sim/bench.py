@@ -89,7 +89,7 @@ def run_benchmark(network: str, runs: int, preset: str | None, lanes: int | None
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder, progress_bar(console) as bar:
         bar.add_task("golden model and simulation models", total=None)
         design = harness_design(hardware.config, len(hardware.image.words))
-        subject = Subject(bundle, hardware, design, make_reference(loaded, images), Path(folder))
+        subject = Subject(bundle, hardware, design, make_reference(loaded, images, hardware.image), Path(folder))
         with_cocotb, plain = build(design, optimize=OPTIMIZE), build(plain_design(design), optimize=OPTIMIZE)
         cycles = sum(of_image.cycles for of_image in run_plain(plain, hardware.image, subject.reference, new_settings(subject)))
         measurements = measure(make_tasks(subject, with_cocotb, plain), runs, bar)
@@ -171,7 +171,7 @@ def simulate(subject: Subject, model: Model, run: Simulate) -> float:
     image, reference = subject.hardware.image, subject.reference
     runs = run(model, image, reference, new_settings(subject))
     counts = [measured_counts(of_image, image) for of_image in runs]
-    compared = compare(reference.block_outputs, reference.block_counts, [of_image.outputs for of_image in runs], counts)
+    compared = compare(reference.outputs, reference.counts, [of_image.outputs for of_image in runs], counts)
     if not compared.bit_exact:
         raise SimulationFailedError(f"{compared.mismatches} of {compared.compared} numbers differ; first: {compared.first}")
     return sum(of_image.cycles for of_image in runs) / sum(of_image.wall_seconds for of_image in runs)

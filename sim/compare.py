@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from hw.contract.errors import ArchonError
 
 COUNTERS = ("multiplications", "additions", "steps")
-"""Fields of a job's report that the golden model predicts exactly, summed over a block's jobs."""
+"""Fields of a job's report that are known exactly beforehand, summed over a layer's jobs."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number that is not what it should be: an activation, or (with no place) a block's counter.
+    """One number that is not what it should be: an activation, a logit, or (with no place) a layer's counter.
 
     Args:
         image: Number of the image in this run.
         layer: Name of the layer.
-        quantity: "activation" or one of COUNTERS.
+        quantity: "activation" (int8), "logit" (int32) or one of COUNTERS.
         channel: Of the activation; None for a counter, as row and column.
         row: Of the activation.
         column: Of the activation.
-        expected: By the golden model.
+        expected: By golden model and program.
         got: From the accelerator.
     """
 
@@ -50,7 +50,7 @@ class Comparison:
         """Nothing differs, and something was compared."""
         return self.compared > 0 and self.mismatches == 0
 
-    def tensor(self, image: int, layer: str, expected: NDArray[np.int8], got: NDArray[np.int8]) -> None:
+    def tensor(self, image: int, layer: str, expected: NDArray[np.integer], got: NDArray[np.integer]) -> None:
         """Compare two (channels, height, width) tensors; the first difference is the lowest channel, row, column."""
         if expected.shape != got.shape:
             raise ArchonError(f"{layer}: a tensor of shape {expected.shape} was expected, got {got.shape}")
@@ -60,10 +60,11 @@ class Comparison:
         if len(places) and self.first is None:
             channel, row, column = (int(part) for part in places[0])
             numbers = int(expected[channel, row, column]), int(got[channel, row, column])
-            self.first = Difference(image, layer, "activation", channel, row, column, *numbers)
+            quantity = "activation" if expected.dtype == np.int8 else "logit"
+            self.first = Difference(image, layer, quantity, channel, row, column, *numbers)
 
     def counter(self, image: int, layer: str, name: str, expected: int, got: int) -> None:
-        """Compare a block's counter."""
+        """Compare a layer's counter."""
         self.compared += 1
         if expected != got:
             self.mismatches += 1
@@ -71,16 +72,16 @@ class Comparison:
 
 
 def compare(
-    expected_outputs: Sequence[Mapping[str, NDArray[np.int8]]],
+    expected_outputs: Sequence[Mapping[str, NDArray[np.integer]]],
     expected_counts: Sequence[Mapping[str, Mapping[str, int]]],
-    got_outputs: Sequence[Mapping[str, NDArray[np.int8]]],
+    got_outputs: Sequence[Mapping[str, NDArray[np.integer]]],
     got_counts: Sequence[Mapping[str, Mapping[str, int]]],
 ) -> Comparison:
-    """Compare every image's blocks in the order in which they ran, a block's activations before its counters.
+    """Compare every image's layers in the order in which they ran, a layer's output before its counters.
 
     Args:
-        expected_outputs: For every image, block name to output tensor.
-        expected_counts: For every image, block name to COUNTERS.
+        expected_outputs: For every image, layer name to output tensor.
+        expected_counts: For every image, layer name to COUNTERS.
         got_outputs: As expected_outputs, from the accelerator.
         got_counts: As expected_counts, from the accelerator.
     """

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.bundle.network import IntegerNetwork
-from sw.golden import BlockStatistics, LayerCost, layer_costs, run
-from sw.golden import classify as golden_classify
+from sw.golden import BlockStatistics, LayerCost, fixed_multiplications, layer_costs, run
+from sw.program import MemoryImage, image_windows
 
-Tensor = NDArray[np.int8]
+Tensor = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -20,53 +20,56 @@ class LayerFacts:
     cost: LayerCost
     statistics: BlockStatistics | None
 
-    @property
-    def fused(self) -> bool:
-        """Whether the accelerator runs the layer."""
-        return self.statistics is not None
-
 
 @dataclass(frozen=True)
 class Reference:
-    """The golden model's view of all images.
+    """What has to come out for all images.
 
     Args:
-        inputs: First block's input (channels, height, width) of every image.
-        block_outputs: For every image, block name to output tensor, in the order in which blocks run.
-        block_counts: For every image, block name to the counters of sim.compare.COUNTERS.
+        inputs: Every raw image, uint8 (channels, height, width).
+        outputs: For every image, layer name to output tensor (channels, height, width), in the order in which layers run;
+            int8, the last one's logits int32.
+        counts: For every image, layer name to the counters of sim.compare.COUNTERS.
         layers: All layers of the network, in the order in which they run.
     """
 
     inputs: list[Tensor]
-    block_outputs: list[Mapping[str, Tensor]]
-    block_counts: list[Mapping[str, Mapping[str, int]]]
+    outputs: list[Mapping[str, Tensor]]
+    counts: list[Mapping[str, Mapping[str, int]]]
     layers: list[LayerFacts]
 
     @property
     def most_steps(self) -> int:
         """Steps of accumulation of the image that takes most."""
-        return max(sum(counts["steps"] for counts in blocks.values()) for blocks in self.block_counts)
+        return max(sum(of_layer["steps"] for of_layer in counts.values()) for counts in self.counts)
 
 
-def make_reference(network: IntegerNetwork, images: NDArray[np.uint8]) -> Reference:
+def make_reference(network: IntegerNetwork, images: NDArray[np.uint8], memory: MemoryImage) -> Reference:
     """Run the golden model, fused as the accelerator does it.
 
     Args:
         network: What is run.
         images: (images, height, width, channels).
+        memory: The network's programs: what loading the weights of layers that are not fused takes depends on their jobs.
     """
     golden = run(network, images, "fused", keep_activations=True)
-    if golden.block_inputs is None:
-        raise AssertionError("the golden model kept no activations")
-    numbers, blocks = range(len(images)), list(golden.counts)
+    multiplications = fixed_multiplications(network)
+    fixed = {
+        name: {"multiplications": multiplications[name], "additions": loads.additions, "steps": loads.steps}
+        for name, loads in memory.loads.items()
+    }
+    windows = np.stack([image_windows(image, network.image_levels, network.spec.stem.stride) for image in images])
+    tensors: Mapping[str, Tensor] = {"image": windows, **golden.activations, "dense": golden.logits}
+    names = [program.name for program in memory.layer_programs]
+    outputs: list[Mapping[str, Tensor]] = []
+    counts: list[Mapping[str, Mapping[str, int]]] = []
+    for number in range(len(images)):
+        outputs.append({name: tensors[name][number].reshape(memory.tensors[name].shape) for name in names})
+        fused = {name: asdict(golden.counts[name][number]) for name in golden.counts}
+        counts.append({name: fixed[name] if name in fixed else fused[name] for name in names})
     return Reference(
-        inputs=[golden.block_inputs[number] for number in numbers],
-        block_outputs=[{block: golden.activations[block][number] for block in blocks} for number in numbers],
-        block_counts=[{block: asdict(golden.counts[block][number]) for block in blocks} for number in numbers],
+        inputs=[image.transpose(2, 0, 1) for image in images],
+        outputs=outputs,
+        counts=counts,
         layers=[LayerFacts(cost, golden.statistics.get(cost.name)) for cost in layer_costs(network)],
     )
-
-
-def classify(network: IntegerNetwork, last_outputs: list[Tensor]) -> list[int]:
-    """Classes by the layers behind the last block, from that block's output (channels, height, width) of every image."""
-    return [int(label) for label in golden_classify(network, np.stack(last_outputs)).argmax(axis=1)]

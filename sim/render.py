@@ -66,9 +66,11 @@ def verdict(report: Report) -> Group:
         f"simulated at {report.simulated_cycles_per_second:,.0f} cycles/s, {report.wall_seconds:.1f} s in all",
     ]
     if report.bit_exact:
-        last = Text(f"PASS: all {report.compared:,} activations and counters of the fused blocks are as expected", "bold green")
+        last = Text(f"PASS: all {report.compared:,} activations, logits and counters are as expected", "bold green")
     else:
-        last = Text(f"FAIL: {report.mismatches:,} of {report.compared:,} activations and counters differ; first: ", "bold red")
+        last = Text(
+            f"FAIL: {report.mismatches:,} of {report.compared:,} activations, logits and counters differ; first: ", "bold red"
+        )
         last.append(difference_sentence(report))
     return Group(*lines, last)
 
@@ -79,7 +81,7 @@ def difference_sentence(report: Report) -> str:
     if found is None:
         return "none"
     place = "" if found.channel is None else f", channel {found.channel}, row {found.row}, column {found.column}"
-    quantity = "" if found.quantity == "activation" else f", {found.quantity}"
+    quantity = "" if found.quantity in {"activation", "logit"} else f", {found.quantity}"
     return f"image {found.image}, layer {found.layer}{place}{quantity}: expected {found.expected}, got {found.got}"
 
 

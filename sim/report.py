@@ -22,7 +22,9 @@ class _Section(BaseModel):
 class LayerReport(_Section):
     """One layer; everything counted is the mean over the images, and null where it does not apply."""
 
-    name: Annotated[str, Field(description="stem, first_pointwise, first_depthwise, block 1..., last_pointwise, pool, dense")]
+    name: Annotated[
+        str, Field(description="image, stem, first_pointwise, first_depthwise, block 1..., last_pointwise, pool, dense")
+    ]
     kind: Annotated[Kind, Field(description="what the layer computes")]
     on: Annotated[
         Literal["rtl", "host"], Field(description="rtl: the simulated accelerator computed it; host: the golden model did")
@@ -41,7 +43,9 @@ class LayerReport(_Section):
     ]
     additions_executed: Annotated[
         Mean | None,
-        Field(description="updates of fused weights and of bias accumulators (the accelerator's own counters); rtl only"),
+        Field(
+            description="updates of fused weights and bias accumulators; other layers: loading weights (own counters); rtl only"
+        ),
     ]
     survivors_first: Annotated[
         Share | None, Field(description="share of the block's expanded activations that the first predicted ReLU lets through")
@@ -61,7 +65,7 @@ class FirstDifference(_Section):
 
     image: Count
     layer: str
-    quantity: Annotated[str, Field(description="activation, multiplications, additions or steps")]
+    quantity: Annotated[str, Field(description="activation, logit, multiplications, additions or steps")]
     channel: Count | None
     row: Count | None
     column: Count | None
@@ -78,9 +82,9 @@ class Report(_Section):
     image_indices: Annotated[list[Count], Field(description="their positions in the CIFAR-10 test set")]
     labels: Annotated[list[Count], Field(description="their true classes")]
     predictions: Annotated[list[Count], Field(description="the classes that came out, in the order of image_indices")]
-    bit_exact: Annotated[bool, Field(description="every activation and counter of every block equals the golden model's")]
+    bit_exact: Annotated[bool, Field(description="every activation, logit and counter of every layer is as expected")]
     mismatches: Annotated[Count, Field(description="how many of them do not")]
-    compared: Annotated[Count, Field(description="how many activations and counters were compared")]
+    compared: Annotated[Count, Field(description="how many activations, logits and counters were compared")]
     first_difference: Annotated[FirstDifference | None, Field(description="the first of the mismatches, null without any")]
     accuracy: Annotated[Share, Field(description="share of these images whose class is right")]
     preset: Annotated[str, Field(description="configuration that the accelerator was derived from")]
@@ -91,7 +95,7 @@ class Report(_Section):
     simulator: Annotated[Literal["verilator", "icarus"], Field(description="simulator of the RTL")]
     memory_latency: Annotated[Count, Field(description="cycles between a read request and its first word")]
     clock_cycles_per_image: Annotated[
-        Mean, Field(description="mean clock cycles of an image's fused blocks, from the command to the end of the program")
+        Mean, Field(description="mean clock cycles of an image's layers on the rtl, from the command to the end of the program")
     ]
     wall_seconds: Annotated[Mean, Field(description="host time of the whole run, building included")]
     simulation_seconds: Annotated[Mean, Field(description="host time of those cycles alone, all images")]

@@ -19,7 +19,7 @@ from sim.hardware import Hardware, choose_hardware
 from sim.harness import harness_design
 from sim.model import Model, build
 from sim.options import Options
-from sim.reference import classify, make_reference
+from sim.reference import make_reference
 from sim.render import layer_table, verdict, write_picture
 from sim.report import Report, write_report
 from sim.summary import Evidence, make_report, measured_counts
@@ -68,16 +68,16 @@ def run_network(options: Options, console: Console) -> Outcome:
     settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves)
     with progress_bar(console) as bar:
         task = bar.add_task(f"golden model of {network.spec.name}", total=None)
-        reference = make_reference(network, excerpt.images)
+        reference = make_reference(network, excerpt.images, hardware.image)
         bar.update(task, description=f"building {hardware.config.multipliers} lanes")
         model = build_model(hardware, options)
         jobs = len(image.network_program.jobs) * len(excerpt.labels)
-        bar.update(task, description="fused blocks on the RTL, jobs", total=jobs)
+        bar.update(task, description="jobs on the RTL", total=jobs)
         runs = run_images(model, image, reference, settings, lambda ended: bar.update(task, completed=ended))
         bar.update(task, completed=jobs)
     counts = [measured_counts(run, image) for run in runs]
-    comparison = compare(reference.block_outputs, reference.block_counts, [run.outputs for run in runs], counts)
-    predictions = classify(network, [run.outputs[image.block_programs[-1].name] for run in runs])
+    comparison = compare(reference.outputs, reference.counts, [run.outputs for run in runs], counts)
+    predictions = [int(run.outputs[image.layer_programs[-1].name].argmax()) for run in runs]
     evidence = Evidence(excerpt, predictions, runs, counts, comparison, reference.layers)
     seconds = time.monotonic() - started
     report = make_report(network.spec.name, options, hardware, evidence, model.toolchain.version, seconds)

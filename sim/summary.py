@@ -21,14 +21,14 @@ PACKAGES = ("amaranth", "cocotb", "numpy")
 
 
 def measured_counts(run: ImageRun, image: MemoryImage) -> dict[str, dict[str, int]]:
-    """For every block: the counters, summed over its jobs, and the "cycles" that it took after the block before.
+    """For every layer: the counters, summed over its jobs, and the "cycles" that it took after the layer before.
 
-    They end with its last job; the first block's begin when its first job was taken.
+    They end with its last job; the first layer's begin when its first job was taken.
     """
-    block_of = {job.number: job.block for job in image.network_program.jobs}
+    layer_of = {job.number: job.layer for job in image.network_program.jobs}
     counts, before = {}, 0
-    for program in image.block_programs:
-        reports = [report for report in run.reports if block_of[report["job"]] == program.name]
+    for program in image.layer_programs:
+        reports = [report for report in run.reports if layer_of[report["job"]] == program.name]
         sums = {name: sum(report[name] for report in reports) for name in COUNTERS}
         start, end = min(report["start_cycle"] for report in reports), max(report["end_cycle"] for report in reports)
         counts[program.name] = {**sums, "cycles": end - max(start, before)}
@@ -113,14 +113,16 @@ def versions(simulator: str) -> dict[str, str]:
 
 
 def _layer_report(layer: LayerFacts, counts: Sequence[Mapping[str, Mapping[str, int]]]) -> LayerReport:
+    on_rtl = all(layer.cost.name in of_image for of_image in counts)
+
     def mean(counter: str) -> float | None:
-        return float(np.mean([blocks[layer.cost.name][counter] for blocks in counts])) if layer.fused else None
+        return float(np.mean([of_image[layer.cost.name][counter] for of_image in counts])) if on_rtl else None
 
     masks = layer.statistics
     return LayerReport(
         name=layer.cost.name,
         kind=layer.cost.kind,
-        on="rtl" if layer.fused else "host",
+        on="rtl" if on_rtl else "host",
         cycles=mean("cycles"),
         multiplications_dense=layer.cost.multiplications_dense,
         multiplications_pruned=layer.cost.multiplications_pruned,

@@ -101,7 +101,7 @@ def test_the_plain_simulation_gives_the_same(tmp_path: Path) -> None:
     network = make_network(small_spec())
     hardware = choose_hardware(network)
     design = harness_design(hardware.config, len(hardware.image.words))
-    reference = make_reference(network, load_excerpt().images[:2])
+    reference = make_reference(network, load_excerpt().images[:2], hardware.image)
     folders = [tmp_path / "cocotb", tmp_path / "plain"]
     for folder in folders:
         folder.mkdir()
@@ -117,11 +117,9 @@ def test_the_plain_simulation_gives_the_same(tmp_path: Path) -> None:
         assert abs(one.cycles - other.cycles) < 20
     subject = Subject(tmp_path / "unused", hardware, design, reference, tmp_path)
     assert simulate(subject, model, run_plain) > 0
-    wrong: list[Mapping[str, Tensor]] = [
-        {name: ~tensor for name, tensor in outputs.items()} for outputs in reference.block_outputs
-    ]
-    subject = dataclasses.replace(subject, reference=dataclasses.replace(reference, block_outputs=wrong))
-    with pytest.raises(SimulationFailedError, match=r"numbers differ; first: Difference\(image=0, layer='block 1'"):
+    wrong: list[Mapping[str, Tensor]] = [{name: ~tensor for name, tensor in outputs.items()} for outputs in reference.outputs]
+    subject = dataclasses.replace(subject, reference=dataclasses.replace(reference, outputs=wrong))
+    with pytest.raises(SimulationFailedError, match=r"numbers differ; first: Difference\(image=0, layer='stem'"):
         simulate(subject, model, run_plain)
 
 

@@ -115,7 +115,7 @@ def test_the_verdict_passes_and_fails() -> None:
     first = {"image": 1, "layer": "block 1", "quantity": "activation", "channel": 2, "row": 3, "column": 4}
     failed = printed(verdict(example(bit_exact=False, mismatches=5, first_difference=first | {"expected": -6, "got": 7})))
     assert failed.splitlines()[-1] == (
-        "FAIL: 5 of 99 activations and counters differ; first: "
+        "FAIL: 5 of 99 activations, logits and counters differ; first: "
         "image 1, layer block 1, channel 2, row 3, column 4: expected -6, got 7"
     )
 

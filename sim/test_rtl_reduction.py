@@ -11,3 +11,7 @@ from sim.unit_run import run_unit
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_reduction(lanes: int) -> None:
     run_unit("reduction", dataclasses.replace(preset("tiny"), lanes=lanes), "tb.reduction_tests")
+
+
+def test_summation() -> None:
+    run_unit("summation", preset("tiny"), "tb.summation_tests")

@@ -33,6 +33,7 @@ UNITS: dict[str, str] = {
     "accumulator": "Accumulator",
     "multiplier": "Multiplier",
     "reduction": "Reduction",
+    "summation": "Summation",
     "requantizer": "Requantizer",
     "residual_reader": "ResidualReader",
     "image_unit": "ImageUnit",

@@ -22,6 +22,8 @@ class Band:
     slices: int
     half: int
     """Of the table memories."""
+    fixed: int = 0
+    """All masks are ones, of one pixel."""
 
     @property
     def output_width(self) -> int:

@@ -6,48 +6,29 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.config import CHANNELS_PER_WORD
-from hw.contract.descriptor import COMMAND, REPORT
-from hw.contract.memory import IMAGE_LEVELS, pack_image, pack_levels
+from hw.contract.memory import IMAGE_LEVELS
 from sw.bundle.network import FusedBlock, Requantization
 from sw.golden.network import run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
-from sw.program import ImagePlace, MemoryImage, PlacedBlock, Program, TensorPlace, build_image, image_job, image_windows
+from sw.program import ImageLayer, PlacedBlock, Program, TensorForm, TensorPlace, build_image, image_windows
 from sw.program.image import pack_program
-from tb.bench import Bench, configuration
+from tb.bench import configuration
 from tb.block_cases import DIRECTED, BlockCase, random_case
-from tb.memory import StreamMemory
-from tb.streams import StreamSink, StreamSource
+from tb.programs import (
+    Accelerator,
+    check_counters,
+    check_numbers,
+    check_tensor,
+    check_writes,
+    expect_outputs,
+    reports_of,
+)
 
-CYCLE_LIMIT = 400_000
-IMAGE = (6, 5, 1)
-"""Height, width and channels of the raw images."""
-IMAGE_NUMBERS = (100, 101)
-"""Job numbers of the raw images."""
-
-
-class Accelerator:
-    """The design with its agents; memory is exchanged for every case."""
-
-    def __init__(self, dut: Any, case: BlockCase, words: NDArray[np.uint64]) -> None:
-        self.dut, self.words = dut, words
-        self.bench = Bench(dut, case.name, back_pressure=case.back_pressure)
-        self.command: StreamSource = self.bench.source("command", COMMAND)
-        self.reports: StreamSink = self.bench.sink("report", REPORT)
-        self.memory = self.bench.serve(words, case.latency, write="write", idle=case.idle)
-
-    async def run(self, address: int, jobs: int) -> list[dict[str, int]]:
-        """Run the program at a word address; the reports of its jobs."""
-        self.reports.items.clear()
-        self.command.send({"program_address": address})
-        await self.bench.until(lambda: self.dut.busy.value, "busy", 1000)
-        await self.bench.until(lambda: len(self.reports.items) == jobs, f"reports of {jobs} jobs", CYCLE_LIMIT)
-        await self.bench.until(lambda: not self.dut.busy.value, "the end of the program", 1000)
-        assert not self.dut.error.value, "the accelerator reports an error"
-        return list(self.reports.items)
+IMAGE = (1, 6, 5)
+"""Channels, height and width of the raw images."""
 
 
 def cases() -> list[BlockCase]:
@@ -70,7 +51,7 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
         where = f"{case.name}, run {attempt + 1}"
         tensor = random_activation(place.shape, 1000 * index + attempt, extreme=case.extreme)
         place.write(accelerator.memory.words, tensor)
-        expect_outputs(accelerator.memory, image, blocks)
+        expect_outputs(accelerator.memory, image)
         reports = await accelerator.run(image.network_program.address, len(image.network_program.jobs))
         check_numbers(where, reports, image)
         for item in blocks:
@@ -78,9 +59,9 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
             assert (expected == run_block_layerwise(item.block, item.spec, tensor)).all(), f"{where}: golden models differ"
             got = image.tensors[item.name].read(accelerator.memory.words)
             check_tensor(f"{where}, {item.name}", expected, got)
-            check_counters(f"{where}, {item.name}", vars(counts), reports_of(item, reports, image))
+            check_counters(f"{where}, {item.name}", vars(counts), reports_of(item.name, reports, image))
             tensor = expected
-        check_writes(where, accelerator.memory, image, blocks)
+        check_writes(where, accelerator.memory, image)
 
 
 @cocotb.test()
@@ -99,7 +80,7 @@ async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
     assert dut.busy.value, "the program is to be cut short, but it has ended"
     await accelerator.bench.reset()
     assert not dut.busy.value, "busy after reset"
-    expect_outputs(accelerator.memory, image, blocks)
+    expect_outputs(accelerator.memory, image)
     await accelerator.run(image.network_program.address, len(image.network_program.jobs))
     expected, _ = run_block(blocks[0].block, blocks[0].spec, tensor)
     check_tensor(f"after a reset at {count} {counter}", expected, image.tensors["block 1"].read(accelerator.memory.words))
@@ -110,36 +91,42 @@ async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
 async def images_and_a_block(dut: Any, back_pressure: str) -> None:
     """A block reads the windows of a raw image; those of another image are written while it runs."""
     config, random = configuration(), np.random.default_rng(cocotb.RANDOM_SEED)
-    case = BlockCase("images", ((1, 9, 12, 8, 1, False, False),), *IMAGE[:2], idle="rarely", back_pressure=back_pressure)
+    case = BlockCase("images", ((1, 9, 12, 8, 1, False, False),), *IMAGE[1:], idle="rarely", back_pressure=back_pressure)
+    levels = [random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8) for _ in range(2)]
+    images = [random.integers(0, 256, IMAGE, dtype=np.uint8) for _ in range(2)]
+    layers = [ImageLayer(f"image {number}", IMAGE, table, 1) for number, table in enumerate(levels)]
     blocks = placed_blocks(case, cocotb.RANDOM_SEED)
-    image = build_image(blocks, config, "windows 1")
-    images = [random.integers(0, 256, IMAGE, dtype=np.uint8) for _ in IMAGE_NUMBERS]
-    levels = [random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8) for _ in IMAGE_NUMBERS]
-    first = image.tensors["windows 1"]
-    second = TensorPlace(len(image.words), first.shape)
-    words = [image.words, np.zeros(second.words, dtype=np.uint64)]
-    jobs, position = [], second.address + second.words
-    for number, table, pixels, place in zip(IMAGE_NUMBERS, levels, images, (first, second), strict=True):
-        packed = [pack_levels(table), pack_image(pixels)]
-        jobs.append(image_job(ImagePlace(*IMAGE, 1, position + len(packed[0]), position, place.address), config, number))
-        words += packed
-        position += len(packed[0]) + len(packed[1])
-    program = Program("images", position, (jobs[0], *image.network_program.jobs, jobs[1]))
-    accelerator = Accelerator(dut, case, np.concatenate([*words, pack_program(program)]))
+    image = build_image([layers[0], *blocks], config)
+
+    # The other image lies behind, and its job comes last, without a barrier.
+    other, jobs = layers[1].plan(config), image.network_program.jobs
+    tables = len(image.words)
+    pixels = TensorPlace(tables + len(other.segments[0]), IMAGE, TensorForm.PIXELS)
+    windows = TensorPlace(pixels.address + pixels.words, other.output_shape)
+    job = other.jobs[0].placed(len(jobs), pixels.address, windows.address, [(tables, len(other.segments[0]))])
+    job.fields["barrier"] = 0
+    program = Program("images", windows.address + windows.words, (*jobs, job))
+    room = np.zeros(pixels.words + windows.words, dtype=np.uint64)
+    accelerator = Accelerator(dut, case, np.concatenate([image.words, other.segments[0], room, pack_program(program)]))
     memory = accelerator.memory
-    expect_outputs(memory, image, blocks)
-    for place in (first, second):
+    image.tensors["input"].write(memory.words, images[0])
+    pixels.write(memory.words, images[1])
+    expect_outputs(memory, image)
+    places = image.tensors["image 0"], windows
+    for place in places:
         memory.missing[place.address : place.address + place.words] = True
     await accelerator.bench.reset()
     reports = await accelerator.run(program.address, len(program.jobs))
-    assert sorted(report["job"] for report in reports) == sorted(job.number for job in program.jobs), f"reports: {reports}"
-    tensors = [image_windows(pixels, table, 1) for pixels, table in zip(images, levels, strict=True)]
-    for number, tensor, place in zip(IMAGE_NUMBERS, tensors, (first, second), strict=True):
-        check_tensor(f"image {number}", tensor, place.read(memory.words))
+    assert sorted(report["job"] for report in reports) == list(range(len(program.jobs))), f"reports: {reports}"
+    tensors = [image_windows(pixels.transpose(1, 2, 0), table, 1) for pixels, table in zip(images, levels, strict=True)]
+    for layer, tensor, place in zip(layers, tensors, places, strict=True):
+        check_tensor(layer.name, tensor, place.read(memory.words))
     expected, counts = run_block(blocks[0].block, blocks[0].spec, tensors[0])
     check_tensor("block", expected, image.tensors["block 1"].read(memory.words))
     check_counters("block", vars(counts), reports)
-    check_writes("images and a block", memory, image, blocks, CHANNELS_PER_WORD * (first.words + second.words))
+    # The image unit writes whole words, of padding bytes too.
+    padding = CHANNELS_PER_WORD * sum(place.words for place in places) - tensors[0].size
+    check_writes("images and a block", memory, image, padding)
 
 
 def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:
@@ -160,51 +147,3 @@ def with_ties(block: FusedBlock) -> FusedBlock:
     multiplier = np.where(even, 1 << power, parts.multiplier).astype(np.int32)
     bias = np.where(even, (parts.bias // half | 1) * half, parts.bias).astype(np.int32)
     return dataclasses.replace(block, requantization=Requantization(bias, multiplier, parts.shift))
-
-
-def expect_outputs(memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock]) -> None:
-    """Every output byte is missing until it is written in this run."""
-    memory.write_counts[:] = 0
-    for item in blocks:
-        place = image.tensors[item.name]
-        channels = np.arange(place.words) // (place.shape[1] * place.shape[2]) * CHANNELS_PER_WORD
-        exists = channels[:, None] + np.arange(CHANNELS_PER_WORD) < place.shape[0]
-        memory.missing[place.address : place.address + place.words] = exists
-
-
-def check_tensor(where: str, expected: NDArray[np.int8], got: NDArray[np.int8]) -> None:
-    """Every activation is the expected one; the first other is named."""
-    wrong = np.argwhere(expected != got)
-    if len(wrong):
-        channel, row, column = wrong[0]
-        raise AssertionError(
-            f"{where}: {len(wrong)} of {expected.size} activations differ, first channel {channel}, row {row}, "
-            f"column {column}: expected {expected[channel, row, column]}, got {got[channel, row, column]}"
-        )
-
-
-def check_writes(where: str, memory: StreamMemory, image: MemoryImage, blocks: list[PlacedBlock], others: int = 0) -> None:
-    """Every byte of every output, and so many others that were missing, was written once, and nothing else was."""
-    assert not memory.missing.any(), f"{where}: {memory.missing.sum()} output bytes were never written"
-    size = sum(int(np.prod(image.tensors[item.name].shape)) for item in blocks) + others
-    assert memory.write_counts.sum() == size, f"{where}: {size} bytes to write, got {memory.write_counts.sum()}"
-
-
-def check_numbers(where: str, reports: list[dict[str, int]], image: MemoryImage) -> None:
-    """One report a job, each with a duration."""
-    numbers = sorted(job.number for job in image.network_program.jobs)
-    assert sorted(report["job"] for report in reports) == numbers, f"{where}: jobs {numbers} to report, got {reports}"
-    assert all(report["start_cycle"] < report["end_cycle"] for report in reports), f"{where}: cycles of {reports}"
-
-
-def reports_of(item: PlacedBlock, reports: list[dict[str, int]], image: MemoryImage) -> list[dict[str, int]]:
-    """The reports of a block's jobs."""
-    numbers = {job.number for job in image.network_program.jobs if job.block == item.name}
-    return [report for report in reports if report["job"] in numbers]
-
-
-def check_counters(where: str, expected: dict[str, int], reports: list[dict[str, int]]) -> None:
-    """The counters of a block's jobs add up to the golden model's."""
-    for name, count in expected.items():
-        got = sum(report[name] for report in reports)
-        assert got == count, f"{where}: expected {count} {name}, got {got}"

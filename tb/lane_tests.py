@@ -30,7 +30,7 @@ WEIGHTS = [0, 0, 1, -1, 2, 3, -5, 7, 11, -64, -85, 91, 128, 127]
 
 @dataclass(frozen=True)
 class Case:
-    """A group, its image and the shares of survivors of the first and of the second layer."""
+    """A group, its image and the shares of survivors of both layers; `fixed`: all survive, at one pixel."""
 
     inputs: int
     expanded: int
@@ -40,6 +40,7 @@ class Case:
     stride: int
     shares: tuple[float, float]
     zeros: float = 0.5
+    fixed: bool = False
 
 
 CASES = (
@@ -51,6 +52,14 @@ CASES = (
     Case(4, 8, 4, 3, 4, 1, (0.0, 1.0)),
     Case(6, 11, 3, 4, 4, 1, (0.7, 0.6), 0.97),
     Case(2, 16, 1, 1, 1, 1, (0.8, 0.8), 0.0),
+    Case(5, 7, 3, 5, 4, 1, (1.0, 1.0), 0.8, fixed=True),
+    Case(4, 12, 3, 5, 4, 1, (0.5, 0.4)),
+    Case(3, 8, 4, 7, 5, 2, (1.0, 1.0), fixed=True),
+    Case(2, 9, 2, 4, 6, 2, (1.0, 1.0), fixed=True),
+    Case(6, 4, 5, 1, 1, 1, (1.0, 1.0), 0.0, fixed=True),
+    Case(3, 6, 2, 1, 7, 2, (1.0, 1.0), fixed=True),
+    Case(3, 6, 2, 6, 1, 1, (1.0, 1.0), fixed=True),
+    Case(4, 5, 2, 3, 3, 1, (1.0, 1.0), 1.0, fixed=True),
 )
 
 
@@ -80,7 +89,7 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
-        dut.job.value = JOB.pack({**fields, "half": number % 2})
+        dut.job.value = JOB.pack({**fields, "half": number % 2, "fixed": int(case.fixed)})
         tables.half = number % 2
         lane = bench.random.randrange(config.lanes)
         place = (fields["table_address"], fields["table_words"])
@@ -90,10 +99,14 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
         await activations.write(tensor.reshape(case.inputs, -1)[lane :: config.lanes])
         weights = group_weights(item.block, item.spec, 0)
-        masks = random_masks(case, random)
+        masks = full_masks(case) if case.fixed else random_masks(case, random)
         channels = slice(lane, None, config.lanes)
         owned = bias_owners(weights, config.lanes) == lane
-        expected = partial_sums(weights, masks, windows(tensor, case), channels, owned)
+        if case.fixed:
+            expected, counted = fixed_sums(weights, masks, tensor, case, channels, owned)
+        else:
+            expected = partial_sums(weights, masks, windows(tensor, case), channels, owned)
+            counted = counters(weights, masks, channels, owned)
         board = bench.follow(Scoreboard(f"case {number}", expected.reshape(-1).tolist(), place_in(case)))
         partials.on_item = board.check
         await bench.pulse("start")
@@ -109,7 +122,7 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         await next_tables
         await bench.cycles(10)
         got = {name: int(dut[name].value) for name in ("multiplications", "additions", "steps")}
-        assert got == counters(weights, masks, channels, owned), f"case {number}: counters {got}"
+        assert got == counted, f"case {number}: counters {got}, expected {counted}"
 
 
 async def write_rubbish(tables: TableWriter, config: ArchonConfig, random: np.random.Generator) -> None:
@@ -175,6 +188,11 @@ def random_masks(case: Case, random: np.random.Generator) -> Masks:
     return Masks(windowed != 0, second)
 
 
+def full_masks(case: Case) -> Masks:
+    """Masks of one pixel at which everything survives."""
+    return Masks(np.ones((1, case.expanded, TAPS), dtype=bool), np.ones((1, case.expanded), dtype=bool))
+
+
 def windows(tensor: Integers, case: Case) -> Integers:
     """(channels, height, width) to (output pixels, channels, 9), zeros outside the image."""
     padded = np.pad(tensor, ((0, 0), (1, 1), (1, 1)))
@@ -205,6 +223,20 @@ def partial_sums(weights: GroupWeights, masks: Masks, window: Integers, channels
     z1 += (weights.expand_bias * owned)[:, None]
     z2 = (first * z1 * weights.depthwise_weight).sum(axis=2) + weights.depthwise_bias * owned
     return (z2 * masks.second) @ weights.project_weight.T
+
+
+def fixed_sums(
+    weights: GroupWeights, masks: Masks, tensor: Integers, case: Case, channels: slice, owned: Any
+) -> tuple[Integers, dict[str, int]]:
+    """(pixels, K) of a fixed job, whose A is that of one pixel where everything survives; and the counters."""
+    pairs = (weights.expand_weight * weights.pairs)[:, channels]
+    terms = weights.project_weight.T[:, :, None, None] * (pairs[:, :, None] * weights.depthwise_weight[:, None])[:, None]
+    entries, touched = terms.sum(axis=0), (terms != 0).any(axis=0)  # (K, C of the lane, 9)
+    biases = (weights.depthwise_bias + weights.bias_products.sum(axis=1)) * owned
+    window, inside = windows(tensor, case)[:, channels], windows(np.ones_like(tensor), case)[:, channels]
+    sums = np.einsum("kcd,pcd->pk", entries, window) + weights.project_weight @ biases
+    counted = counters(weights, masks, channels, owned)
+    return sums, counted | {"multiplications": int(np.einsum("kcd,pcd->", touched.astype(int), inside))}
 
 
 def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -> dict[str, int]:

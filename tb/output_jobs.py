@@ -30,29 +30,54 @@ class OutputJob:
     residual_address: int
     table: dict[str, NDArray[np.int64]]
     half: int
+    relu: bool = False
+    raw: bool = False
+    summed: bool = False
+    sum_first: bool = False
+    sum_last: bool = False
 
     @property
-    def count(self) -> int:
-        """Outputs of the job."""
-        return self.rows * self.width * self.channels
+    def pixels(self) -> int:
+        """Output pixels of the job."""
+        return int(self.sum_last) if self.summed else self.rows * self.width
 
     def job(self) -> int:
         """The packed job; fields that outputs do not need are zero."""
         values = JOB.unpack(0) | {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
         values |= {"residual": int(self.residual), "first_pixel": self.first_pixel, "half": self.half}
+        values |= {name: int(getattr(self, name)) for name in ("relu", "raw", "summed", "sum_first", "sum_last")}
         return JOB.pack(values | {"output_address": self.output_address, "residual_address": self.residual_address})
 
     def places(self, base: int) -> Iterator[tuple[int, int, int]]:
         """(channel, word address, byte) of every output in the tensor at `base`, in the order of the outputs."""
-        for pixel in range(self.rows * self.width):
+        for pixel in range(self.pixels):
             for channel in range(self.channels):
                 plane = int(self.table["plane"][channel])
                 yield channel, base + plane + self.first_pixel + pixel, int(self.table["byte"][channel])
 
 
-def random_output_job(config: ArchonConfig, random: np.random.Generator, *, residual: bool) -> OutputJob:
-    """Any size of a few hundred outputs; half of the rescalings are extreme, the other half give usual activations."""
-    channels = int(random.integers(1, min(config.depths.output, 20) + 1))
+def random_output_job(
+    config: ArchonConfig,
+    random: np.random.Generator,
+    *,
+    residual: bool,
+    relu: bool = False,
+    raw: bool = False,
+    channels: int | None = None,
+    **sums: bool,
+) -> OutputJob:
+    """Any size of a few hundred outputs; half of the rescalings are extreme, the other half give usual activations.
+
+    Args:
+        config: Of the hardware.
+        random: Makes all choices.
+        residual: Of the job.
+        relu: Of the job.
+        raw: Of the job.
+        channels: Of the output, at most 20 by default.
+        sums: Its fields summed, sum_first and sum_last.
+    """
+    channels = channels or int(random.integers(1, min(config.depths.output, 20) + 1))
     low, high = signed_range(OUTPUT_ACCUMULATOR_BITS - 2)
     small = random.random(channels) < 0.5
     table = {
@@ -64,14 +89,18 @@ def random_output_job(config: ArchonConfig, random: np.random.Generator, *, resi
         "byte": random.integers(0, 8, channels),
         "plane": random.integers(0, PLANES, channels) * 256,
     }
+    if raw:
+        table |= {"multiplier": np.ones_like(table["bias"]), "shift": np.zeros_like(table["bias"])}
+        table["byte"] = table["byte"] // 4 * 4
     base, residual_base = (int(random.integers(0, WORDS - PLANES * 256 - 256)) for _ in range(2))
     rows, width, first = (int(random.integers(1, top)) for top in (6, 9, 100))
-    return OutputJob(rows, width, channels, residual, first, base, residual_base, table, half=int(random.integers(2)))
+    half = int(random.integers(2))
+    return OutputJob(rows, width, channels, residual, first, base, residual_base, table, half, relu, raw, **sums)
 
 
 def random_sums(job: OutputJob, random: np.random.Generator) -> NDArray[np.int64]:
-    """(pixels, channels) sums that stay within 32 bits with the bias: extremes, and small ones full of ties."""
-    shape = (job.rows * job.width, job.channels)
+    """(output pixels, channels) sums that stay within 32 bits with the bias: extremes, and small ones full of ties."""
+    shape = (job.pixels, job.channels)
     low, high = signed_range(OUTPUT_ACCUMULATOR_BITS - 2)
     small = np.abs(job.table["bias"]) < 500
     return np.where(small, random.integers(-800, 801, shape), random.integers(low, high + 1, shape))

@@ -1,4 +1,4 @@
-"""Requantizer: every output's byte and address against the contract's arithmetic, with and without residual."""
+"""Requantizer: every output's bytes and address against the contract's arithmetic, with and without residual, ReLU, and raw."""
 
 from typing import Any
 
@@ -14,7 +14,17 @@ from tb.buses import TableWriter, pack_table
 from tb.output_jobs import OutputJob, random_output_job, random_sums
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
 
-JOBS = 6
+JOBS: tuple[dict[str, bool], ...] = (
+    {"residual": False},
+    {"residual": True},
+    {"residual": True, "relu": True},
+    {"residual": False, "relu": True},
+    {"residual": False, "raw": True},
+    {"residual": False, "relu": True, "summed": True, "sum_first": True},
+    {"residual": False, "relu": True, "summed": True, "sum_last": True},
+    {"residual": False, "raw": True, "summed": True, "sum_last": True},
+    {"residual": True},
+)
 
 
 @cocotb.test()
@@ -31,8 +41,8 @@ async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> No
     writes = bench.sink("write", WRITE, meaning=written_byte)
     writer = TableWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()
-    for number in range(JOBS):
-        job = random_output_job(config, random, residual=number % 3 != 0)
+    for number, kind in enumerate(JOBS):
+        job = random_output_job(config, random, **kind)
         values = random_sums(job, random)
         residuals = random.integers(-128, 128, values.shape)
         writer.half = job.half
@@ -57,21 +67,27 @@ async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> No
 
 
 def expected_writes(job: OutputJob, sums: Any, residuals: Any) -> list[dict[str, int]]:
-    """Address, byte and value of every output."""
+    """Address, first byte, number of bytes and value of every output."""
     table = job.table
-    outputs = numerics.requantize(sums + table["bias"], table["multiplier"], table["shift"])
+    outputs = sums + table["bias"]
+    if not job.raw:
+        outputs = numerics.requantize(outputs, table["multiplier"], table["shift"])
+    if job.relu:
+        outputs = np.maximum(outputs, 0)
     if job.residual:
         outputs = numerics.add_residual(outputs, residuals)
     places = job.places(job.output_address)
     return [
-        {"address": address, "byte": byte, "activation": int(output)}
+        {"address": address, "byte": byte, "bytes": 4 if job.raw else 1, "value": int(output)}
         for (_, address, byte), output in zip(places, outputs.reshape(-1), strict=True)
     ]
 
 
 def written_byte(write: dict[str, int]) -> dict[str, int]:
-    """The one byte of a write that is strobed."""
-    byte = write["strobe"].bit_length() - 1
-    assert write["strobe"] == 1 << byte, f"a write of one byte expected, got strobe {write['strobe']:08b}"
-    activation = Number(ACTIVATION_BITS, signed=True).unpack(write["data"] >> (8 * byte) & 0xFF)
-    return {"address": write["address"], "byte": byte, "activation": activation}
+    """The bytes of a write that are strobed: one, or four neighbouring ones."""
+    count = write["strobe"].bit_count()
+    byte = write["strobe"].bit_length() - count
+    assert count in {1, 4}, f"a write of one or four bytes expected, got strobe {write['strobe']:08b}"
+    assert write["strobe"] == ((1 << count) - 1) << byte, f"neighbouring bytes expected, got strobe {write['strobe']:08b}"
+    value = Number(8 * count, signed=True).unpack(write["data"] >> (8 * byte) & ((1 << 8 * count) - 1))
+    return {"address": write["address"], "byte": byte, "bytes": count, "value": value}

@@ -176,7 +176,7 @@ PRESETS: dict[str, ArchonConfig] = {
         lanes=2,
         slice_channels=4,
         depths=Depths(
-            activation=256, slices=16, turned_slices=64, row_store=256, pair=256, step=512, accumulator=64, output=32
+            activation=256, slices=16, turned_slices=128, row_store=256, pair=256, step=512, accumulator=64, output=32
         ),
         queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2, table=8, image=4),
     ),

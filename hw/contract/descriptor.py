@@ -19,6 +19,12 @@ JOB = Layout(
         Field("half", 1),
         Field("residual", 1),
         Field("stride_two", 1),
+        Field("fixed", 1),
+        Field("relu", 1),
+        Field("summed", 1),
+        Field("sum_first", 1),
+        Field("sum_last", 1),
+        Field("raw", 1),
         Field("cluster", 7),
         Field("job", JOB_BITS),
         Field("input_height", DIMENSION_BITS),
@@ -45,7 +51,7 @@ JOB = Layout(
         Field("table_words", PIXEL_BITS),
     ),
 )
-"""One job: one group of a fused block, for a band of output rows, on one cluster.
+"""One job: one group of a fused block or some output channels of a fixed layer, for a band of output rows, on one cluster.
 
 end: the program ends here, all other fields are ignored. barrier: this job and those after it start when all jobs before
 it have ended and memory has taken what they wrote; only their tables are loaded before. half: which half of the table
@@ -58,6 +64,15 @@ Byte b of plane n holds channel 8 * n + b - first_byte of the group, which exist
 first_center = (stride * output_row_start - input_row_start) * input_width: index, within the segment, of the centre tap of
 the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
 The tables come from the table_words words of the segment at table_address (hw.contract.tables).
+
+fixed: the layer is not fused. There is no predictor: all masks are ones, so A, loaded once with the layer's weights, serves all
+pixels of the job, and only taps inside the image are multiplied. The segment has no tables of the predictor.
+relu: negative activations become 0, before a residual is added.
+summed: the sums of all pixels of the job are added up, channel by channel; one output pixel, at first_pixel, is written for
+all. Sums go on from job to job of a cluster: sum_first begins from zero, sum_last requantises and writes. Without summed both
+are ignored.
+raw: an output is the sum with its bias, 32 bits, least significant byte first, from the row's byte (0 or 4) on; the row's
+multiplier must be 1 and its shift 0, and there is no relu and no residual.
 
 Cluster number config.image_unit, one past the last cluster, is the image unit: its jobs turn a raw image of input_height x
 input_width pixels of input_channels bytes, the segment words at input_address (hw.contract.memory.pack_image), into the

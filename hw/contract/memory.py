@@ -63,6 +63,15 @@ def pack_image(image: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return filled.view("<u8").astype(np.uint64)
 
 
+def unpack_image(words: NDArray[np.uint64], height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """The inverse of pack_image."""
+    expected = image_words(height, width, channels)
+    if words.shape != (expected,):
+        raise ArchonError(f"a ({height}, {width}, {channels}) raw image occupies {expected} words, got {words.shape}")
+    found = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
+    return found[: height * width * channels].reshape(height, width, channels).copy()
+
+
 def pack_levels(levels: NDArray[np.int8]) -> NDArray[np.uint64]:
     """The activations of all pixel values as words: byte v % 8 of word v // 8 is the activation of value v."""
     if levels.shape != (IMAGE_LEVELS,) or levels.dtype != np.int8:

@@ -15,6 +15,10 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
      each weight, with the channel's record, makes the next row of its lane's PAIR table.
 
 Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
+
+A layer that is not fused is a block whose expanded channels stand for its weights (descriptor.JOB, `fixed`): one for each input
+channel c and tap d at which any output channel k has a weight, with W1[e,c] = D[e,d] = 1, W2[k,e] that weight, and no biases.
+Its segment has the sections LANES and REQUANTIZE alone.
 """
 
 from __future__ import annotations
@@ -182,7 +186,8 @@ REQUANTIZE_ROW = Layout(
     ),
 )
 """One output channel k of the group. The shuffle is in the address: the activation goes to byte `byte` of word
-output_address + plane + pixel, with channel o = k * G + g (shuffled) or g * K/G + k: byte = o % 8, plane = (o // 8) * H * W."""
+output_address + plane + pixel, with channel o = k * G + g (shuffled) or g * K/G + k: byte = o % 8, plane = (o // 8) * H * W.
+Of a raw output the four bytes lie as channels 4 o .. 4 o + 3 would."""
 
 
 def table_layout(kind: TableKind, config: ArchonConfig) -> Layout:

@@ -17,6 +17,7 @@ from hw.rtl.reduction import Reduction
 from hw.rtl.requantizer import Requantizer
 from hw.rtl.residual_reader import ResidualReader
 from hw.rtl.shared import shared
+from hw.rtl.summation import Summation
 from hw.rtl.table_loader import TableLoader
 
 CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name == "start_cycle")
@@ -165,6 +166,7 @@ class Cluster(wiring.Component):
         m.submodules.predictor = predictor = Predictor(config)
         lanes = [shared(m, "lane", f"lane{index}", lane_signature(config)) for index in range(config.lanes)]
         m.submodules.reduction = reduction = Reduction(config)
+        m.submodules.summation = summation = Summation(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
         m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual, background=1)
@@ -179,12 +181,12 @@ class Cluster(wiring.Component):
             sequencer.tables_done.eq(tables.done),
             activations.start.eq(sequencer.start_activations),
             sequencer.activations_done.eq(activations.done),
-            sequencer.compute_done.eq(requantizer.finished),
+            sequencer.compute_done.eq(summation.finished & requantizer.finished),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
-        for unit in (activations, predictor, residual, requantizer, *lanes):
+        for unit in (activations, predictor, summation, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)
-        for unit in (predictor, residual, requantizer, *lanes):
+        for unit in (predictor, summation, residual, requantizer, *lanes):
             m.d.comb += unit.start.eq(sequencer.start_compute)
 
         # Buses that fill tables and activations.
@@ -200,7 +202,8 @@ class Cluster(wiring.Component):
         self._fork_words(m, predictor, lanes)
         for lane, partials in zip(lanes, reduction.partials, strict=True):
             wiring.connect(m, lane.partials, partials)
-        wiring.connect(m, reduction.sums, requantizer.sums)
+        wiring.connect(m, reduction.sums, summation.sums)
+        wiring.connect(m, summation.totals, requantizer.sums)
         wiring.connect(m, residual.activations, requantizer.residual)
         wiring.connect(m, requantizer.write, wiring.flipped(self.write))
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,7 +58,8 @@ class WindowAddress(wiring.Component):
     """Activation-store addresses of the window around the current output pixel.
 
     Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the
-    next output pixel (row-major in the job's band); `tap` chooses the window position, `address` follows in the same cycle.
+    next output pixel (row-major in the job's band); `tap` chooses the window position, `address` follows in the same cycle;
+    `inside` marks the window's taps that lie in the image, `last_pixel` the last pixel of the band.
     """
 
     job: data.View
@@ -68,6 +69,8 @@ class WindowAddress(wiring.Component):
     next_pixel: Signal
     tap: Signal
     address: Signal
+    inside: Signal
+    last_pixel: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._bits = index_bits(config.depths.activation)
@@ -80,36 +83,32 @@ class WindowAddress(wiring.Component):
                 "next_pixel": In(1),
                 "tap": In(range(TAPS)),
                 "address": Out(self._bits),
+                "inside": Out(TAPS),
+                "last_pixel": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        # All modulo 2**bits: a window's corner may lie before the segment, but such taps are never touched.
+        # All modulo 2**bits: a window's corner may lie before the segment, but such taps are never read.
         row_centre, centre, turned = (Signal(self._bits, name=name) for name in ("row_centre", "centre", "turned"))
-        column = Signal.like(job.output_width)
         row_step = Mux(job.stride_two, job.input_width << 1, job.input_width)
         offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(TAPS)]
         for tap, offset in enumerate(offsets):
             dy, dx = tap // KERNEL - KERNEL // 2, tap % KERNEL - KERNEL // 2
             m.d.comb += offset.eq({-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx)
         m.d.comb += self.address.eq(turned + Array(offsets)[self.tap])
+        last_column = self._borders(m)
         with m.If(self.start):
-            m.d.sync += [
-                row_centre.eq(job.first_center),
-                centre.eq(job.first_center),
-                turned.eq(job.first_center),
-                column.eq(0),
-            ]
+            m.d.sync += [row_centre.eq(job.first_center), centre.eq(job.first_center), turned.eq(job.first_center)]
         with m.Elif(self.next_pixel):
             next_centre = Signal(self._bits)
-            with m.If(column == job.output_width - 1):
+            with m.If(last_column):
                 m.d.comb += next_centre.eq(row_centre + row_step)
-                m.d.sync += [row_centre.eq(next_centre), column.eq(0)]
+                m.d.sync += row_centre.eq(next_centre)
             with m.Else():
                 m.d.comb += next_centre.eq(centre + Mux(job.stride_two, 2, 1))
-                m.d.sync += column.eq(column + 1)
             m.d.sync += [centre.eq(next_centre), turned.eq(next_centre)]
         with m.Elif(self.first_turn):
             m.d.sync += turned.eq(centre)
@@ -117,13 +116,45 @@ class WindowAddress(wiring.Component):
             m.d.sync += turned.eq(turned + job.segment)
         return m
 
+    def _borders(self, m: Module) -> Signal:
+        """Walk the output pixels; registers say where a window ends at the image's borders. Returns: last of its row."""
+        job = self.job
+        row, column, rows_left = (Signal.like(job.output_rows, name=name) for name in ("row", "column", "rows_left"))
+        next_row, next_column = Signal.like(row), Signal.like(column)
+        last_column, above, below, left, right = (
+            Signal(name=name) for name in ("last_column", "above", "below", "left", "right")
+        )
+        rows = (above, Const(1), below)
+        m.d.comb += [
+            last_column.eq(column == job.output_width - 1),
+            self.last_pixel.eq(last_column & (rows_left == 1)),
+            next_column.eq(Mux(last_column | self.start, 0, column + 1)),
+            next_row.eq(Mux(self.start, job.output_row_start, row + last_column)),
+            self.inside.eq(Cat(bit for inner in rows for bit in (inner & left, inner, inner & right))),
+        ]
+        with m.If(self.start | self.next_pixel):
+            m.d.sync += [
+                column.eq(next_column),
+                row.eq(next_row),
+                rows_left.eq(Mux(self.start, job.output_rows, rows_left - last_column)),
+                above.eq(next_row != 0),
+                below.eq((next_row << job.stride_two) != job.input_height - 1),
+                left.eq(next_column != 0),
+                right.eq((next_column << job.stride_two) != job.input_width - 1),
+            ]
+        return last_column
+
 
 class Multiplier(wiring.Component):
     """y[k] of one lane = bias[k] + sum over its turns t and touched taps d of A[k, t, d] * x[t, d], for k = 0, 1, ...
 
+    Taps outside the image do not count as touched. In a job with `job.fixed` the bank serves all pixels of the job, one after
+    the other, and is not cleared.
+
     Members: `job`, `start` (resets position and counter); `activation_write` fills the activation store; `begin` starts
-    draining the bank at `bank`, `busy` is high from the next cycle until its last row has been read and cleared; `partials`
-    out, one per output channel; `multiplications` counts touched entries multiplied since `start`.
+    draining the bank at `bank`, `busy` is high from the next cycle until its last row has been read and cleared, for the last
+    pixel in a fixed job; `partials` out, one per output channel; `multiplications` counts touched entries multiplied since
+    `start`.
 
     Throughput: one multiplication, or one row without touched entries, a cycle. Latency 3 cycles from entry to sum. Stalls
     with `partials`.
@@ -164,20 +195,21 @@ class Multiplier(wiring.Component):
         # Selection: one touched entry of the current row a cycle.
         address, output = Signal(index_bits(config.depths.accumulator)), Signal(index_bits(config.depths.output))
         turn = Signal.like(job.turns)
-        visited, left, lowest = Signal(TAPS), Signal(TAPS), Signal(TAPS)
+        visited, allowed, left, lowest = Signal(TAPS), Signal(TAPS), Signal(TAPS), Signal(TAPS)
         found, leave, last_turn, last_output, advance = Signal(), Signal(), Signal(), Signal(), Signal()
         tap = Signal(range(TAPS))
         m.d.comb += [
             bank.address.eq(address),
             bank.output.eq(output),
-            left.eq(bank.touched & ~visited),
+            left.eq(bank.touched & allowed),
+            allowed.eq(~visited & window.inside),
             lowest.eq(lowest_bit(left)),
             found.eq(left != 0),
             leave.eq(self.busy & advance & ((left & ~lowest) == 0)),
             last_turn.eq(turn == job.turns - 1),
             last_output.eq(output == job.output_channels - 1),
-            bank.clear_taps.eq(leave),
-            bank.write_bias.eq(leave & last_turn),
+            bank.clear_taps.eq(leave & ~job.fixed),
+            bank.write_bias.eq(leave & last_turn & ~job.fixed),
             bank.new_bias.eq(0),
             window.tap.eq(tap),
             window.next_turn.eq(leave & ~last_turn),
@@ -196,7 +228,7 @@ class Multiplier(wiring.Component):
             with m.Elif(~last_output):
                 m.d.sync += [turn.eq(0), output.eq(output + 1), address.eq(output + 1)]
             with m.Else():
-                m.d.sync += self.busy.eq(0)
+                m.d.sync += [self.busy.eq(job.fixed & ~window.last_pixel), turn.eq(0), output.eq(0), address.eq(0)]
         with m.Elif(self.busy & advance):
             m.d.sync += visited.eq(visited | lowest)
         with m.If(self.begin):

@@ -11,19 +11,25 @@ from hw.rtl.interfaces import JOB
 class OutputWalk(wiring.Component):
     """Output channel and pixel address of each output of a job: pixels row-major in the band, channels within a pixel.
 
+    A job that adds up its pixels (job.summed) has one output pixel with job.sum_last, and none without.
+
     Parameters: `config`.
 
-    Members: `job`; `start`; `base` word address of the tensor; `advance` moves on to the next output; `active` while there
-    is one; `channel`; `pixel_address` = base + job.first_pixel + pixel, to which the channel's plane is added. The first
-    output is there in the cycle after `start`, the next one in the cycle after `advance`.
+    Members: `job`; `start`; `all_pixels`: walk all pixels of the band also where they are added up; `base` word address of the
+    tensor; `advance` moves on to the next output; `active` while there is one; `channel`, `last_channel`, `last_pixel` say
+    which; `pixel_address` = base + job.first_pixel + pixel, to which the channel's plane is added. The first output is there
+    in the cycle after `start`, the next one in the cycle after `advance`.
     """
 
     job: data.View
     start: Signal
+    all_pixels: Signal
     base: Signal
     advance: Signal
     active: Signal
     channel: Signal
+    last_channel: Signal
+    last_pixel: Signal
     pixel_address: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
@@ -31,10 +37,13 @@ class OutputWalk(wiring.Component):
             {
                 "job": In(JOB),
                 "start": In(1),
+                "all_pixels": In(1),
                 "base": In(ADDRESS_BITS),
                 "advance": In(1),
                 "active": Out(1),
                 "channel": Out(index_bits(config.depths.output)),
+                "last_channel": Out(1),
+                "last_pixel": Out(1),
                 "pixel_address": Out(ADDRESS_BITS),
             }
         )
@@ -42,15 +51,17 @@ class OutputWalk(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         column, rows_left = Signal.like(self.job.output_width), Signal.like(self.job.output_rows)
-        last_channel, last_column = Signal(), Signal()
+        last_column, one_pixel = Signal(), Signal()
         m.d.comb += [
-            last_channel.eq(self.channel == self.job.output_channels - 1),
-            last_column.eq(column == self.job.output_width - 1),
+            one_pixel.eq(self.job.summed & ~self.all_pixels),
+            self.last_channel.eq(self.channel == self.job.output_channels - 1),
+            last_column.eq((column == self.job.output_width - 1) | one_pixel),
+            self.last_pixel.eq(last_column & (rows_left == 1)),
             self.active.eq(rows_left != 0),
         ]
         with m.If(self.advance):
-            m.d.sync += self.channel.eq(Mux(last_channel, 0, self.channel + 1))
-            with m.If(last_channel):
+            m.d.sync += self.channel.eq(Mux(self.last_channel, 0, self.channel + 1))
+            with m.If(self.last_channel):
                 m.d.sync += [
                     self.pixel_address.eq(self.pixel_address + 1),
                     column.eq(Mux(last_column, 0, column + 1)),
@@ -60,7 +71,7 @@ class OutputWalk(wiring.Component):
             m.d.sync += [
                 self.channel.eq(0),
                 column.eq(0),
-                rows_left.eq(self.job.output_rows),
+                rows_left.eq(Mux(one_pixel, self.job.sum_last, self.job.output_rows)),
                 self.pixel_address.eq(self.base + self.job.first_pixel),
             ]
         return m

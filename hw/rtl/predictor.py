@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.rtl.depthwise_predictor import DepthwisePredictor
 from hw.rtl.expand_predictor import ExpandPredictor
+from hw.rtl.fixed_masks import FixedMasks
 from hw.rtl.interfaces import JOB, activation_write, slice_word, table_write
 from hw.rtl.row_store import RowStore
 
@@ -19,7 +20,8 @@ class Predictor(wiring.Component):
     Parameters: `config`.
 
     Members: `job`, `start`; `table_write` fills EXPAND, EXPAND_THRESHOLD and DEPTHWISE; `activation_write` fills the
-    4-bit input store; `words` out: a slice word for every output pixel (row-major) and slice of the job.
+    4-bit input store; `words` out: a slice word for every output pixel (row-major) and slice of the job; in jobs with
+    `job.fixed`, which have no predictor, those of one pixel with all masks set.
 
     Throughput: one slice of an output pixel a cycle, and one turn of one slice of an input pixel a cycle; the slower of the
     two binds. Stalls with `words`.
@@ -48,14 +50,20 @@ class Predictor(wiring.Component):
         m.submodules.expand = expand = ExpandPredictor(self._config)
         m.submodules.rows = rows = RowStore(self._config)
         m.submodules.depthwise = depthwise = DepthwisePredictor(self._config)
+        m.submodules.fixed_masks = fixed_masks = FixedMasks(self._config)
+        m.d.comb += [fixed_masks.job.eq(self.job), fixed_masks.start.eq(self.start & self.job.fixed)]
         for unit in (expand, depthwise):
-            m.d.comb += [unit.job.eq(self.job), unit.start.eq(self.start)]
+            m.d.comb += [unit.job.eq(self.job), unit.start.eq(self.start & ~self.job.fixed)]
             wiring.connect(m, wiring.flipped(self.table_write), unit.table_write)
         wiring.connect(m, wiring.flipped(self.activation_write), expand.activation_write)
         wiring.connect(m, expand.level_write, rows.level_write)
         wiring.connect(m, depthwise.level_read, rows.level_read)
-        wiring.connect(m, depthwise.words, wiring.flipped(self.words))
+        fixed = self.job.fixed
         m.d.comb += [
+            self.words.payload.eq(Mux(fixed, fixed_masks.words.payload.as_value(), depthwise.words.payload.as_value())),
+            self.words.valid.eq(Mux(fixed, fixed_masks.words.valid, depthwise.words.valid)),
+            fixed_masks.words.ready.eq(self.words.ready & fixed),
+            depthwise.words.ready.eq(self.words.ready & ~fixed),
             depthwise.rows_done.eq(expand.rows_done),
             expand.rows_needed_from.eq(depthwise.rows_needed_from),
         ]

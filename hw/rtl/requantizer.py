@@ -1,13 +1,14 @@
-"""Turns the sums of a job's outputs into int8 activations in external memory."""
+"""Turns the sums of a job's outputs into int8 activations, or 32-bit numbers, in external memory."""
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import descriptor
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
+from hw.contract.layout import WORD_BITS
 from hw.contract.numerics import ACTIVATION_BITS, MULTIPLIER_BITS, OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import round_addend, saturate
@@ -30,13 +31,14 @@ class Requantizer(wiring.Component):
 
     Rounding and saturation as in hw.contract.numerics (requantize, add_residual); bias, multiplier, shift and the place in
     memory come from the REQUANTIZE row of the output channel. sum + bias must fit in 32 bits, as the exporter makes sure.
+    With `job.relu` the activation is at least 0 before the residual is added. With `job.raw` sum + bias itself is the output.
 
     Parameters: `config`.
 
     Members: `job`; `start` begins, once the job before is `finished`; `table_write`; `sums` one for every output, pixels
-    row-major in the band, channels within a pixel; `residual` one activation for every output in the same order, only of
-    jobs with `job.residual`; `write` one byte for every output; `finished` when all of them were accepted, until the next
-    `start`.
+    row-major in the band, channels within a pixel (see OutputWalk); `residual` one activation for every output in the same
+    order, only of jobs with `job.residual`; `write` one byte for every output, four of jobs with `job.raw`; `finished` when all
+    of them were accepted, until the next `start`.
 
     Latency PIPELINE_CYCLES + 2 cycles, throughput 1 output a cycle; the pipeline stops as a whole while the output queue
     is full or a residual is missing.
@@ -103,7 +105,8 @@ class Requantizer(wiring.Component):
         sign = Signal(signed(_PRODUCT_BITS))
         m.d.comb += sign.eq(total)
         rounded, shifted = Signal(signed(_PRODUCT_BITS + 1)), Signal(signed(_PRODUCT_BITS + 1))
-        activation = Signal(signed(ACTIVATION_BITS))
+        result, saturated = Signal(signed(OUTPUT_ACCUMULATOR_BITS)), Signal(signed(ACTIVATION_BITS))
+        m.d.comb += saturated.eq(Mux(self.job.relu & shifted[-1], 0, saturate(shifted, ACTIVATION_BITS)))
         shift_due = _delayed(m, shift, 2, advance)
         with m.If(advance):
             m.d.sync += [
@@ -116,34 +119,38 @@ class Requantizer(wiring.Component):
                 addend.eq(round_addend(sign, shift)),
                 rounded.eq(product + addend),
                 shifted.eq(rounded >> shift_due),
-                activation.eq(saturate(shifted, ACTIVATION_BITS)),
+                result.eq(Mux(self.job.raw, shifted[:OUTPUT_ACCUMULATOR_BITS].as_signed(), saturated)),
             ]
         address = Signal.like(pixel_address)
         byte = _delayed(m, table.row.byte, PIPELINE_CYCLES - 1, advance)
         with m.If(advance):
             m.d.sync += address.eq(pixel_address + table.row.plane)
         address_due = _delayed(m, address, PIPELINE_CYCLES - 2, advance)
-        self._write(m, valid[-1], advance, activation, address_due, byte, writes.input)
+        self._write(m, valid[-1], advance, result, address_due, byte, writes.input)
         return m
 
     def _write(
-        self, m: Module, valid: Value, advance: Signal, activation: Value, address: Value, byte: Value, output: stream.Interface
+        self, m: Module, valid: Value, advance: Signal, result: Value, address: Value, byte: Value, output: stream.Interface
     ) -> None:
-        """Last stage: add the residual and hand the byte to the output queue."""
+        """Last stage: add the residual and hand the byte, or the four of a raw output, to the output queue."""
         missing = self.job.residual & ~self.residual.valid
-        summed = saturate(activation + self.residual.payload, ACTIVATION_BITS)
-        result = Signal(ACTIVATION_BITS)
+        activation = Signal(ACTIVATION_BITS)
         m.d.comb += [
-            result.eq(activation),
+            activation.eq(result),
             output.payload.address.eq(address),
-            output.payload.data.eq(result.replicate(CHANNELS_PER_WORD)),
+            output.payload.data.eq(activation.replicate(CHANNELS_PER_WORD)),
             output.payload.strobe.eq(1 << byte),
             output.valid.eq(valid & ~missing),
             self.residual.ready.eq(valid & self.job.residual & output.ready),
             advance.eq(~valid | (output.ready & ~missing)),
         ]
         with m.If(self.job.residual):
-            m.d.comb += result.eq(summed)
+            m.d.comb += activation.eq(saturate(result[:ACTIVATION_BITS].as_signed() + self.residual.payload, ACTIVATION_BITS))
+        with m.If(self.job.raw):
+            m.d.comb += [
+                output.payload.data.eq(result.replicate(WORD_BITS // OUTPUT_ACCUMULATOR_BITS)),
+                output.payload.strobe.eq(((1 << OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS) - 1) << byte),
+            ]
 
 
 def _delayed(m: Module, value: Value, cycles: int, advance: Value) -> Value:

@@ -1,7 +1,8 @@
 """Proof from the weights alone that no sum of a network can overflow, for any image and any masks.
 
-Every intermediate sum (an entry of A, a lane's share of y, a bias accumulator) adds a subset of the terms whose
-magnitudes are added here, so a bound on all of them holds for every order and every cut over lanes.
+Every intermediate sum (an entry of A, a lane's share of y, a bias accumulator, a sum over some of the pixels) adds a subset of
+the terms whose magnitudes are added here, so a bound on all of them holds for every order and every cut over lanes and jobs.
+An entry of A of a layer that is not fused is one int8 weight, which the narrowest accumulator holds.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def check_bounds(block: FusedBlock, name: str, widths: Widths) -> None:
     bias_products = depthwise * block.expand_bias.astype(np.int64)[:, None]
     _check_signed(f"{name}: D b1", bias_products, "expanded channel", widths.bias_product)
     _check_signed(f"{name}: b2", block.depthwise_bias, "expanded channel", widths.bias)
-    _check_steps(name, block, widths)
+    _check_shifts(f"{name}: W2", block.project_weight, widths)
     _check_pairs(name, block, bias_products)
     entries, total = largest_sums(block)
     _check_signed(f"{name}: an entry of A", entries, "output channel", widths.accumulator)
@@ -64,22 +65,31 @@ def largest_sums(block: FusedBlock) -> tuple[Integers, Integers]:
 
 
 def check_network_bounds(network: IntegerNetwork, widths: Widths) -> None:
-    """`check_bounds` for every block, and 32 bits for every sum of the layers that are not fused.
+    """`check_bounds` for every block, `check_fixed_bounds` for the layers that are not fused.
 
     Raises:
         ArchonError: names layer and channel.
     """
     for name in ("stem", "first_pointwise", "first_depthwise", "last_pointwise"):
         layer: DenseLayer = getattr(network, name)
-        _check_dense(name, layer.weight, layer.requantization.bias)
+        check_fixed_bounds(name, layer.weight, layer.requantization.bias, widths)
     for index, block in enumerate(network.blocks, start=1):
         check_bounds(block, f"block {index}", widths)
     last = network.spec.block_shapes()[-1]
     _check_pool(network.pool, last.out_height * last.out_width)
-    _check_dense("dense", network.dense_weight, network.dense_bias)
+    check_fixed_bounds("dense", network.dense_weight, network.dense_bias, widths)
 
 
-def _check_dense(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32]) -> None:
+def check_fixed_bounds(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32], widths: Widths) -> None:
+    """Raise ArchonError unless weights and every possible sum of a layer that is not fused fit their widths.
+
+    Args:
+        name: of the layer, for messages.
+        weight: by output channel first.
+        bias: of the sums.
+        widths: of the hardware.
+    """
+    _check_shifts(f"{name}: weight", weight, widths)
     sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * INPUT_MAGNITUDE
     _check_signed(f"{name}: its sum", sums + np.abs(bias.astype(np.int64)), "channel", numerics.OUTPUT_ACCUMULATOR_BITS)
 
@@ -89,13 +99,14 @@ def _check_pool(pool: Requantization, pixels: int) -> None:
     _check_signed("pool: its sum", sums, "channel", numerics.OUTPUT_ACCUMULATOR_BITS)
 
 
-def _check_steps(name: str, block: FusedBlock, widths: Widths) -> None:
-    for weight in np.unique(block.project_weight[block.project_weight != 0]).tolist():
+def _check_shifts(what: str, weights: NDArray[np.integer], widths: Widths) -> None:
+    """Signed powers of two; weights (output channels, ...)."""
+    for weight in np.unique(weights[weights != 0]).tolist():
         shift = max(shift for _, shift in numerics.signed_powers(weight, 64))
         if shift > widths.shift_max:
-            channel = int(np.argwhere(block.project_weight == weight)[0][0])
+            channel = int(np.argwhere(weights == weight)[0][0])
             raise ArchonError(
-                f"{name}: W2 of output channel {channel} holds {weight}, which needs a shift of {shift}: a shift width of "
+                f"{what} of output channel {channel} holds {weight}, which needs a shift of {shift}: a shift width of "
                 f"{shift.bit_length()} bits would do, {widths.shift} are there"
             )
 

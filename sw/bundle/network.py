@@ -37,6 +37,10 @@ class Requantization:
     multiplier: NDArray[np.int32]
     shift: NDArray[np.int8]
 
+    def part(self, channels: slice) -> Requantization:
+        """Of some of the channels."""
+        return Requantization(self.bias[channels], self.multiplier[channels], self.shift[channels])
+
     def check(self, name: str, channels: int) -> None:
         """Raise ArchonError unless all three are (channels,) and in range."""
         _expect_array(f"{name}.bias", self.bias, np.int32, (channels,))

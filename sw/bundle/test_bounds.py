@@ -8,7 +8,7 @@ import pytest
 
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
-from sw.bundle.bounds import check_bounds, largest_sums
+from sw.bundle.bounds import check_bounds, check_fixed_bounds, largest_sums
 from sw.bundle.network import FusedBlock, Requantization
 
 EXPANDED, INPUTS, OUTPUTS = 6, 2, 3
@@ -115,3 +115,17 @@ def test_a_channel_without_pairs_must_not_have_biases() -> None:
         with pytest.raises(ArchonError, match=r"layer: expanded channel 3 has biases but no W1"):
             check_bounds(changed(name, 3, 1, block), "layer", Widths())
         check_bounds(changed("project_weight", (slice(None), 3), 0, changed(name, 3, 1, block)), "layer", Widths())
+
+
+def test_sums_and_weights_of_layers_that_are_not_fused_are_bounded() -> None:
+    weight = np.full((3, 5), -128, dtype=np.int8)
+    limit = (1 << 31) - 1 - 5 * 128 * 128
+    check_fixed_bounds("stem", weight, np.array([0, -limit, limit], dtype=np.int32), Widths())
+    with pytest.raises(ArchonError, match=r"stem: its sum of channel 1 reaches 2147483648: 33 bits would do, 32 are there"):
+        check_fixed_bounds("stem", weight, np.array([0, limit + 1, 0], dtype=np.int32), Widths())
+    narrow, bias = Widths(shift=2), np.zeros(3, dtype=np.int32)
+    check_fixed_bounds("dense", np.array([[1], [7], [-9]], dtype=np.int8), bias, narrow)
+    with pytest.raises(
+        ArchonError, match=r"dense: weight of output channel 2 holds 13, which needs a shift of 4: a shift width"
+    ):
+        check_fixed_bounds("dense", np.array([[1], [8], [13]], dtype=np.int8), bias, narrow)

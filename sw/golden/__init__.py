@@ -1,9 +1,9 @@
 """The golden model: a network in exact integers, layer by layer and fused. It knows nothing of the RTL."""
 
 from sw.golden.cost import LayerCost, layer_costs
-from sw.golden.counting import BlockCounts
+from sw.golden.counting import BlockCounts, fixed_multiplications
 from sw.golden.evaluation import Evaluation, evaluate
-from sw.golden.network import NetworkRun, classify, run, run_block, run_block_layerwise
+from sw.golden.network import NetworkRun, run, run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
 from sw.golden.statistics import BlockStatistics, MaskStatistics
 
@@ -14,8 +14,8 @@ __all__ = [
     "LayerCost",
     "MaskStatistics",
     "NetworkRun",
-    "classify",
     "evaluate",
+    "fixed_multiplications",
     "layer_costs",
     "random_activation",
     "random_block",

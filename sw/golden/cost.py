@@ -10,7 +10,7 @@ import numpy as np
 from sw.bundle.network import IntegerNetwork
 from sw.spec import BlockShape, block_weights
 
-Kind = Literal["convolution", "pointwise", "depthwise", "fused block", "pool", "dense"]
+Kind = Literal["convolution", "pointwise", "depthwise", "fused block", "pool", "dense", "image"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class LayerCost:
 def layer_costs(network: IntegerNetwork) -> tuple[LayerCost, ...]:
     """All layers in the order in which they run.
 
-    Their names: stem, first_pointwise, first_depthwise, block 1 and on, last_pointwise, pool, dense.
+    Their names: image (pixels to activations), stem, first_pointwise, first_depthwise, block 1 and on, last_pointwise, pool,
+    dense.
     """
     spec, shapes = network.spec, network.spec.block_shapes()
     stem_pixels = spec.stem_shape()[0] * spec.stem_shape()[1]
@@ -39,6 +40,7 @@ def layer_costs(network: IntegerNetwork) -> tuple[LayerCost, ...]:
 
     blocks = [_block_cost(network, index, shape) for index, shape in enumerate(shapes)]
     return (
+        LayerCost("image", "image", 0, 0),
         of("stem", "convolution", network.stem.weight, stem_pixels),
         of("first_pointwise", "pointwise", network.first_pointwise.weight, stem_pixels),
         of("first_depthwise", "depthwise", network.first_depthwise.weight, stem_pixels),

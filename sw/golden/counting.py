@@ -11,6 +11,10 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
   pair and b2[e] or any D[e,d] * b1[e] is not zero.
 - multiplications: touched entries (p, k, c, d) of A. An entry is touched when at least one surviving e with m1_d = 1 has
   W2[k,e] * D[e,d] * W1[e,c] != 0; terms that cancel to zero touch it all the same. It is multiplied by one activation.
+
+A layer that is not fused multiplies, at every output pixel, its weights that are not zero and whose taps lie inside the
+image. The stem's windows are a tensor of their own, whose zeros outside the image count as inside; the pool has a weight of 1
+for every pixel. Steps and additions of such a layer load its weights, and depend on how it is cut into jobs (sw.program).
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS
-from sw.bundle.network import FusedBlock
+from hw.contract.config import KERNEL, TAPS
+from sw.bundle.network import FusedBlock, IntegerNetwork
 
 Integers = NDArray[np.int64]
 
@@ -84,3 +88,21 @@ def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDA
     taps = (masked_taps * survives).sum(axis=1, dtype=np.int64)
     additions = work.terms @ taps + work.bias_additions @ pixels
     return BlockCounts(touched, int(additions), int(work.steps @ pixels))
+
+
+def fixed_multiplications(network: IntegerNetwork) -> dict[str, int]:
+    """By name of the layers that are not fused (sw.golden.cost), the multiplications of one image."""
+    spec, last = network.spec, network.spec.block_shapes()[-1]
+    height, width = spec.stem_shape()
+    front, back = height * width, last.out_height * last.out_width
+    rows, columns = (np.array([size - abs(tap - KERNEL // 2) for tap in range(KERNEL)]) for size in (height, width))
+    taps = np.count_nonzero(network.first_depthwise.weight, axis=0)
+    return {
+        "image": 0,
+        "stem": int(np.count_nonzero(network.stem.weight)) * front,
+        "first_pointwise": int(np.count_nonzero(network.first_pointwise.weight)) * front,
+        "first_depthwise": int(rows @ taps @ columns),
+        "last_pointwise": int(np.count_nonzero(network.last_pointwise.weight)) * back,
+        "pool": spec.last_pointwise.channels * back,
+        "dense": int(np.count_nonzero(network.dense_weight)),
+    }

@@ -101,11 +101,6 @@ def run(
     return NetworkRun(np.concatenate(logits), activations, block_inputs, record.counts, record.statistics)
 
 
-def classify(network: IntegerNetwork, activations: Activations) -> NDArray[np.int32]:
-    """Logits (N, classes) from the last block's output (N, channels, height, width): the layers behind the blocks only."""
-    return _head(network, np.ascontiguousarray(np.moveaxis(activations, 0, -1)), _Record(keep=False))
-
-
 def run_block(block: FusedBlock, spec: BlockSpec, x: Activations) -> tuple[Activations, BlockCounts]:
     """One block, fused, on one image: int8 (C, H, W) to int8 (K, output height, output width), and the counts."""
     images_last = np.ascontiguousarray(x)[..., None]

@@ -1,31 +1,32 @@
 """From an integer network and a hardware configuration to the memory image that ARCHON runs."""
 
-from sw.program.image import (
-    INPUT_TENSOR,
-    MemoryImage,
-    PlacedBlock,
-    Program,
-    TensorPlace,
-    build_image,
-    network_image,
-    read_hex,
-    write_hex,
-)
+from sw.program.blocks import PlacedBlock
+from sw.program.fixed import FixedGroup, FixedLayer
+from sw.program.image import Layer, MemoryImage, Program, TensorPlace, build_image, read_hex, write_hex
 from sw.program.jobs import Job
-from sw.program.raw_image import ImagePlace, image_job, image_windows
+from sw.program.network import INPUT_TENSOR, network_image, network_layers
+from sw.program.plan import Loads, TensorForm
+from sw.program.raw_image import ImageLayer, ImagePlace, image_job, image_windows
 
 __all__ = [
     "INPUT_TENSOR",
+    "FixedGroup",
+    "FixedLayer",
+    "ImageLayer",
     "ImagePlace",
     "Job",
+    "Layer",
+    "Loads",
     "MemoryImage",
     "PlacedBlock",
     "Program",
+    "TensorForm",
     "TensorPlace",
     "build_image",
     "image_job",
     "image_windows",
     "network_image",
+    "network_layers",
     "read_hex",
     "write_hex",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,48 +14,60 @@ from numpy.typing import NDArray
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
 from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB, JOB_BITS
 from hw.contract.errors import ArchonError
-from hw.contract.memory import pack_tensor, tensor_words, unpack_tensor
-from sw.bundle.network import FusedBlock, IntegerNetwork
-from sw.program.jobs import BlockPlace, Job, TablePlaces, alternate_halves, block_jobs, reduced
-from sw.program.tables import Words, table_segment
-from sw.spec import BlockSpec
+from hw.contract.memory import image_words, pack_image, pack_tensor, tensor_words, unpack_image, unpack_tensor
+from sw.program.blocks import PlacedBlock
+from sw.program.fixed import BYTES_OF_SUM, FixedLayer
+from sw.program.jobs import Job, Shape, alternate_halves
+from sw.program.plan import LayerPlan, Loads, TensorForm
+from sw.program.raw_image import ImageLayer
+from sw.program.tables import Words
 
-INPUT_TENSOR = "first_depthwise"
-"""Name of the tensor that the host writes: the output of the last layer before the first block."""
-
-
-@dataclass(frozen=True)
-class PlacedBlock:
-    """A block to run: its weights, its shape and the size of its input image."""
-
-    name: str
-    block: FusedBlock
-    spec: BlockSpec
-    height: int
-    width: int
+Layer = ImageLayer | PlacedBlock | FixedLayer
 
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """Where an activation tensor (channels, height, width) lies."""
+    """Where a tensor (channels, height, width) lies."""
 
     address: int
-    shape: tuple[int, int, int]
+    shape: Shape
+    form: TensorForm = TensorForm.ACTIVATIONS
+
+    @property
+    def bytes_shape(self) -> Shape:
+        """The shape in which its bytes lie: those of an int32 are neighbouring channels."""
+        channels, height, width = self.shape
+        return channels * (BYTES_OF_SUM if self.form is TensorForm.SUMS else 1), height, width
 
     @property
     def words(self) -> int:
         """Words that the tensor occupies."""
-        return tensor_words(*self.shape)
+        channels, height, width = self.bytes_shape
+        if self.form is TensorForm.PIXELS:
+            return image_words(height, width, channels)
+        return tensor_words(channels, height, width)
 
-    def read(self, memory: Words) -> NDArray[np.int8]:
+    def read(self, memory: Words) -> NDArray[np.integer]:
         """The tensor as it lies in `memory`, whose first word has address 0."""
-        return unpack_tensor(memory[self.address : self.address + self.words], *self.shape)
+        words = memory[self.address : self.address + self.words]
+        if self.form is TensorForm.PIXELS:
+            channels, height, width = self.shape
+            return unpack_image(words, height, width, channels).transpose(2, 0, 1)
+        found = unpack_tensor(words, *self.bytes_shape)
+        if self.form is TensorForm.ACTIVATIONS:
+            return found
+        parts = found.reshape(self.shape[0], BYTES_OF_SUM, -1).swapaxes(1, 2)
+        return np.ascontiguousarray(parts).view("<i4").reshape(self.shape)
 
-    def write(self, memory: Words, tensor: NDArray[np.integer]) -> None:
+    def write(self, memory: Words, tensor: NDArray[Any]) -> None:
         """Put a tensor of this shape into `memory`."""
         if tensor.shape != self.shape:
             raise ArchonError(f"a tensor of shape {self.shape} is expected at address {self.address}, got {tensor.shape}")
-        memory[self.address : self.address + self.words] = pack_tensor(tensor)
+        if self.form is TensorForm.SUMS:
+            parts = np.ascontiguousarray(tensor.astype("<i4")).view(np.int8).reshape(self.shape[0], -1, BYTES_OF_SUM)
+            tensor = parts.swapaxes(1, 2).reshape(self.bytes_shape)
+        packed = pack_image(tensor.transpose(1, 2, 0)) if self.form is TensorForm.PIXELS else pack_tensor(tensor)
+        memory[self.address : self.address + self.words] = packed
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,13 @@ class MemoryImage:
     words: Words
     """Programs and tables filled in, activations zero."""
     tensors: dict[str, TensorPlace]
-    """The input of the first block, then every block's output under the block's name."""
+    """The input of the first layer, then every layer's output under the layer's name."""
     network_program: Program
-    """All blocks, one after the other."""
-    block_programs: tuple[Program, ...]
-    """Every block on its own, reading its input where the block before left it; job numbers as in network_program."""
+    """All layers, one after the other."""
+    layer_programs: tuple[Program, ...]
+    """Every layer on its own, reading its input where the layer before left it; job numbers as in network_program."""
+    loads: dict[str, Loads]
+    """By name of a fixed layer, what loading its weights costs."""
 
     @property
     def activation_address(self) -> int:
@@ -96,50 +110,36 @@ class MemoryImage:
         return self.words[: self.activation_address]
 
 
-def build_image(blocks: Sequence[PlacedBlock], config: ArchonConfig, input_name: str = "input") -> MemoryImage:
-    """Programs, tables and places of activations for consecutive blocks.
+def build_image(layers: Sequence[Layer], config: ArchonConfig, input_name: str = "input") -> MemoryImage:
+    """Programs, tables and places of activations for consecutive layers.
 
     Args:
-        blocks: each one's output is the input of the next.
+        layers: each one's output is the input of the next.
         config: the hardware that will run them.
-        input_name: name of the first block's input among the tensors.
+        input_name: name of the first layer's input among the tensors.
 
     Raises:
-        ArchonError: sizes that do not follow each other, or a block that does not fit the configuration.
+        ArchonError: sizes that do not follow each other, or a layer that does not fit the configuration.
     """
-    _check_chain(blocks)
-    counts = [len(_jobs(blocks, index, config)) for index in range(len(blocks))]
-    descriptors = sum(counts) + 1 + sum(count + 1 for count in counts)
-    segments: list[Words] = []
-    places: list[TablePlaces] = []
-    position = descriptors * DESCRIPTOR_WORDS
-    for item in blocks:
-        of_block = []
-        for group in range(item.spec.groups):
-            segment = table_segment(item.block, item.spec, group, math.prod(_output_shape(item)[1:]), config, item.name)
-            of_block.append((position, len(segment)))
-            segments.append(segment)
-            position += len(segment)
-        places.append(tuple(of_block))
-    tensors, position = _place_tensors(blocks, input_name, position)
-    words = np.zeros(position, dtype=np.uint64)
-    network, singles = _place_programs(blocks, list(tensors.values()), places, config)
+    if not layers:
+        raise ArchonError("a memory image needs at least one layer, got none")
+    plans = [layer.plan(config) for layer in layers]
+    _check_chain(plans)
+    position = DESCRIPTOR_WORDS * sum(2 * len(plan.jobs) + 1 for plan in plans) + DESCRIPTOR_WORDS
+    places: list[list[tuple[int, int]]] = []
+    for plan in plans:
+        lengths = [len(segment) for segment in plan.segments]
+        starts = itertools.accumulate(lengths, initial=position)
+        places.append(list(zip(starts, lengths, strict=False)))
+        position += sum(lengths)
+    tensors, size = _place_tensors(plans, input_name, position)
+    network, singles = _place_programs(plans, list(tensors.values()), places)
+    words = np.zeros(size, dtype=np.uint64)
     for program in (network, *singles):
         words[program.address : program.address + program.words] = pack_program(program)
-    start = descriptors * DESCRIPTOR_WORDS
-    tables = np.concatenate(segments)
-    words[start : start + len(tables)] = tables
-    return MemoryImage(words, tensors, network, singles)
-
-
-def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
-    """The image of all fused blocks of a network, named "block 1" and on; the layers around them run on the host."""
-    shapes = network.spec.block_shapes()
-    blocks = [
-        PlacedBlock(f"block {index}", block, spec, shape.in_height, shape.in_width)
-        for index, (block, spec, shape) in enumerate(zip(network.blocks, network.spec.blocks, shapes, strict=True), start=1)
-    ]
-    return build_image(blocks, config, INPUT_TENSOR)
+    tables = np.concatenate([segment for plan in plans for segment in plan.segments])
+    words[position - len(tables) : position] = tables
+    return MemoryImage(words, tensors, network, singles, {plan.name: plan.loads for plan in plans if plan.loads})
 
 
 def pack_program(program: Program) -> Words:
@@ -176,63 +176,48 @@ def read_hex(path: Path, size: int) -> Words:
     return words
 
 
-def _output_shape(item: PlacedBlock) -> tuple[int, int, int]:
-    return item.spec.out_channels, reduced(item.height, item.spec.stride), reduced(item.width, item.spec.stride)
+def _check_chain(plans: Sequence[LayerPlan]) -> None:
+    for before, plan in itertools.pairwise(plans):
+        if before.output_shape != plan.input_shape:
+            raise ArchonError(
+                f"{plan.name}: expected the output {before.output_shape} of {before.name} as its input, got {plan.input_shape}"
+            )
+        if before.output_form is not plan.input_form:
+            raise ArchonError(
+                f"{plan.name}: expected {plan.input_form.value} as its input, got {before.output_form.value} of {before.name}"
+            )
 
 
-def _check_chain(blocks: Sequence[PlacedBlock]) -> None:
-    if not blocks:
-        raise ArchonError("a memory image needs at least one block, got none")
-    for before, item in itertools.pairwise(blocks):
-        expected, got = _output_shape(before), (item.spec.in_channels, item.height, item.width)
-        if expected != got:
-            raise ArchonError(f"{item.name}: expected the output {expected} of {before.name} as its input, got {got}")
-
-
-def _place_tensors(blocks: Sequence[PlacedBlock], input_name: str, position: int) -> tuple[dict[str, TensorPlace], int]:
-    first = blocks[0]
-    shapes = {input_name: (first.spec.in_channels, first.height, first.width)}
-    shapes |= {item.name: _output_shape(item) for item in blocks}
-    if len(shapes) != len(blocks) + 1:
-        raise ArchonError(f"names of blocks must differ, got {[input_name, *(item.name for item in blocks)]}")
+def _place_tensors(plans: Sequence[LayerPlan], input_name: str, position: int) -> tuple[dict[str, TensorPlace], int]:
+    names = [input_name, *(plan.name for plan in plans)]
+    if len(set(names)) != len(names):
+        raise ArchonError(f"names of layers must differ, got {names}")
+    kinds = [(plans[0].input_shape, plans[0].input_form), *((plan.output_shape, plan.output_form) for plan in plans)]
     tensors = {}
-    for name, shape in shapes.items():
-        tensors[name] = TensorPlace(position, shape)
-        position += tensor_words(*shape)
+    for name, (shape, form) in zip(names, kinds, strict=True):
+        tensors[name] = TensorPlace(position, shape, form)
+        position += tensors[name].words
     if position > 1 << ADDRESS_BITS:
         raise ArchonError(f"the memory image needs {position} words, at most {1 << ADDRESS_BITS} can be addressed")
     return tensors, position
 
 
-def _jobs(
-    blocks: Sequence[PlacedBlock],
-    index: int,
-    config: ArchonConfig,
-    first_job: int = 0,
-    places: tuple[int, int, TablePlaces] | None = None,
-) -> list[Job]:
-    item = blocks[index]
-    input_address, output_address, table_places = places or (0, 0, ((0, 0),) * item.spec.groups)
-    place = BlockPlace(item.height, item.width, input_address, output_address, table_places)
-    return block_jobs(item.name, item.spec, place, config, first_job)
-
-
 def _place_programs(
-    blocks: Sequence[PlacedBlock], tensors: list[TensorPlace], tables: list[TablePlaces], config: ArchonConfig
+    plans: Sequence[LayerPlan], tensors: list[TensorPlace], tables: list[list[tuple[int, int]]]
 ) -> tuple[Program, tuple[Program, ...]]:
     jobs: list[Job] = []
-    per_block = []
-    for index in range(len(blocks)):
-        places = (tensors[index].address, tensors[index + 1].address, tables[index])
-        of_block = _jobs(blocks, index, config, len(jobs), places)
-        per_block.append(of_block)
-        jobs += of_block
+    per_layer = []
+    for index, plan in enumerate(plans):
+        addresses = tensors[index].address, tensors[index + 1].address
+        of_layer = [job.placed(len(jobs), *addresses, tables[index]) for job in plan.jobs]
+        per_layer.append(of_layer)
+        jobs += of_layer
     if len(jobs) > 1 << JOB_BITS:
         raise ArchonError(f"the program needs {len(jobs)} jobs, at most {1 << JOB_BITS} can be numbered")
     alternate_halves(jobs)
     network = Program("network", 0, tuple(jobs))
     singles, address = [], network.words
-    for item, of_block in zip(blocks, per_block, strict=True):
-        singles.append(Program(item.name, address, tuple(of_block)))
+    for plan, of_layer in zip(plans, per_layer, strict=True):
+        singles.append(Program(plan.name, address, tuple(of_layer)))
         address += singles[-1].words
     return network, tuple(singles)

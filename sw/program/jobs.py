@@ -1,4 +1,4 @@
-"""Jobs: one group of a fused block, for a band of output rows, on one cluster."""
+"""Jobs: what one cluster does at a time, some output channels of a layer for a band of output rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
+from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
-from sw.program.tables import check_depth, slices_of, turns_of
-from sw.spec import BlockSpec
+from sw.program.tables import check_depth, turns_of
+
+Band = tuple[int, int]
+"""First output row, and rows."""
+
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job and the fields of its descriptor (hw.contract.descriptor.JOB)."""
+    """A job of a layer and the fields of its descriptor (hw.contract.descriptor.JOB).
 
-    block: str
+    Args:
+        layer: Its name.
+        group: Of the layer.
+        table: Which of the layer's table segments the job uses.
+        fields: Of the descriptor; addresses count from where the layer's tensors and tables lie until `placed` is called.
+    """
+
+    layer: str
     group: int
+    table: int
     fields: dict[str, int]
 
     @property
@@ -25,20 +39,22 @@ class Job:
         """Echoed in the job's report."""
         return self.fields["job"]
 
+    def placed(self, first_job: int, input_address: int, output_address: int, tables: list[tuple[int, int]]) -> Job:
+        """The job in its program.
 
-TablePlaces = tuple[tuple[int, int], ...]
-"""Word address and words of the table segment of every group."""
-
-
-@dataclass(frozen=True)
-class BlockPlace:
-    """A block's image sizes and its places in external memory."""
-
-    height: int
-    width: int
-    input_address: int
-    output_address: int
-    tables: TablePlaces
+        Args:
+            first_job: Number of the layer's first job.
+            input_address: Word address of the layer's input.
+            output_address: Word address of its output.
+            tables: Word address and words of each of its table segments.
+        """
+        fields = dict(self.fields)
+        fields["job"] += first_job
+        fields["input_address"] += input_address
+        fields["output_address"] += output_address
+        fields["residual_address"] += input_address * fields["residual"]
+        fields["table_address"], fields["table_words"] = tables[self.table]
+        return Job(self.layer, self.group, self.table, fields)
 
 
 def reduced(size: int, stride: int) -> int:
@@ -46,11 +62,90 @@ def reduced(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
-def bands_of(spec: BlockSpec, output_height: int, config: ArchonConfig) -> list[tuple[int, int]]:
-    """(first output row, rows) of every job of one group: more than one where clusters outnumber the groups."""
-    count = min(max(1, config.clusters // spec.groups), output_height)
-    edges = [index * output_height // count for index in range(count + 1)]
-    return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
+@dataclass(frozen=True)
+class Window:
+    """How output rows come from input rows: image size, stride, and rows needed above and below the centre's."""
+
+    height: int
+    width: int
+    stride: int
+    above: int
+    below: int
+
+    @property
+    def output_height(self) -> int:
+        """Output rows."""
+        return reduced(self.height, self.stride)
+
+    @property
+    def output_width(self) -> int:
+        """Output columns."""
+        return reduced(self.width, self.stride)
+
+    def input_rows(self, band: Band) -> tuple[int, int]:
+        """First input row and input rows of a band: its halo, clipped to the image."""
+        start, rows = band
+        first = max(0, self.stride * start - self.above)
+        return first, min(self.height, self.stride * (start + rows - 1) + self.below + 1) - first
+
+    def bands(self, count: int) -> list[Band]:
+        """The output rows in `count` bands of (almost) equal height."""
+        edges = [index * self.output_height // count for index in range(count + 1)]
+        return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
+
+    def fitting_bands(self, turns: int, wanted: int, config: ArchonConfig) -> list[Band]:
+        """At least `wanted` bands, as far as there are rows, and as many as it takes for their inputs to fit.
+
+        Raises:
+            ArchonError: not even the input of one output row fits the activation memory.
+        """
+        needed = 0
+        for count in range(min(wanted, self.output_height), self.output_height + 1):
+            bands = self.bands(count)
+            needed = turns * self.width * max(self.input_rows(band)[1] for band in bands)
+            if needed <= config.depths.activation:
+                return bands
+        raise ArchonError(f"activation memory needs {needed} rows, the configuration has {config.depths.activation}")
+
+
+def window_fields(window: Window, band: Band, first_channel: int, channels: int, config: ArchonConfig) -> dict[str, int]:
+    """Descriptor fields of a job that reads `channels` channels of the layer's input, the others zero."""
+    first_plane, first_byte = divmod(first_channel, CHANNELS_PER_WORD)
+    row_start, rows = band
+    input_start, input_rows = window.input_rows(band)
+    plane_words = window.height * window.width
+    return dict.fromkeys((item.name for item in JOB.fields), 0) | {
+        "stride_two": int(window.stride == 2),
+        "input_height": window.height,
+        "input_width": window.width,
+        "input_row_start": input_start,
+        "input_rows": input_rows,
+        "output_width": window.output_width,
+        "output_row_start": row_start,
+        "output_rows": rows,
+        "input_channels": channels,
+        "first_byte": first_byte,
+        "planes": -(-(first_byte + channels) // CHANNELS_PER_WORD),
+        "turns": turns_of(channels, config),
+        "segment": input_rows * window.width,
+        "plane_words": plane_words,
+        "first_center": (window.stride * row_start - input_start) * window.width,
+        "first_pixel": row_start * window.output_width,
+        "input_address": first_plane * plane_words + input_start * window.width,
+    }
+
+
+def check_row_store(width: int, slices: int, config: ArchonConfig) -> None:
+    """Raise ArchonError where the row store is too small for all slices of a row."""
+    check_depth("row store", width * slices, config.depths.row_store)
+
+
+def numbered(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The jobs of a layer in their order, numbered from 0; the first one waits for all jobs before it."""
+    listed = tuple(jobs)
+    for index, job in enumerate(listed):
+        job.fields["job"], job.fields["barrier"] = index, int(index == 0)
+    return listed
 
 
 def alternate_halves(jobs: Iterable[Job]) -> None:
@@ -59,73 +154,3 @@ def alternate_halves(jobs: Iterable[Job]) -> None:
     for job in jobs:
         cluster = job.fields["cluster"]
         job.fields["half"] = halves[cluster] = 1 - halves.get(cluster, 1)
-
-
-def block_jobs(name: str, spec: BlockSpec, place: BlockPlace, config: ArchonConfig, first_job: int = 0) -> list[Job]:
-    """The jobs of one block, numbered from `first_job`, still without halves; the first one waits for all jobs before it.
-
-    Group g runs on cluster g modulo the clusters; where there are at least twice as many clusters as groups, a group's
-    rows are split into bands of (almost) equal height, each on its own cluster.
-
-    Raises:
-        ArchonError: an activation, slice, or row memory is too small for the block.
-    """
-    bands = bands_of(spec, reduced(place.height, spec.stride), config)
-    jobs: list[Job] = []
-    for group in range(spec.groups):
-        for index, band in enumerate(bands):
-            fields = _fields(spec, place, group, band, config)
-            fields["cluster"] = (group * len(bands) + index) % config.clusters
-            fields["job"] = first_job + len(jobs)
-            fields["barrier"] = int(not jobs)
-            try:
-                _check_depths(fields, config)
-            except ArchonError as error:
-                raise ArchonError(f"{name}, group {group}: {error}") from error
-            jobs.append(Job(name, group, fields))
-    return jobs
-
-
-def _fields(spec: BlockSpec, place: BlockPlace, group: int, band: tuple[int, int], config: ArchonConfig) -> dict[str, int]:
-    inputs = spec.in_channels // spec.groups
-    first_plane, first_byte = divmod(group * inputs, CHANNELS_PER_WORD)
-    row_start, rows = band
-    reach = spec.kernel // 2
-    input_start = max(0, spec.stride * row_start - reach)
-    input_stop = min(place.height, spec.stride * (row_start + rows - 1) + reach + 1)
-    output_width = reduced(place.width, spec.stride)
-    plane_words = place.height * place.width
-    return {
-        "end": 0,
-        "half": 0,
-        "residual": int(spec.residual),
-        "stride_two": int(spec.stride == 2),
-        "input_height": place.height,
-        "input_width": place.width,
-        "input_row_start": input_start,
-        "input_rows": input_stop - input_start,
-        "output_width": output_width,
-        "output_row_start": row_start,
-        "output_rows": rows,
-        "input_channels": inputs,
-        "first_byte": first_byte,
-        "planes": -(-(first_byte + inputs) // CHANNELS_PER_WORD),
-        "turns": turns_of(inputs, config),
-        "slices": slices_of(spec.expanded_channels // spec.groups, config),
-        "output_channels": spec.out_channels // spec.groups,
-        "segment": (input_stop - input_start) * place.width,
-        "plane_words": plane_words,
-        "first_center": (spec.stride * row_start - input_start) * place.width,
-        "first_pixel": row_start * output_width,
-        "input_address": place.input_address + first_plane * plane_words + input_start * place.width,
-        "output_address": place.output_address,
-        "residual_address": place.input_address if spec.residual else 0,
-        "table_address": place.tables[group][0],
-        "table_words": place.tables[group][1],
-    }
-
-
-def _check_depths(fields: dict[str, int], config: ArchonConfig) -> None:
-    depths = config.depths
-    check_depth("activation", fields["turns"] * fields["segment"], depths.activation)
-    check_depth("row store", fields["input_width"] * fields["slices"], depths.row_store)

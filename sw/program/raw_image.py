@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from hw.contract.config import KERNEL, TAPS, ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
-from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS, image_words, tensor_words
-from sw.program.jobs import Job, reduced
+from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS, image_words, pack_levels, tensor_words
+from sw.program.jobs import Job, Shape, reduced
+from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import check_depth
 
 
@@ -84,4 +86,36 @@ def image_job(place: ImagePlace, config: ArchonConfig, number: int = 0, *, barri
         "plane_words": height * width,
         "output_address": place.output_address,
     }
-    return Job("image", 0, fields)
+    return Job("image", 0, 0, fields)
+
+
+@dataclass(frozen=True)
+class ImageLayer:
+    """The first layer: a raw image in, the tensor of its windows out.
+
+    Args:
+        name: Of the layer.
+        input_shape: Channels, height, width of the raw image.
+        levels: (256,) activation of every pixel value.
+        stride: 1 or 2.
+    """
+
+    name: str
+    input_shape: Shape
+    levels: NDArray[np.int8]
+    stride: int
+
+    def plan(self, config: ArchonConfig) -> LayerPlan:
+        """Its job, and the table of levels.
+
+        Raises:
+            ArchonError: as image_job.
+        """
+        channels, height, width = self.input_shape
+        place = ImagePlace(height, width, channels, self.stride, image_address=0, levels_address=0, output_address=0)
+        job = dataclasses.replace(image_job(place, config, barrier=True), layer=self.name)
+        segments = (pack_levels(self.levels),)
+        nothing = Loads(0, 0)
+        return LayerPlan(
+            self.name, self.input_shape, place.output_shape, segments, (job,), nothing, input_form=TensorForm.PIXELS
+        )

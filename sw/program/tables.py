@@ -1,4 +1,4 @@
-"""Table segments: what one cluster's memories hold while it runs one group of a fused block.
+"""Table segments: what one cluster's memories hold while it runs one job.
 
 The rows and their order are defined in hw.contract.tables; this module fills them from integer weights.
 """
@@ -15,7 +15,7 @@ from hw.contract import numerics, tables
 from hw.contract.config import CHANNELS_PER_WORD, TAPS, ArchonConfig
 from hw.contract.errors import ArchonError
 from hw.contract.tables import TableKind
-from sw.bundle.network import FusedBlock
+from sw.bundle.network import FusedBlock, Requantization
 from sw.spec import BlockSpec
 
 Words = NDArray[np.uint64]
@@ -23,8 +23,8 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class GroupWeights:
-    """One group's integers, symbols as in sw.bundle.network: E, C and K count the channels of the group only."""
+class ValueWeights:
+    """One group's value path, symbols as in sw.bundle.network: E, C and K count the channels of the group only."""
 
     expand_weight: Integers
     """W1 (E, C)."""
@@ -36,13 +36,6 @@ class GroupWeights:
     """b1 (E,)."""
     depthwise_bias: Integers
     """b2 (E,)."""
-    predictor_expand_weight: Integers
-    """T1 (E, C)."""
-    predictor_expand_threshold: Integers
-    predictor_level_shift: Integers
-    predictor_depthwise_weight: Integers
-    """TD (E, 9)."""
-    predictor_depthwise_threshold: Integers
 
     @property
     def pairs(self) -> NDArray[np.bool_]:
@@ -54,6 +47,19 @@ class GroupWeights:
     def bias_products(self) -> Integers:
         """D * b1, (E, 9)."""
         return self.depthwise_weight * self.expand_bias[:, None]
+
+
+@dataclass(frozen=True)
+class GroupWeights(ValueWeights):
+    """One group of a fused block: its value path and its predictor."""
+
+    predictor_expand_weight: Integers
+    """T1 (E, C)."""
+    predictor_expand_threshold: Integers
+    predictor_level_shift: Integers
+    predictor_depthwise_weight: Integers
+    """TD (E, 9)."""
+    predictor_depthwise_threshold: Integers
 
 
 def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeights:
@@ -137,16 +143,18 @@ def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: 
     """
     weights = group_weights(block, spec, group)
     try:
+        check_depth("requantize", spec.out_channels // spec.groups, tables.table_depth(TableKind.REQUANTIZE, config))
         shared = [*_shared_sections(weights, config)]
-        requantize = _requantize_rows(block, spec, group, plane_pixels)
-        shared.append((TableKind.REQUANTIZE, tables.REQUANTIZE_ROW.pack_rows(requantize)))
         for kind, rows in shared:
             check_depth(kind.name.lower(), len(rows), tables.table_depth(kind, config))
-        parts = [part for kind, rows in shared for part in (_header(kind, *rows.shape), rows.reshape(-1))]
-        slices = lane_slices(weights, config)
+        check_lane_depths(weights, config)
+        lanes = lane_section(weights, config)
     except ArchonError as error:
         raise ArchonError(f"{name}, group {group}: {error}") from error
-    return np.concatenate([*parts, _header(TableKind.LANES, len(slices), 0), *slices])
+    parts = [part for kind, rows in shared for part in (_header(kind, *rows.shape), rows.reshape(-1))]
+    outputs = spec.out_channels // spec.groups
+    requantization = block.requantization.part(slice(group * outputs, (group + 1) * outputs))
+    return np.concatenate([*parts, requantize_section(requantization, output_channel(spec, group), plane_pixels), lanes])
 
 
 def check_depth(memory: str, needed: int, available: int) -> None:
@@ -201,18 +209,16 @@ def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tu
     )
 
 
-def lane_slices(weights: GroupWeights, config: ArchonConfig) -> list[Words]:
-    """The slices of a section of kind LANES, which MEMBERSHIP, PAIR and STEP of every lane are made of.
+def lane_section(weights: ValueWeights, config: ArchonConfig) -> Words:
+    """The section of kind LANES, which MEMBERSHIP, PAIR and STEP of every lane are made of.
 
     Raises:
-        ArchonError: one of these tables needs more rows than there are, or a value does not fit its field.
+        ArchonError: a value does not fit its field.
     """
     steps = list_steps(weights.project_weight, config.widths.shift_max)
-    turns, present = turns_of(weights.expand_weight.shape[1], config), weights.pairs
-    expanded, channels = len(present), config.slice_channels
-    in_lane = _turned(present.astype(np.int64), turns, config)  # (slices, channels, turns, lanes)
+    turns, in_lane = turns_of(weights.expand_weight.shape[1], config), _pairs_in_lanes(weights, config)
+    expanded, channels = len(weights.expand_weight), config.slice_channels
     occurs = in_lane.any(axis=2).reshape(-1, config.lanes)
-    _check_lane_depths(steps.count, occurs[:expanded], in_lane, len(weights.project_weight), config)
     records = _channel_words(weights, steps, occurs[:expanded], config)
     records += [np.zeros(tables.channel_record(config).words, dtype=np.uint64)] * (len(occurs) - expanded)
     powers = 1 << np.arange(channels)
@@ -230,25 +236,31 @@ def lane_slices(weights: GroupWeights, config: ArchonConfig) -> list[Words]:
             parts.append(members[index * turns + turn])
             parts.append(layout.side_by_side(packed[index, turn][exists[index, turn]]))
         slices.append(np.concatenate(parts))
-    return slices
+    return np.concatenate([_header(TableKind.LANES, len(slices), 0), *slices])
 
 
-def _check_lane_depths(
-    step_count: Integers, occurs: NDArray[np.bool_], in_lane: Integers, outputs: int, config: ArchonConfig
-) -> None:
+def _pairs_in_lanes(weights: ValueWeights, config: ArchonConfig) -> Integers:
+    """1 where there is a pair: (slices, channels, turns, lanes)."""
+    return _turned(weights.pairs.astype(np.int64), turns_of(weights.expand_weight.shape[1], config), config)
+
+
+def check_lane_depths(weights: ValueWeights, config: ArchonConfig) -> None:
     """Raise ArchonError where a lane's tables or accumulators are too small."""
+    step_count = list_steps(weights.project_weight, config.widths.shift_max).count
     most = step_count.max(initial=0)
     if most >= 1 << tables.STEP_COUNT_BITS:
         limit = (1 << tables.STEP_COUNT_BITS) - 1
         raise ArchonError(f"expanded channel {step_count.argmax()}: at most {limit} steps fit, got {most}")
+    in_lane = _pairs_in_lanes(weights, config)
+    occurs = in_lane.any(axis=2).reshape(-1, config.lanes)[: len(step_count)]
     slices, _, turns, _ = in_lane.shape
-    check_depth("accumulator", turns * outputs, config.depths.accumulator)
+    check_depth("accumulator", turns * len(weights.project_weight), config.depths.accumulator)
     check_depth("membership", slices * turns, config.depths.turned_slices)
     check_depth("pair", int(in_lane.sum(axis=(0, 1, 2)).max()), config.depths.pair)
     check_depth("step", int((step_count @ occurs).max(initial=0)), config.depths.step)
 
 
-def _channel_words(weights: GroupWeights, steps: Steps, occurs: NDArray[np.bool_], config: ArchonConfig) -> list[Words]:
+def _channel_words(weights: ValueWeights, steps: Steps, occurs: NDArray[np.bool_], config: ArchonConfig) -> list[Words]:
     """Channel record, bias record and steps of every expanded channel; nothing but the record for one without pairs."""
     used = np.asarray(occurs.any(axis=1))
     owner = bias_owners(weights, config.lanes)
@@ -282,7 +294,7 @@ def _channel_words(weights: GroupWeights, steps: Steps, occurs: NDArray[np.bool_
     return words
 
 
-def _check_products(weights: GroupWeights, owner: Integers, config: ArchonConfig) -> None:
+def _check_products(weights: ValueWeights, owner: Integers, config: ArchonConfig) -> None:
     """Raise ArchonError where a product that the loader computes does not fit the pair table."""
     columns = {
         "products": (weights.depthwise_weight[:, None] * weights.expand_weight[:, :, None], config.widths.product),
@@ -295,7 +307,7 @@ def _check_products(weights: GroupWeights, owner: Integers, config: ArchonConfig
             raise ArchonError(f"layout pair.{name} holds {low}..{high}, got {worst}")
 
 
-def bias_owners(weights: GroupWeights, lanes: int) -> Integers:
+def bias_owners(weights: ValueWeights, lanes: int) -> Integers:
     """(E,): the lane whose first pair of the expanded channel adds its biases; -1 where there is nothing to add.
 
     The lane with the fewest owners so far takes the next one, so that no lane does most of the bias additions.
@@ -320,14 +332,21 @@ def output_channel(spec: BlockSpec, group: int) -> Integers:
     return k * spec.groups + group if spec.shuffle else group * outputs + k
 
 
-def _requantize_rows(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int) -> dict[str, Integers]:
-    outputs = spec.out_channels // spec.groups
-    rows, channel = slice(group * outputs, (group + 1) * outputs), output_channel(spec, group)
-    requantization = block.requantization
-    return {
-        "bias": requantization.bias[rows].astype(np.int64),
-        "multiplier": requantization.multiplier[rows].astype(np.int64),
-        "shift": requantization.shift[rows].astype(np.int64),
-        "byte": channel % CHANNELS_PER_WORD,
-        "plane": channel // CHANNELS_PER_WORD * plane_pixels,
-    }
+def requantize_section(requantization: Requantization, channels: Integers, plane_pixels: int) -> Words:
+    """The section of kind REQUANTIZE.
+
+    Args:
+        requantization: Of the job's output channels.
+        channels: Which channels of the layer's output they are.
+        plane_pixels: height * width of the output.
+    """
+    rows = tables.REQUANTIZE_ROW.pack_rows(
+        {
+            "bias": requantization.bias.astype(np.int64),
+            "multiplier": requantization.multiplier.astype(np.int64),
+            "shift": requantization.shift.astype(np.int64),
+            "byte": channels % CHANNELS_PER_WORD,
+            "plane": channels // CHANNELS_PER_WORD * plane_pixels,
+        }
+    )
+    return np.concatenate([_header(TableKind.REQUANTIZE, *rows.shape), rows.reshape(-1)])

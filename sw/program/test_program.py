@@ -22,7 +22,8 @@ from hw.contract.layout import Layout, words_to_int
 from hw.contract.tables import TableKind
 from sw.bundle.network import FusedBlock, Requantization
 from sw.program import MemoryImage, PlacedBlock, build_image, read_hex, write_hex
-from sw.program.jobs import BlockPlace, block_jobs, reduced
+from sw.program.blocks import block_jobs
+from sw.program.jobs import reduced
 from sw.spec import BlockSpec, load_spec
 
 Row = dict[str, Any]
@@ -97,8 +98,10 @@ class Segment:
         return found[:rows]
 
 
-def read_segment(segment: Segment, config: ArchonConfig, values: ValuePath) -> dict[TableKind, list[Row]]:
-    """Rows of the shared tables; the lanes' part goes to `values`."""
+def read_segment(
+    segment: Segment, config: ArchonConfig, values: ValuePath, shared: tuple[TableKind, ...] = tables.SHARED
+) -> dict[TableKind, list[Row]]:
+    """Rows of the `shared` tables, all of which have to be there; the lanes' part goes to `values`."""
     found: dict[TableKind, list[Row]] = {}
     while segment.left:
         header = segment.take(tables.SECTION_HEADER)
@@ -112,7 +115,7 @@ def read_segment(segment: Segment, config: ArchonConfig, values: ValuePath) -> d
         for _ in range(header["rows"]):
             assert header["words"] == tables.table_layout(kind, config).words
             found[kind].append(segment.take(tables.table_layout(kind, config)))
-    assert sorted(found) == sorted([*tables.SHARED, TableKind.LANES])
+    assert sorted(found) == sorted([*shared, TableKind.LANES])
     return found
 
 
@@ -164,7 +167,7 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
         spec.out_channels // groups,
     )
     rows = slice(group * expanded, (group + 1) * expanded)
-    job = next(job for job in image.network_program.jobs if (job.block, job.group) == (item.name, group))
+    job = next(job for job in image.network_program.jobs if (job.layer, job.group) == (item.name, group))
     values = ValuePath(job.fields["slices"], inputs, outputs, config)
     segment = Segment(image.words, job.fields["table_address"], job.fields["table_words"])
     sections = read_segment(segment, config, values)
@@ -307,7 +310,7 @@ def test_input_planes_of_a_job_hold_its_channels() -> None:
         assert fields["planes"] == -(-(fields["first_byte"] + 5) // 8)
 
 
-def test_network_program_is_its_block_programs_in_a_row() -> None:
+def test_network_program_is_its_layer_programs_in_a_row() -> None:
     first, second = make_spec(6, 12, 9, 3, stride=2), make_spec(9, 12, 6, 3)
     blocks = [
         PlacedBlock("block 1", make_block(first, 4), first, 6, 5),
@@ -315,7 +318,7 @@ def test_network_program_is_its_block_programs_in_a_row() -> None:
     ]
     image = build_image(blocks, WIDE, "image")
     whole = unpack_program(image, image.network_program.address)
-    parts = [unpack_program(image, program.address) for program in image.block_programs]
+    parts = [unpack_program(image, program.address) for program in image.layer_programs]
     assert whole == parts[0] + parts[1]
     of_cluster = [fields["half"] for fields in whole if fields["cluster"] == 0]
     assert of_cluster == [index % 2 for index in range(len(of_cluster))], "also from block to block"
@@ -334,7 +337,7 @@ def test_network_program_is_its_block_programs_in_a_row() -> None:
 @pytest.mark.parametrize(
     ("memory", "field", "depth"),
     [
-        ("activation", "activation", 34),
+        ("activation", "activation", 14),
         ("row store", "row_store", 5),
         ("expand", "turned_slices", 2),
         ("expand_threshold", "slices", 2),
@@ -387,8 +390,7 @@ def test_the_row_store_holds_all_slices_of_a_row() -> None:
 def test_activations_and_rows_of_the_known_networks_fit_their_presets(network: str, name: str) -> None:
     spec = load_spec(network)
     for block, shape in zip(spec.blocks, spec.block_shapes(), strict=True):
-        place = BlockPlace(shape.in_height, shape.in_width, 0, 0, ((0, 0),) * block.groups)
-        jobs = block_jobs("block", block, place, preset(name))
+        jobs = block_jobs("block", block, shape.in_height, shape.in_width, preset(name))
         assert {job.group for job in jobs} == set(range(block.groups))
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hw.contract.config import preset
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
-from hw.contract.memory import IMAGE_LEVELS, image_words, pack_image, pack_levels, tensor_words
-from sw.program.raw_image import ImagePlace, image_job, image_windows
+from hw.contract.memory import IMAGE_LEVELS, image_words, pack_image, pack_levels, tensor_words, unpack_image
+from sw.program.plan import TensorForm
+from sw.program.raw_image import ImageLayer, ImagePlace, image_job, image_windows
 
 TINY = preset("tiny")
 PLACE = ImagePlace(height=7, width=5, channels=3, stride=2, image_address=100, levels_address=200, output_address=300)
@@ -35,6 +36,7 @@ def test_an_image_lies_byte_after_byte(height: int, width: int, channels: int, s
     assert stored[: image.size] == expected
     assert len(stored) - image.size < 8
     assert not any(stored[image.size :])
+    np.testing.assert_array_equal(unpack_image(pack_image(image), height, width, channels), image)
 
 
 @given(seed=st.integers(0, 2**16))
@@ -71,6 +73,18 @@ def test_a_job_describes_the_whole_image(height: int, width: int, channels: int,
     assert fields["planes"] * fields["plane_words"] == tensor_words(*place.output_shape)
 
 
+def test_the_first_layer_takes_pixels_and_has_one_job() -> None:
+    levels = np.arange(-128, 128).astype(np.int8)
+    plan = ImageLayer("image", (3, 7, 5), levels, 2).plan(TINY)
+    assert (plan.input_form, plan.output_form) == (TensorForm.PIXELS, TensorForm.ACTIVATIONS)
+    assert (plan.input_shape, plan.output_shape) == ((3, 7, 5), PLACE.output_shape)
+    np.testing.assert_array_equal(plan.segments[0], pack_levels(levels))
+    (job,) = plan.jobs
+    placed = job.placed(4, PLACE.image_address, PLACE.output_address, [(PLACE.levels_address, len(plan.segments[0]))])
+    assert placed.fields == image_job(PLACE, TINY, 4, barrier=True).fields
+    assert job.layer == "image"
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -88,5 +102,7 @@ def test_an_impossible_image_is_refused(changes: dict[str, int], sentence: str) 
 def test_packing_refuses_what_is_no_image_or_table() -> None:
     with pytest.raises(ArchonError, match=r"a raw image is \(height, width, channels\) uint8, got shape \(2, 2\) uint8"):
         pack_image(np.zeros((2, 2), dtype=np.uint8))
+    with pytest.raises(ArchonError, match=r"a \(2, 2, 3\) raw image occupies 2 words, got \(1,\)"):
+        unpack_image(np.zeros(1, dtype=np.uint64), 2, 2, 3)
     with pytest.raises(ArchonError, match=r"a table of pixel levels is \(256,\) int8, got shape \(255,\) int8"):
         pack_levels(np.zeros(255, dtype=np.int8))

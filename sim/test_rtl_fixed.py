@@ -1,0 +1,12 @@
+"""The whole accelerator in simulation, on layers that are not fused."""
+
+import pytest
+
+from sim.unit_run import run_unit
+from tb.fixed_cases import VARIANTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fixed_layers(variant: str) -> None:
+    run_unit("archon", VARIANTS[variant], "tb.fixed_tests", seed=1 + list(VARIANTS).index(variant))

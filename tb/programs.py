@@ -1,0 +1,109 @@
+"""Whole programs on the accelerator with its streams in the hands of agents, and what must hold after them."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.descriptor import COMMAND, REPORT
+from sw.program import MemoryImage
+from tb.bench import Bench
+from tb.memory import StreamMemory
+from tb.streams import StreamSink, StreamSource
+
+CYCLE_LIMIT = 400_000
+
+
+class Circumstances(Protocol):
+    """How external memory and the other agents behave while a program runs; its name seeds them."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def idle(self) -> str:
+        """Pattern of the read data stream."""
+        ...
+
+    @property
+    def back_pressure(self) -> str:
+        """Pattern of the read request, write and report streams."""
+        ...
+
+    @property
+    def latency(self) -> tuple[int, int]:
+        """Least and greatest latency of a read, in cycles."""
+        ...
+
+
+class Accelerator:
+    """The design with its agents; memory is exchanged for every case."""
+
+    def __init__(self, dut: Any, case: Circumstances, words: NDArray[np.uint64]) -> None:
+        self.dut, self.words = dut, words
+        self.bench = Bench(dut, case.name, back_pressure=case.back_pressure)
+        self.command: StreamSource = self.bench.source("command", COMMAND)
+        self.reports: StreamSink = self.bench.sink("report", REPORT)
+        self.memory = self.bench.serve(words, case.latency, write="write", idle=case.idle)
+
+    async def run(self, address: int, jobs: int) -> list[dict[str, int]]:
+        """Run the program at a word address; the reports of its jobs."""
+        self.reports.items.clear()
+        self.command.send({"program_address": address})
+        await self.bench.until(lambda: self.dut.busy.value, "busy", 1000)
+        await self.bench.until(lambda: len(self.reports.items) == jobs, f"reports of {jobs} jobs", CYCLE_LIMIT)
+        await self.bench.until(lambda: not self.dut.busy.value, "the end of the program", 1000)
+        assert not self.dut.error.value, "the accelerator reports an error"
+        return list(self.reports.items)
+
+
+def expect_outputs(memory: StreamMemory, image: MemoryImage) -> None:
+    """Every output byte is missing until it is written in this run."""
+    memory.write_counts[:] = 0
+    for program in image.layer_programs:
+        place = image.tensors[program.name]
+        count, height, width = place.bytes_shape
+        channels = np.arange(place.words) // (height * width) * CHANNELS_PER_WORD
+        exists = channels[:, None] + np.arange(CHANNELS_PER_WORD) < count
+        memory.missing[place.address : place.address + place.words] = exists
+
+
+def check_tensor(where: str, expected: NDArray[np.integer], got: NDArray[np.integer]) -> None:
+    """Every activation is the expected one; the first other is named."""
+    wrong = np.argwhere(expected != got)
+    if len(wrong):
+        channel, row, column = wrong[0]
+        raise AssertionError(
+            f"{where}: {len(wrong)} of {expected.size} activations differ, first channel {channel}, row {row}, "
+            f"column {column}: expected {expected[channel, row, column]}, got {got[channel, row, column]}"
+        )
+
+
+def check_writes(where: str, memory: StreamMemory, image: MemoryImage, others: int = 0) -> None:
+    """Every byte of every output, and so many others that were missing, was written once, and nothing else was."""
+    assert not memory.missing.any(), f"{where}: {memory.missing.sum()} output bytes were never written"
+    size = sum(int(np.prod(image.tensors[program.name].bytes_shape)) for program in image.layer_programs) + others
+    assert memory.write_counts.sum() == size, f"{where}: {size} bytes to write, got {memory.write_counts.sum()}"
+
+
+def check_numbers(where: str, reports: list[dict[str, int]], image: MemoryImage) -> None:
+    """One report a job, each with a duration."""
+    numbers = sorted(job.number for job in image.network_program.jobs)
+    assert sorted(report["job"] for report in reports) == numbers, f"{where}: jobs {numbers} to report, got {reports}"
+    assert all(report["start_cycle"] < report["end_cycle"] for report in reports), f"{where}: cycles of {reports}"
+
+
+def reports_of(layer: str, reports: list[dict[str, int]], image: MemoryImage) -> list[dict[str, int]]:
+    """The reports of a layer's jobs."""
+    numbers = {job.number for job in image.network_program.jobs if job.layer == layer}
+    return [report for report in reports if report["job"] in numbers]
+
+
+def check_counters(where: str, expected: dict[str, int], reports: list[dict[str, int]]) -> None:
+    """The counters of a layer's jobs add up to the expected ones."""
+    for name, count in expected.items():
+        got = sum(report[name] for report in reports)
+        assert got == count, f"{where}: expected {count} {name}, got {got}"
