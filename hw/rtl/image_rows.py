@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,13 +59,14 @@ class ImageRows(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         banks = [self._bank(m, row) for row in range(ROW_BANKS)]
-        center, inside = Signal(BANK_BITS, reset_less=True), Signal(KERNEL, reset_less=True)
-        with m.If(self.pixel_read.enable):
-            m.d.sync += [center.eq(self.pixel_read.row), inside.eq(self.pixel_read.inside)]
         for index in range(KERNEL):
-            row = Signal(BANK_BITS, name=f"row_{index}")
-            m.d.comb += row.eq(center + index - 1)
-            m.d.comb += Value.cast(self.pixel_read.pixels[index]).eq(Mux(inside[index], Array(banks)[row], 0))
+            # One-hot selects and an OR take half the logic of a multiplexer.
+            chosen = Signal(ROW_BANKS, reset_less=True, name=f"chosen_{index}")
+            row = (self.pixel_read.row + index - 1)[:BANK_BITS]
+            with m.If(self.pixel_read.enable):
+                m.d.sync += chosen.eq(Mux(self.pixel_read.inside[index], 1 << row, 0))
+            masked = [bank & bit.replicate(len(bank)) for bank, bit in zip(banks, chosen, strict=True)]
+            m.d.comb += Value.cast(self.pixel_read.pixels[index]).eq((masked[0] | masked[1]) | (masked[2] | masked[3]))
         return m
 
     def _bank(self, m: Module, row: int) -> Value:

@@ -1,5 +1,7 @@
 """Writes the 3x3 windows of a raw image to external memory."""
 
+import functools
+import operator
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -133,10 +135,15 @@ class ImageWindows(wiring.Component):
         with m.If(self.start):
             m.d.sync += [pixel_address.eq(self.job.output_address), address.eq(self.job.output_address)]
         taps = [columns[tap % KERNEL][tap // KERNEL] for tap in range(TAPS)]
-        with m.Switch(self.job.input_channels):
-            for channels in range(1, IMAGE_CHANNELS + 1):
-                window = Cat(Value.cast(tap)[: channels * ACTIVATION_BITS] for tap in taps)
-                with m.Case(channels), m.Switch(plane):
-                    for first in range(0, len(window), WORD_BITS):
-                        with m.Case(first // WORD_BITS):
-                            m.d.comb += word.eq(window[first : first + WORD_BITS])
+        m.d.comb += word.eq(self._word(plane, taps))
+
+    def _word(self, plane: Signal, taps: list[Value]) -> Value:
+        """Word `plane` of the window: one-hot selects and an OR take half the logic of multiplexers."""
+        terms = []
+        for channels in range(1, IMAGE_CHANNELS + 1):
+            window = Cat(Value.cast(tap)[: channels * ACTIVATION_BITS] for tap in taps)
+            for index in range(tensor_words(TAPS * channels, 1, 1)):
+                part = window[index * WORD_BITS : (index + 1) * WORD_BITS]
+                chosen = (self.job.input_channels == channels) & (plane == index)
+                terms.append(part & chosen.replicate(len(part)))
+        return functools.reduce(operator.or_, terms)
