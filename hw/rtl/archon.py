@@ -13,7 +13,7 @@ from hw.rtl.shared import shared
 
 
 class Archon(wiring.Component):
-    """The accelerator: runs programs of fused blocks out of external memory.
+    """The accelerator: runs programs of fused blocks and of other layers out of external memory.
 
     Members: `command` starts the program at a word address; `busy` until its last job is reported; `error` sticky after a bad
     descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory; `report`
