@@ -191,9 +191,9 @@ def test_the_smallest_preset_that_fits_is_chosen(bundle: Path) -> None:
     assert choose_hardware(nano).preset == "small"
     assert choose_hardware(nano, 4).config.multipliers == 4
     assert choose_hardware(small, 16, "small").config == preset("small").with_lanes(16)
-    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny: block 1, group 0: activation memory"):
+    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny: block 3, group 0: expand memory"):
         choose_hardware(nano, None, "tiny")
-    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny with 4 lanes: block 1, group 0: "):
+    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny with 4 lanes: block 3, group 0: "):
         choose_hardware(nano, 4, "tiny")
 
 

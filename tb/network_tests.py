@@ -1,4 +1,4 @@
-"""All fused blocks of a network on one image after the other; Python touches the design a few times an image.
+"""All layers of a network on one image after the other; Python touches the design a few times an image.
 
 The test only carries: what came out is compared with the golden model by the one who started it (sim.accelerator).
 Files lie in the working directory: IMAGE_FILE, and for image n INPUT_FILE before and OUTPUT_FILE after.

@@ -14,7 +14,7 @@ from hw.rtl.shared import shared
 
 
 class Archon(wiring.Component):
-    """The accelerator: runs programs of raw images and fused blocks out of external memory.
+    """The accelerator: runs whole networks, from raw images to logits, as programs of jobs.
 
     Members: `command` starts the program at a word address; `busy` until its last job is reported; `error` sticky after a bad
     descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory; `report`
