@@ -123,12 +123,9 @@ def numbers_of_steps(weight: int) -> list[int]:
 def check_window(layer: FixedLayer, fields: dict[str, Any]) -> None:
     """The job's input rows are those under its weights, and its channels lie in the planes that it reads."""
     start, rows = fields["output_row_start"], fields["output_rows"]
-    window = layer.window
-    needed = [
-        row
-        for row in range(window.stride * start - window.above, window.stride * (start + rows - 1) + window.below + 1)
-        if 0 <= row < window.height
-    ]
+    used = {tap // 3 - 1 for group in layer.groups for tap in np.flatnonzero(group.weight.any(axis=(0, 1)))} | {0}
+    first, last = layer.stride * start + min(used), layer.stride * (start + rows - 1) + max(used)
+    needed = [row for row in range(first, last + 1) if 0 <= row < layer.input_shape[1]]
     assert needed == list(range(fields["input_row_start"], fields["input_row_start"] + fields["input_rows"]))
     assert fields["planes"] == -(-(fields["first_byte"] + fields["input_channels"]) // 8)
 
