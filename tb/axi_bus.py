@@ -20,8 +20,8 @@ from cocotbext.axi.sparse_memory import SparseMemory
 from hw.contract.axi import BYTE_ADDRESS_BITS, WORD_BYTES, Response
 from tb.streams import pattern
 
-READ_ADDRESS = ("ar", ("id", "addr", "len", "size", "burst"))
-WRITE_ADDRESS = ("aw", ("id", "addr", "len", "size", "burst"))
+READ_ADDRESS = ("ar", ("id", "addr", "len", "size", "burst", "cache", "prot"))
+WRITE_ADDRESS = ("aw", ("id", "addr", "len", "size", "burst", "cache", "prot"))
 WRITE_DATA = ("w", ("data", "strb", "last"))
 
 Window = tuple[int, int]

@@ -55,21 +55,30 @@ class ErrorCode(IntEnum):
     """Why a run was stopped. Several at once: the lowest number is kept."""
 
     NONE = 0
-    """It was not."""
     READ_RESPONSE = 1
-    """Memory answered a read with an error; the error address is the word's."""
     WRITE_RESPONSE = 2
-    """Memory answered a write with an error; the error address is the word's."""
     READ_OUTSIDE = 3
-    """A read outside the read window was asked for and not issued; the error address is the burst's."""
     WRITE_OUTSIDE = 4
-    """A write outside the write window was asked for and not issued; the error address is the word's."""
     DESCRIPTOR = 5
-    """A descriptor named a cluster that does not exist."""
     STALLED = 6
-    """No word was read or written and no job reported for STALL_LIMIT cycles."""
     ABORTED = 7
-    """The host asked for it."""
+
+    @property
+    def meaning(self) -> str:
+        """What happened, for documents."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ErrorCode.NONE: "it was not stopped",
+    ErrorCode.READ_RESPONSE: "memory answered a read with an error; error_address is the word's",
+    ErrorCode.WRITE_RESPONSE: "memory answered a write with an error; error_address is the word's",
+    ErrorCode.READ_OUTSIDE: "a read outside the read window was asked for and not issued; error_address is the burst's",
+    ErrorCode.WRITE_OUTSIDE: "a write outside the write window was asked for and not issued; error_address is the word's",
+    ErrorCode.DESCRIPTOR: "a descriptor named a cluster that does not exist",
+    ErrorCode.STALLED: "no word was read or written and no job ended for stall_limit cycles",
+    ErrorCode.ABORTED: "the host asked for it",
+}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ AXI_READ = wiring.Signature(
         "arlen": Out(8),
         "arsize": Out(3),
         "arburst": Out(2),
+        "arcache": Out(4),
+        "arprot": Out(3),
         "arvalid": Out(1),
         "arready": In(1),
         "rid": In(ID_BITS),
@@ -60,6 +62,8 @@ AXI_WRITE = wiring.Signature(
         "awlen": Out(8),
         "awsize": Out(3),
         "awburst": Out(2),
+        "awcache": Out(4),
+        "awprot": Out(3),
         "awvalid": Out(1),
         "awready": In(1),
         "wdata": Out(WORD_BITS),
@@ -83,6 +87,12 @@ BEAT_SIZE = (WORD_BYTES - 1).bit_length()
 
 INCREMENTING = 1
 """ARBURST and AWBURST of a burst of ascending addresses."""
+
+CACHE = 0b0011
+"""ARCACHE and AWCACHE: ordinary memory that is not cached here."""
+
+PROTECTION = 0b010
+"""ARPROT and AWPROT: data, not secure, not privileged."""
 
 BURST_MEMBERS = {"address": WIDE_ADDRESS_BITS, "words": range(BURST_WORDS_MAX + 1)}
 """A burst of at least one word, not yet checked."""

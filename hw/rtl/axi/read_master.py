@@ -9,12 +9,12 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.axi import BYTE_ADDRESS_BITS, Response
 from hw.contract.layout import WORD_BITS
 from hw.rtl.axi.burst_splitter import BYTE_INDEX_BITS, BurstSplitter
-from hw.rtl.axi.interfaces import AXI_READ, BEAT_SIZE, BURST_MEMBERS, FAILURE, INCREMENTING, WINDOW
+from hw.rtl.axi.interfaces import AXI_READ, BEAT_SIZE, BURST_MEMBERS, CACHE, FAILURE, INCREMENTING, PROTECTION, WINDOW
 from hw.rtl.axi.window_guard import WindowGuard
 from hw.rtl.interfaces import READ_DATA, READ_REQUEST
 from hw.rtl.queue import Queue
 
-OUTSTANDING = 16
+OUTSTANDING = 64
 """Bursts whose words have not all come."""
 
 WORDS_WAITING = 4
@@ -91,6 +91,8 @@ class ReadMaster(wiring.Component):
             axi.arlen.eq(burst.words - 1),
             axi.arsize.eq(BEAT_SIZE),
             axi.arburst.eq(INCREMENTING),
+            axi.arcache.eq(CACHE),
+            axi.arprot.eq(PROTECTION),
             axi.arvalid.eq(guard.output.valid & asked.input.ready),
             issued.eq(axi.arvalid & axi.arready),
             guard.output.ready.eq(axi.arready & asked.input.ready),

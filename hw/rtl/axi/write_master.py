@@ -8,11 +8,21 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.axi import WORD_BYTES, Response
 from hw.contract.layout import WORD_BITS
-from hw.rtl.axi.interfaces import AXI_WRITE, BEAT_SIZE, BYTE_WRITE, FAILURE, INCREMENTING, WIDE_ADDRESS_BITS, WINDOW
+from hw.rtl.axi.interfaces import (
+    AXI_WRITE,
+    BEAT_SIZE,
+    BYTE_WRITE,
+    CACHE,
+    FAILURE,
+    INCREMENTING,
+    PROTECTION,
+    WIDE_ADDRESS_BITS,
+    WINDOW,
+)
 from hw.rtl.axi.window_guard import WindowGuard
 from hw.rtl.queue import Queue
 
-OUTSTANDING = 32
+OUTSTANDING = 64
 """Writes whose response has not come."""
 
 
@@ -75,6 +85,8 @@ class WriteMaster(wiring.Component):
             axi.awaddr.eq(burst.address),
             axi.awsize.eq(BEAT_SIZE),
             axi.awburst.eq(INCREMENTING),
+            axi.awcache.eq(CACHE),
+            axi.awprot.eq(PROTECTION),
             axi.awvalid.eq(guard.output.valid & ~address_sent & asked.input.ready),
             Cat(axi.wdata, axi.wstrb).eq(burst.extra),
             axi.wlast.eq(1),
