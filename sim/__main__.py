@@ -1,7 +1,7 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, bench."""
+"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, bench, registers."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -11,13 +11,14 @@ from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Options
+from sim.registers import write_register_files
 from sim.report import write_whole
 from sim.run import run_network
 from sim.synthesis import SynthesisFailedError, synthesise
 from sim.toolchain import BUILD, Simulator
 from sim.verilog import unit_verilog
 
-TOPLEVEL = "archon"
+TOPLEVEL: Literal["archon"] = "archon"
 
 TABLE_WIDTH = 144
 """Columns that the tables need; a narrower terminal wraps them, rather than losing digits."""
@@ -54,10 +55,14 @@ def run(
 
 
 @app.command
-def verilog(name: str) -> int:
+def verilog(
+    name: str,
+    *,
+    top: Annotated[Literal["archon", "archon_axi"], Parameter(help="bare streams, or AXI")] = TOPLEVEL,
+) -> int:
     """Write the accelerator of a preset as one Verilog file."""
-    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
-    path = BUILD / "verilog" / name / f"{TOPLEVEL}.v"
+    text = unit_verilog(top, preset(name)).read_text(encoding="utf-8")
+    path = BUILD / "verilog" / name / f"{top}.v"
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     wide_console().print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
     return 0
@@ -91,6 +96,14 @@ def bench(
     console.print(benchmark.table())
     for path in benchmark.write(BUILD):
         console.print(f"written: {path}", highlight=False)
+    return 0
+
+
+@app.command
+def registers() -> int:
+    """Write the register map's document and C header anew."""
+    for path in write_register_files():
+        wide_console().print(f"written: {path}", highlight=False)
     return 0
 
 

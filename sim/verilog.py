@@ -14,10 +14,11 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sim.toolchain import BUILD
 
-SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster")}
+SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster"), "archon_axi": ("lane", "cluster", "archon")}
 """Modules that a unit instantiates by name (hw.rtl.shared); their text comes first in its file."""
 
 UNITS: dict[str, str] = {
+    "archon_axi": "axi.ArchonAxi",
     "archon": "Archon",
     "cluster": "Cluster",
     "controller": "Controller",
@@ -38,7 +39,8 @@ UNITS: dict[str, str] = {
     "residual_reader": "ResidualReader",
     "image_unit": "ImageUnit",
 }
-"""Units that can be exported on their own, module hw.rtl.NAME and its class; `archon` is the whole accelerator."""
+"""Units that can be exported on their own, module hw.rtl.NAME and its class, behind a folder's name where it lies in one.
+`archon` is the whole accelerator, `archon_axi` the same on its buses."""
 
 _ZEROED_MEMORY = re.compile(
     r"^  reg (?P<range>\[\d+:0\] )?(?P<name>\S+) +\[(?P<last>\d+):0\];\n"
@@ -73,7 +75,8 @@ def _module_text(unit: str, config: ArchonConfig) -> str:
 
 def _component(unit: str, config: ArchonConfig) -> wiring.Component:
     # Imported by name, so that a unit can be exported and tested without the others.
-    build = getattr(importlib.import_module(f"hw.rtl.{unit}"), UNITS[unit])
+    *folders, name = UNITS[unit].split(".")
+    build = getattr(importlib.import_module(".".join(["hw.rtl", *folders, unit])), name)
     component: wiring.Component = build(config)
     return component
 

@@ -33,7 +33,7 @@ IMAGE = (1, 6, 5)
 
 def cases() -> list[BlockCase]:
     """The directed cases and as many random ones as the test asked for."""
-    first, count = (int(part) for part in os.environ["ARCHON_RANDOM_CASES"].split(","))
+    first, count = (int(part) for part in os.environ.get("ARCHON_RANDOM_CASES", "0,0").split(","))
     return [*DIRECTED, *(random_case(seed) for seed in range(first, first + count))]
 
 

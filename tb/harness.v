@@ -46,7 +46,8 @@ module harness #(
         .report__payload(report__payload), .report__valid(report__valid), .report__ready(report__ready),
         .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
         .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
-        .write__payload(written), .write__valid(written_valid), .write__ready(written_ready)
+        .write__payload(written), .write__valid(written_valid), .write__ready(written_ready),
+        .writes_pending(1'b0)
     );
 
     memory #(

@@ -44,6 +44,7 @@ class Accelerator:
 
     def __init__(self, dut: Any, case: Circumstances, words: NDArray[np.uint64]) -> None:
         self.dut, self.words = dut, words
+        dut.writes_pending.value = 0  # memory has taken a write when it is handed over
         self.bench = Bench(dut, case.name, back_pressure=case.back_pressure)
         self.command: StreamSource = self.bench.source("command", COMMAND)
         self.reports: StreamSink = self.bench.sink("report", REPORT)

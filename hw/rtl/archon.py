@@ -13,12 +13,29 @@ from hw.rtl.interfaces import COMMAND, READ_DATA, READ_REQUEST, REPORT, WRITE
 from hw.rtl.shared import shared
 
 
+def archon_signature() -> wiring.Signature:
+    """The members of the accelerator."""
+    return wiring.Signature(
+        {
+            "command": In(COMMAND),
+            "busy": Out(1),
+            "error": Out(1),
+            "read_request": Out(READ_REQUEST),
+            "read_data": In(READ_DATA),
+            "write": Out(WRITE),
+            "writes_pending": In(1),
+            "report": Out(REPORT),
+        }
+    )
+
+
 class Archon(wiring.Component):
     """The accelerator: runs whole networks, from raw images to logits, as programs of jobs.
 
-    Members: `command` starts the program at a word address; `busy` until its last job is reported; `error` sticky after a bad
-    descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory; `report`
-    one payload per finished job.
+    Members: `command` starts the program at a word address; `busy` until its last job's report was taken; `error` sticky after
+    a bad descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to external memory;
+    `writes_pending`, from the cycle after a write was taken: a read might not see it yet; `report` one payload per finished
+    job.
     """
 
     command: stream.Interface
@@ -27,21 +44,12 @@ class Archon(wiring.Component):
     read_request: stream.Interface
     read_data: stream.Interface
     write: stream.Interface
+    writes_pending: Signal
     report: stream.Interface
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        super().__init__(
-            {
-                "command": In(COMMAND),
-                "busy": Out(1),
-                "error": Out(1),
-                "read_request": Out(READ_REQUEST),
-                "read_data": In(READ_DATA),
-                "write": Out(WRITE),
-                "report": Out(REPORT),
-            }
-        )
+        super().__init__(archon_signature())
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -58,9 +66,9 @@ class Archon(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.command), controller.command)
         m.d.comb += [
-            self.busy.eq(controller.busy),
+            self.busy.eq(controller.busy | ~reports.idle),
             self.error.eq(controller.error),
-            controller.writes_idle.eq(writes.idle),
+            controller.writes_idle.eq(writes.idle & ~self.writes_pending),
         ]
         for index, unit in enumerate(units):
             m.d.comb += [unit.cycle.eq(cycle), unit.hold.eq(controller.hold), controller.idle[index].eq(unit.idle)]

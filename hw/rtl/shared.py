@@ -6,13 +6,15 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 
 
-def shared(m: Module, module: str, instance: str, signature: wiring.Signature) -> Any:
+def shared(m: Module, module: str, instance: str, signature: wiring.Signature, reset: Value | int = 0) -> Any:
     """Instantiate the Verilog module `module` as submodule `instance` of `m`; returns the interface of its ports.
+
+    `reset` resets this instance, besides the reset of everything.
 
     The module's text is that of a component with this signature, converted on its own under that name (see sim/verilog.py).
     """
     interface = signature.create(path=(instance,))
-    ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    ports: dict[str, Any] = {"i_clk": ClockSignal(), "i_rst": ResetSignal() | reset}
     member: Any
     for path, member, value in signature.flatten(interface):
         prefix = "i" if member.flow is wiring.In else "o"

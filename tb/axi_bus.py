@@ -1,0 +1,159 @@
+"""AXI agents: pauses on every channel by the named patterns, errors on demand, and a watch over what the design issues."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiRamRead,
+    AxiRamWrite,
+    AxiReadBus,
+    AxiWriteBus,
+)
+from cocotbext.axi.sparse_memory import SparseMemory
+
+from hw.contract.axi import BYTE_ADDRESS_BITS, WORD_BYTES, Response
+from tb.streams import pattern
+
+READ_ADDRESS = ("ar", ("id", "addr", "len", "size", "burst", "cache", "prot"))
+WRITE_ADDRESS = ("aw", ("id", "addr", "len", "size", "burst", "cache", "prot"))
+WRITE_DATA = ("w", ("data", "strb", "last"))
+
+Window = tuple[int, int]
+"""First byte address, and the first one behind."""
+
+
+def register_port(dut: Any, prefix: str, held: str, rng: random.Random) -> AxiLiteMaster:
+    """A host on the design's AXI4-Lite port whose five channels are held by the named pattern."""
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst)
+    write, read = master.write_if, master.read_if
+    _hold([write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel], held, rng)
+    return master
+
+
+class AxiMemory:
+    """Memory on the design's AXI4 port, or on a half of it.
+
+    Args:
+        dut: Handle of the top module.
+        prefix: Name of the port, without "__araddr" and so on.
+        held: Pattern name of the pauses of every channel, or of the reading ones where `write_held` is given.
+        rng: Of the pauses.
+        reads, writes: Which halves the port has.
+        depth: Transactions that wait in every channel.
+        write_held: Pattern name of the pauses of the writing channels.
+
+    Whatever the design offers on an address or write data channel must stay until it is taken, and must lie in `read_window`
+    or `write_window`: an AssertionError ends the test otherwise. `read_faults` and `write_faults` map the number of a word,
+    counted from 0 on, to the error that memory answers with; what was read is then inverted.
+    """
+
+    def __init__(
+        self,
+        dut: Any,
+        prefix: str,
+        held: str,
+        rng: random.Random,
+        *,
+        reads: bool = True,
+        writes: bool = True,
+        depth: int = 2,
+        write_held: str | None = None,
+    ) -> None:
+        self.bytes = SparseMemory(1 << BYTE_ADDRESS_BITS)
+        self.read_window: Window = (0, 1 << BYTE_ADDRESS_BITS)
+        self.write_window: Window = (0, 1 << BYTE_ADDRESS_BITS)
+        self.read_faults: dict[int, Response] = {}
+        self.write_faults: dict[int, Response] = {}
+        self.words_read = self.words_written = 0
+        self._dut, self._prefix = dut, prefix
+        self._channels: list[Any] = []
+        if reads:
+            read = AxiRamRead(AxiReadBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
+            self._add([read.ar_channel, read.r_channel], held, depth, rng)
+            _intercept(read.r_channel, self._answer_read)
+            cocotb.start_soon(self._watch(*READ_ADDRESS, self._check_read))
+        if writes:
+            write = AxiRamWrite(AxiWriteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
+            self._add([write.aw_channel, write.w_channel, write.b_channel], write_held or held, depth, rng)
+            _intercept(write.b_channel, self._answer_write)
+            cocotb.start_soon(self._watch(*WRITE_ADDRESS, self._check_write))
+            cocotb.start_soon(self._watch(*WRITE_DATA, lambda _: None))
+
+    def _add(self, channels: list[Any], held: str, depth: int, rng: random.Random) -> None:
+        for channel in channels:
+            channel.queue_occupancy_limit = depth
+        self._channels += channels
+        _hold(channels, held, rng)
+
+    def describe(self) -> str:
+        """One phrase on what was read and written, for time-outs."""
+        return f"memory: {self.words_read} words read, {self.words_written} written"
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Let no channel go on, until thawed: memory then runs without pauses."""
+        for channel in self._channels:
+            channel.clear_pause_generator()
+            channel.pause = frozen
+
+    def _answer_read(self, answer: Any) -> None:
+        fault = self.read_faults.get(self.words_read)
+        if fault is not None:
+            answer.rresp, answer.rdata = fault, answer.rdata ^ ((1 << (8 * WORD_BYTES)) - 1)
+        self.words_read += 1
+
+    def _answer_write(self, answer: Any) -> None:
+        answer.bresp = self.write_faults.get(self.words_written, answer.bresp)
+        self.words_written += 1
+
+    def _check_read(self, burst: Mapping[str, int]) -> None:
+        _check_inside("read", burst, self.read_window)
+
+    def _check_write(self, burst: Mapping[str, int]) -> None:
+        _check_inside("write", burst, self.write_window)
+
+    async def _watch(self, channel: str, fields: tuple[str, ...], check: Callable[[Mapping[str, int]], None]) -> None:
+        """Every cycle of a channel that the design drives."""
+        handles = {name: self._dut[f"{self._prefix}__{channel}{name}"] for name in fields}
+        valid, ready = (self._dut[f"{self._prefix}__{channel}{name}"] for name in ("valid", "ready"))
+        edge, waiting = RisingEdge(self._dut.clk), None
+        while True:
+            await edge
+            if self._dut.rst.value:
+                waiting = None
+                continue
+            offered = {name: int(handle.value) for name, handle in handles.items()} if valid.value else None
+            assert waiting in (None, offered), f"{channel}: {waiting} was offered and not taken, now {offered}"
+            if offered is not None:
+                check(offered)
+            waiting = None if ready.value else offered
+
+
+def _check_inside(kind: str, burst: Mapping[str, int], window: Window) -> None:
+    first, behind = burst["addr"], burst["addr"] + WORD_BYTES * (burst["len"] + 1)
+    inside = window[0] <= first and behind <= window[1]
+    assert inside, f"{kind} of {first:#x}..{behind - 1:#x} issued, outside {window[0]:#x}..{window[1] - 1:#x}"
+
+
+def _hold(channels: list[Any], held: str, rng: random.Random) -> None:
+    for channel in channels:
+        channel.set_pause_generator(pattern(held, rng))
+    for name in list(logging.root.manager.loggerDict):
+        if "axi" in name or name.startswith("cocotb."):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _intercept(channel: Any, change: Callable[[Any], None]) -> None:
+    """Have every transaction that is sent on a channel changed first."""
+    send = channel.send
+
+    async def changed(item: Any) -> None:
+        change(item)
+        await send(item)
+
+    channel.send = changed
