@@ -36,6 +36,7 @@ help: ## This list
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
+#: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
 #: STAGE=vanilla          train: vanilla, pruned, pred or quantized
@@ -75,6 +76,10 @@ verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
 synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
 	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
 
+.PHONY: formal
+formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)
+	@$(BIN)/python -m sim formal $(call option,ONLY,only)
+
 .PHONY: bench
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)
 	@$(BIN)/python -m sim bench $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call option,LANES,lanes) \
@@ -95,9 +100,10 @@ train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MI
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock
-	@$(BIN)/uv pip compile $(LOCK_OPTIONS) --group synth --group train --group dev -o requirements/dev.lock
+	@$(BIN)/uv pip compile $(LOCK_OPTIONS) --group synth --group formal --group train --group dev -o requirements/dev.lock
 	@$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/dev.lock -o requirements/sim.lock
 	@$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/dev.lock --group synth -o requirements/synth.lock
+	@$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/dev.lock --group synth --group formal -o requirements/formal.lock
 LOCK_OPTIONS := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --group sim
 
@@ -115,7 +121,7 @@ clean: ## Remove build/ and the environment
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "$(PYTHON) cannot make a virtual environment; install its venv package (see above)." >&2; exit 2; }
 
-.venv/.sim .venv/.synth .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
+.venv/.sim .venv/.synth .venv/.formal .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
 	@echo "Installing requirements/$*.lock into .venv"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r $<
 	@touch $@

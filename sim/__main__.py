@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, bench, registers."""
+"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, formal, bench, registers."""
 
 import sys
 from typing import Annotated, Literal
@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from formal.catalogue import proofs
 from hw.contract.config import preset
 from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Options
+from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
 from sim.report import write_whole
 from sim.run import run_network
@@ -28,7 +30,7 @@ FAILED = 1
 REFUSED = 2
 """Exit code for bad input."""
 
-app = App(name="sim", help="Simulate, export, synthesise and time the accelerator.")
+app = App(name="sim", help="Simulate, export, synthesise, prove and time the accelerator.")
 
 
 @app.command
@@ -80,6 +82,22 @@ def synth(name: str, *, target: str = "ecp5") -> int:
     console.print(report.table())
     console.print(f"written: {folder / 'report.json'}", highlight=False)
     return 0
+
+
+@app.command
+def formal(*, only: Annotated[str | None, Parameter(help="a proof, or the beginning of some proofs' names")] = None) -> int:
+    """Prove properties of the units (docs/verification.md)."""
+    console = wide_console()
+    outcomes: list[Outcome] = []
+    with console.status("proving") as status:
+        for proof in chosen(proofs(), only):
+            status.update(f"proving {proof.name}")
+            outcomes += run_proof(proof)
+    console.print(outcome_table(outcomes))
+    failed = [outcome for outcome in outcomes if not outcome.holds]
+    for outcome in failed:
+        console.print(outcome.sentences(), style="red", highlight=False, markup=False)
+    return FAILED if failed else 0
 
 
 @app.command

@@ -44,7 +44,8 @@ class BurstRequester(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        next_address, remaining = Signal(ADDRESS_BITS), Signal.like(self.words)
+        next_address = Signal(ADDRESS_BITS)
+        remaining = Signal.like(self.words)
         length = Signal(range(self._burst + 1))
         m.d.comb += [
             self.idle.eq(remaining == 0),

@@ -57,7 +57,8 @@ class SurvivorScan(wiring.Component):
         address_next = Signal.like(address)
         turn = Signal.like(self.job.turns)
         base = Signal(index_bits(config.depths.pair))
-        visited, candidates, lowest = Signal(channels), Signal(channels), Signal(channels)
+        visited = Signal(channels)
+        candidates, lowest = Signal(channels), Signal(channels)
         ending = Signal()
         found, exhausted, leave, last_turn = Signal(), Signal(), Signal(), Signal()
 
