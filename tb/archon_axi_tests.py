@@ -25,9 +25,9 @@ CASES = {case.name: case for case in DIRECTED}
 SMALL, CHAIN = CASES["stride 2, odd"], CASES["chain"]
 
 
-def accelerator(dut: Any, case: BlockCase, held: str, write_held: str | None = None) -> AxiAccelerator:
+def accelerator(dut: Any, case: BlockCase, held: str, depth: int = 8) -> AxiAccelerator:
     """The design with a case's program."""
-    return AxiAccelerator(dut, case, configuration(), held, write_held)
+    return AxiAccelerator(dut, case, configuration(), held, depth)
 
 
 @cocotb.test(**PATIENCE)
@@ -46,8 +46,9 @@ async def programs_run(dut: Any, name: str, held: str) -> None:
 @cocotb.test(**PATIENCE)
 @cocotb.parametrize(held=["never", "bursts"])
 async def barriers_wait_for_memory(dut: Any, held: str) -> None:
-    """Memory that reads at once and takes its time to write: blocks read what the blocks before wrote."""
-    machine = accelerator(dut, CHAIN, held, "mostly")
+    """Memory that takes many writes at once and lets them land slowly: blocks read what the blocks before wrote."""
+    machine = accelerator(dut, CHAIN, held, depth=64)
+    machine.memory.delay_writes(40)
     await machine.start()
     await machine.run()
 

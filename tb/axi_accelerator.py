@@ -67,13 +67,11 @@ class AxiAccelerator:
     `run` lays random activations, runs and compares every word of the image, every counter and report.
     """
 
-    def __init__(
-        self, dut: Any, case: BlockCase, config: ArchonConfig, held: str, write_held: str | None = None, depth: int = 8
-    ) -> None:
+    def __init__(self, dut: Any, case: BlockCase, config: ArchonConfig, held: str, depth: int = 8) -> None:
         self.dut, self.config = dut, config
-        self.bench = Bench(dut, f"{case.name} {write_held}", held, held)
+        self.bench = Bench(dut, case.name, held, held)
         rng = self.bench.random
-        self.memory = self.bench.follow(AxiMemory(dut, "memory", held, rng, depth=depth, write_held=write_held))
+        self.memory = self.bench.follow(AxiMemory(dut, "memory", held, rng, depth=depth))
         self.driver = Driver(SimulatedBus(dut, register_port(dut, "registers", held, rng), self.memory))
         self.blocks: list[PlacedBlock] = placed_blocks(case, cocotb.RANDOM_SEED)
         self.image: MemoryImage = build_image(self.blocks, config)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cocotb
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -42,11 +42,10 @@ class AxiMemory:
     Args:
         dut: Handle of the top module.
         prefix: Name of the port, without "__araddr" and so on.
-        held: Pattern name of the pauses of every channel, or of the reading ones where `write_held` is given.
+        held: Pattern name of the pauses of every channel.
         rng: Of the pauses.
         reads, writes: Which halves the port has.
         depth: Transactions that wait in every channel.
-        write_held: Pattern name of the pauses of the writing channels.
 
     Whatever the design offers on an address or write data channel must stay until it is taken, and must lie in `read_window`
     or `write_window`: an AssertionError ends the test otherwise. `read_faults` and `write_faults` map the number of a word,
@@ -63,7 +62,6 @@ class AxiMemory:
         reads: bool = True,
         writes: bool = True,
         depth: int = 2,
-        write_held: str | None = None,
     ) -> None:
         self.bytes = SparseMemory(1 << BYTE_ADDRESS_BITS)
         self.read_window: Window = (0, 1 << BYTE_ADDRESS_BITS)
@@ -80,7 +78,8 @@ class AxiMemory:
             cocotb.start_soon(self._watch(*READ_ADDRESS, self._check_read))
         if writes:
             write = AxiRamWrite(AxiWriteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
-            self._add([write.aw_channel, write.w_channel, write.b_channel], write_held or held, depth, rng)
+            self._add([write.aw_channel, write.w_channel, write.b_channel], held, depth, rng)
+            self._writer = write
             _intercept(write.b_channel, self._answer_write)
             cocotb.start_soon(self._watch(*WRITE_ADDRESS, self._check_write))
             cocotb.start_soon(self._watch(*WRITE_DATA, lambda _: None))
@@ -94,6 +93,16 @@ class AxiMemory:
     def describe(self) -> str:
         """One phrase on what was read and written, for time-outs."""
         return f"memory: {self.words_read} words read, {self.words_written} written"
+
+    def delay_writes(self, cycles: int) -> None:
+        """Let every write take so many cycles, after its data were taken, until a read sees it and it is answered."""
+        land = self._writer._write  # noqa: SLF001 - where the agent lets its memory be replaced
+
+        async def late(address: int, data: bytes) -> None:
+            await ClockCycles(self._dut.clk, cycles)
+            await land(address, data)
+
+        self._writer._write = late  # noqa: SLF001
 
     def freeze(self, frozen: bool = True) -> None:
         """Let no channel go on, until thawed: memory then runs without pauses."""
