@@ -16,6 +16,7 @@ require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is miss
 $(call require,sim,NET,NET=fusionet-nano)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
+$(call require,fpga,PRESET,PRESET=tiny)
 $(call require,export,SPEC,SPEC=my-network.toml WEIGHTS=random SEED=1)
 $(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
 
@@ -29,7 +30,7 @@ help: ## This list
 
 #: NET=fusionet-nano      sim, bench: a network's name or a bundle's path; train: a network's name or its .toml's path
 #: IMAGES=2               sim: how many test images; train: only the first so many training images
-#: PRESET=small           sim, bench, verilog, synth: a named configuration; the first two take the smallest that fits
+#: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
@@ -75,6 +76,10 @@ verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
 .PHONY: synth
 synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
 	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
+
+.PHONY: fpga
+fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET)
+	@$(BIN)/python -m sim fpga '$(PRESET)'
 
 .PHONY: formal
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)

@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, formal, bench, registers."""
+"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, fpga PRESET, formal, bench, registers."""
 
 import sys
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Options
+from sim.place_route import place_and_route
 from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
 from sim.report import write_whole
@@ -80,6 +81,20 @@ def synth(name: str, *, target: str = "ecp5") -> int:
         report = synthesise(text, TOPLEVEL, folder, target=target)
     report.write(folder / "report.json")
     console.print(report.table())
+    console.print(f"written: {folder / 'report.json'}", highlight=False)
+    return 0
+
+
+@app.command
+def fpga(name: str) -> int:
+    """Place and route the accelerator of a preset; print its clock, the slowest path and how full the device is."""
+    console = wide_console()
+    folder = BUILD / "fpga" / name
+    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
+    with console.status(f"placing and routing {name}"):
+        report = place_and_route(text, TOPLEVEL, folder)
+    report.write(folder / "report.json")
+    console.print(report.tables())
     console.print(f"written: {folder / 'report.json'}", highlight=False)
     return 0
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, TableKind, pair_row
+from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, struct, survivor, table_write
 from hw.rtl.table_memory import TableMemory
 
@@ -49,8 +50,8 @@ class StepFetch(wiring.Component):
     Members: `job`; `table_write` fills the pair and step tables; `survivors` in; `steps` out, `end` payloads passed on in
     order.
 
-    Pipeline: pair read, issue (one step address a cycle, next record loaded in the last step's cycle), step read.
-    Latency 3 cycles, throughput 1 step a cycle; stalls with `steps`.
+    Pipeline: pair read, issue (one step address a cycle, next record loaded in the last step's cycle), step read, output
+    registers. Latency 4 cycles, throughput 1 step a cycle; stalls with `steps`.
     """
 
     job: data.View
@@ -117,33 +118,37 @@ class StepFetch(wiring.Component):
         with m.Elif(advance & issue_valid):
             m.d.sync += [address.eq(address + 1), remaining.eq(remaining - 1), issue_valid.eq(~issue_last)]
 
-        # Step read: masked products and bias register beside the step table's read.
-        output = self.steps.payload
-        step_valid, step_end, owns_bias = Signal(), Signal(), Signal()
-        products = Signal(data.ArrayLayout(signed(config.widths.product), TAPS))
-        bias = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
-        row_base = Signal(index_bits(config.depths.accumulator))
-        m.d.comb += [
-            advance.eq(~step_valid | self.steps.ready),
-            self.steps.valid.eq(step_valid),
-            output.end.eq(step_end),
-            output.address.eq(row_base + step_rows.row.output),
-            output.output.eq(step_rows.row.output),
-            *(output[name].eq(step_rows.row[name]) for name in TERM_FIELDS),
-            output.products.eq(products),
-            output.owns_bias.eq(owns_bias),
-            output.bias.eq(bias),
-        ]
-        pair_bias: Value = record.bias
-        for tap in range(TAPS):
-            pair_bias += Mux(issue_taps[tap], record.bias_products[tap], 0)
+        # Step read: masked products, and the bias in parts, register beside the step table's read.
+        widths = config.widths
+        read_valid, read_end, owns_bias = (Signal(name=name) for name in ("read_valid", "read_end", "read_owns_bias"))
+        products = Signal(data.ArrayLayout(signed(widths.product), TAPS))
+        bias, row_base = Signal(signed(widths.bias)), Signal(index_bits(config.depths.accumulator))
+        # Three products in two bits more.
+        parts = Signal(data.ArrayLayout(signed(widths.bias_product + 2), KERNEL))
         with m.If(advance):
             m.d.sync += [
-                step_valid.eq(issue_valid),
-                step_end.eq(issue_end),
+                read_valid.eq(issue_valid),
+                read_end.eq(issue_end),
                 owns_bias.eq(record.owns_bias),
                 row_base.eq(record.accumulator_base),
-                bias.eq(pair_bias),
+                bias.eq(record.bias),
             ]
+            masked = [Mux(issue_taps[tap], record.bias_products[tap], 0) for tap in range(TAPS)]
+            m.d.sync += [parts[row].eq(tree_sum(masked[row * KERNEL : (row + 1) * KERNEL])) for row in range(KERNEL)]
             m.d.sync += [products[tap].eq(Mux(issue_taps[tap], record.products[tap], 0)) for tap in range(TAPS)]
+
+        # Output registers: the address, and the bias in one number.
+        output, leave = self.steps.payload, Signal()
+        m.d.comb += [leave.eq(~self.steps.valid | self.steps.ready), advance.eq(~read_valid | leave)]
+        with m.If(leave):
+            m.d.sync += [
+                self.steps.valid.eq(read_valid),
+                output.end.eq(read_end),
+                output.address.eq(row_base + step_rows.row.output),
+                output.output.eq(step_rows.row.output),
+                *(output[name].eq(step_rows.row[name]) for name in TERM_FIELDS),
+                output.products.eq(products),
+                output.owns_bias.eq(owns_bias),
+                output.bias.eq(tree_sum([bias, *parts])),
+            ]
         return m
