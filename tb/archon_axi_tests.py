@@ -85,7 +85,7 @@ async def a_missing_cluster_stops(dut: Any, held: str) -> None:
     await machine.start()
     for job in {0, machine.jobs - 1, machine.bench.random.randrange(machine.jobs)}:
         await machine.lay()
-        await change_job(machine, job, cluster=machine.config.clusters)
+        await change_job(machine, job, cluster=machine.config.image_unit + 1)
         await machine.fails(ErrorCode.DESCRIPTOR.name)
     await machine.run()
 
