@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,10 +68,13 @@ def run_network(options: Options, console: Console) -> Outcome:
     image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
     settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves)
     with progress_bar(console) as bar:
-        task = bar.add_task(f"golden model of {network.spec.name}", total=None)
-        reference = make_reference(network, excerpt.images, hardware.image)
-        bar.update(task, description=f"building {hardware.config.multipliers} lanes")
-        model = build_model(hardware, options)
+        lanes = hardware.config.multipliers
+        task = bar.add_task(f"golden model of {network.spec.name}, building {lanes} lanes", total=None)
+        # The golden model takes turns with the compiler's processes, most of which use one processor.
+        with ThreadPoolExecutor(1) as beside:
+            reference_to_come = beside.submit(make_reference, network, excerpt.images, hardware.image)
+            model = build_model(hardware, options)
+            reference = reference_to_come.result()
         jobs = len(image.network_program.jobs) * len(excerpt.labels)
         bar.update(task, description="jobs on the RTL", total=jobs)
         runs = run_images(model, image, reference, settings, lambda ended: bar.update(task, completed=ended))
