@@ -96,7 +96,7 @@ def write_picture(report: Report, path: Path) -> None:
         above.set_ylabel("clock cycles")
         above.yaxis.set_major_formatter("{x:,.0f}")
         _draw_multiplications(below, layers)
-        below.set_xticks(range(len(layers)), [layer.name for layer in layers])
+        below.set_xticks(range(len(layers)), [layer.name.replace("_", "\n") for layer in layers])
         below.set_xlim(-0.6, len(layers) - 0.4)
         for axes in (above, below):
             axes.grid(axis="y", color="0.9")
