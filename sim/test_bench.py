@@ -119,7 +119,7 @@ def test_the_plain_simulation_gives_the_same(tmp_path: Path) -> None:
     assert simulate(subject, model, run_plain) > 0
     wrong: list[Mapping[str, Tensor]] = [{name: ~tensor for name, tensor in outputs.items()} for outputs in reference.outputs]
     subject = dataclasses.replace(subject, reference=dataclasses.replace(reference, outputs=wrong))
-    with pytest.raises(SimulationFailedError, match=r"numbers differ; first: Difference\(image=0, layer='stem'"):
+    with pytest.raises(SimulationFailedError, match=r"numbers differ; first: Difference\(image=0, layer='image'"):
         simulate(subject, model, run_plain)
 
 
