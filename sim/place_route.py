@@ -1,10 +1,7 @@
 """Clock and area of a design that is placed and routed, with the units on its slowest path."""
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +14,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from hw.contract.errors import ArchonError
+from sim.environment import find_tool
 from sim.model import tail
 from sim.report import write_whole
 from sim.synthesis import SynthesisFailedError, unit_name
@@ -163,9 +160,7 @@ def _unit(cell: str, units: set[str], toplevel: str) -> str:
 
 def _run(tool: str, options: Sequence[str], result: Path) -> None:
     """Run a tool of the environment where its result is to lie."""
-    found = shutil.which(tool, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if found is None:
-        raise ArchonError(f"expected {tool} (package {tool}) in the environment, found none; run it as `make fpga`")
+    found = find_tool(tool, tool, "fpga")
     result.unlink(missing_ok=True)
     log = result.parent / f"{tool}.log"
     with log.open("w", encoding="utf-8") as output:

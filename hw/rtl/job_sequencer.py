@@ -1,0 +1,141 @@
+"""The sequence of a job's phases, in a cluster or the image unit."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract import descriptor
+from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, REPORT, WRITE
+
+CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name == "start_cycle")
+
+
+class JobSequencer(wiring.Component):
+    """Takes jobs through their phases: tables, activations, compute, report. Loads the next job's tables meanwhile.
+
+    Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
+    `start_tables` (of `next_job`), `start_activations`, `start_compute` when the phase before is done; `reports` carries job
+    number and cycles (the cluster adds the counters); `hold`: jobs taken while it is high become `job` after it has fallen;
+    `idle` while there is no job that is not held.
+    """
+
+    jobs: stream.Interface
+    next_job: data.View
+    job: data.View
+    hold: Signal
+    idle: Signal
+    cycle: Signal
+    start_tables: Signal
+    tables_done: Signal
+    start_activations: Signal
+    activations_done: Signal
+    start_compute: Signal
+    compute_done: Signal
+    start_cycle: Signal
+    end_cycle: Signal
+    report_valid: Signal
+    report_ready: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "jobs": In(stream.Signature(JOB)),
+                "next_job": Out(JOB),
+                "job": Out(JOB),
+                "hold": In(1),
+                "idle": Out(1),
+                "cycle": In(CYCLE_BITS),
+                "start_tables": Out(1),
+                "tables_done": In(1),
+                "start_activations": Out(1),
+                "activations_done": In(1),
+                "start_compute": Out(1),
+                "compute_done": In(1),
+                "start_cycle": Out(CYCLE_BITS),
+                "end_cycle": Out(CYCLE_BITS),
+                "report_valid": Out(1),
+                "report_ready": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        waiting, held, running, begin = Signal(), Signal(), Signal(), Signal()
+        taken_cycle = Signal(CYCLE_BITS)
+        m.d.comb += [
+            self.jobs.ready.eq(~waiting),
+            self.idle.eq(~running & (self.hold | ~self.jobs.valid) & ((self.hold & held) | ~waiting)),
+        ]
+        with m.If(~self.hold):
+            m.d.sync += held.eq(0)
+        with m.FSM():
+            with m.State("empty"):
+                m.d.sync += [self.next_job.eq(self.jobs.payload), taken_cycle.eq(self.cycle)]
+                with m.If(self.jobs.valid):
+                    m.d.sync += [waiting.eq(1), held.eq(self.hold)]
+                    m.next = "taken"
+            with m.State("taken"):
+                # The half may still be in use by a job of a program that does not alternate.
+                with m.If(~running | (self.job.half != self.next_job.half)):
+                    m.d.comb += self.start_tables.eq(1)
+                    m.next = "tables"
+            with m.State("tables"):
+                with m.If(self.tables_done & ~running & ~(self.hold & held)):
+                    m.d.comb += begin.eq(1)
+                    m.d.sync += [self.job.eq(self.next_job), self.start_cycle.eq(taken_cycle), waiting.eq(0)]
+                    m.next = "empty"
+        with m.FSM() as compute:
+            m.d.comb += running.eq(~compute.ongoing("idle"))
+            with m.State("idle"):
+                with m.If(begin):
+                    m.next = "start activations"
+            self._phase(m, "activations", self.start_activations, self.activations_done, "start compute")
+            self._phase(m, "compute", self.start_compute, self.compute_done, "report")
+            with m.State("report"):
+                m.d.comb += self.report_valid.eq(1)
+                with m.If(self.report_ready):
+                    m.next = "idle"
+        return m
+
+    def serve(self, m: Module, unit: Any) -> None:
+        """Connect what a unit with the members of cluster_signature has to do with jobs; counters are left to the unit."""
+        wiring.connect(m, wiring.flipped(unit.jobs), self.jobs)
+        report = unit.reports.payload
+        m.d.comb += [
+            self.hold.eq(unit.hold),
+            unit.idle.eq(self.idle),
+            self.cycle.eq(unit.cycle),
+            unit.reports.valid.eq(self.report_valid),
+            self.report_ready.eq(unit.reports.ready),
+            report.job.eq(self.job.job),
+            report.start_cycle.eq(self.start_cycle),
+            report.end_cycle.eq(self.end_cycle),
+        ]
+
+    def _phase(self, m: Module, name: str, start: Signal, done: Signal, following: str) -> None:
+        """Pulse `start`, then wait for `done`, which counts from the cycle after the pulse."""
+        with m.State(f"start {name}"):
+            m.d.comb += start.eq(1)
+            m.next = name
+        with m.State(name):
+            m.d.sync += self.end_cycle.eq(self.cycle)
+            with m.If(done):
+                m.next = following
+
+
+def cluster_signature() -> wiring.Signature:
+    """The members of a cluster."""
+    return wiring.Signature(
+        {
+            "jobs": In(stream.Signature(JOB)),
+            "hold": In(1),
+            "idle": Out(1),
+            "cycle": In(CYCLE_BITS),
+            "read_request": Out(READ_REQUEST),
+            "read_data": In(READ_DATA),
+            "write": Out(WRITE),
+            "reports": Out(REPORT),
+        }
+    )
