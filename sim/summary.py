@@ -23,15 +23,15 @@ PACKAGES = ("amaranth", "cocotb", "numpy")
 def measured_counts(run: ImageRun, image: MemoryImage) -> dict[str, dict[str, int]]:
     """For every layer: the counters, summed over its jobs, and the "cycles" that it took after the layer before.
 
-    They end with its last job; the first layer's begin when its first job was taken.
+    They end with its last job; the first layer's begin with its first job.
     """
     layer_of = {job.number: job.layer for job in image.network_program.jobs}
-    counts, before = {}, 0
+    counts, before = {}, min(report["start_cycle"] for report in run.reports) - 1
     for program in image.layer_programs:
         reports = [report for report in run.reports if layer_of[report["job"]] == program.name]
         sums = {name: sum(report[name] for report in reports) for name in COUNTERS}
-        start, end = min(report["start_cycle"] for report in reports), max(report["end_cycle"] for report in reports)
-        counts[program.name] = {**sums, "cycles": end - max(start, before)}
+        end = max(report["end_cycle"] for report in reports)
+        counts[program.name] = {**sums, "cycles": end - before}
         before = end
     return counts
 

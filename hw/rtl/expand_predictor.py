@@ -41,7 +41,8 @@ class ExpandPredictor(wiring.Component):
 
     Members: `job`, `start`; `table_write` fills the EXPAND and EXPAND_THRESHOLD tables; `activation_write` fills the
     4-bit input store, rounded by numerics.predictor_input; `rows_needed_from` in: lowest image row that may still be read
-    from the row store; `level_write` out; `rows_done` out: first image row not completely written yet.
+    from the row store; `level_write` out; `rows_done` out: first image row not completely written yet; `busy` while a turn is
+    issued, `blocked` while a row waits for room in the row store.
 
     Latency: 6 to 8 cycles (5 + sum_cycles(lanes)) from the last turn of a slice to its write. Throughput: one turn of one
     slice (slice_channels * lanes ternary weights) a cycle. Stalls only before a row, until it is less than 4 above
@@ -56,6 +57,8 @@ class ExpandPredictor(wiring.Component):
     rows_needed_from: Signal
     level_write: Any
     rows_done: Signal
+    busy: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -68,6 +71,8 @@ class ExpandPredictor(wiring.Component):
                 "rows_needed_from": In(DIMENSION_BITS),
                 "level_write": Out(level_write(config)),
                 "rows_done": Out(DIMENSION_BITS),
+                "busy": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -158,6 +163,8 @@ class ExpandPredictor(wiring.Component):
             last_slice.eq(slice_index == job.slices - 1),
             last_column.eq(column == job.input_width - 1),
             valid.eq(active & (row < self.rows_needed_from + ROW_BANKS)),
+            self.busy.eq(valid),
+            self.blocked.eq(active & ~valid),
         ]
         with m.If(valid):
             m.d.sync += [turn.eq(turn + 1), table_address.eq(table_address + 1)]

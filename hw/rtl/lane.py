@@ -6,9 +6,11 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.activity import LANE_UNITS, OBSERVATION_BITS, Unit
 from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator import COUNTER_BITS, Accumulator
 from hw.rtl.accumulator_bank import AccumulatorBank, BankCounter
+from hw.rtl.activity_counters import observation
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, survivor, table_write
 from hw.rtl.multiplier import Multiplier
 from hw.rtl.queue import Queue
@@ -29,6 +31,7 @@ def lane_signature(config: ArchonConfig) -> wiring.Signature:
             "multiplications": Out(COUNTER_BITS),
             "additions": Out(COUNTER_BITS),
             "steps": Out(COUNTER_BITS),
+            "observed": Out(data.ArrayLayout(OBSERVATION_BITS, len(LANE_UNITS))),
         }
     )
 
@@ -39,7 +42,8 @@ class Lane(wiring.Component):
     Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill the half of the
     tables that the job does not use, and activations between jobs; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
-    `multiplications`, `additions`, `steps` since `start`.
+    `multiplications`, `additions`, `steps` since `start`; `observed` an Observation of each of LANE_UNITS, where the
+    configuration has counters.
 
     While one bank fills for a pixel the other is drained for the pixel before; queues before scan, accumulation and
     reduction let lanes run ahead of each other.
@@ -54,6 +58,7 @@ class Lane(wiring.Component):
     multiplications: Signal
     additions: Signal
     steps: Signal
+    observed: data.View
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -94,6 +99,15 @@ class Lane(wiring.Component):
             self.steps.eq(accumulator.steps_done),
         ]
         self._connect_banks(m, accumulator, multiplier, bank_counter)
+        if config.counters:
+            survivors, steps, partials = scan.survivors, step_fetch.steps, multiplier.partials
+            scan_held = survivors.valid & ~survivors.ready
+            seen = {
+                Unit.SURVIVOR_SCAN: observation((scan.words.valid | survivors.valid) & ~scan_held, scan_held),
+                Unit.ACCUMULATORS: observation(steps.valid & steps.ready & ~steps.payload.end, steps.valid & ~steps.ready),
+                Unit.MULTIPLIERS: observation(multiplier.multiplies, partials.valid & ~partials.ready),
+            }
+            m.d.comb += [self.observed[index].eq(seen[unit]) for index, unit in enumerate(LANE_UNITS)]
         return m
 
     def _connect_banks(self, m: Module, accumulator: Accumulator, multiplier: Multiplier, bank_counter: BankCounter) -> None:

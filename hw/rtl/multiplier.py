@@ -154,7 +154,7 @@ class Multiplier(wiring.Component):
     Members: `job`, `start` (resets position and counter); `activation_write` fills the activation store; `begin` starts
     draining the bank at `bank`, `busy` is high from the next cycle until its last row has been read and cleared, for the last
     pixel in a fixed job; `partials` out, one per output channel; `multiplications` counts touched entries multiplied since
-    `start`.
+    `start`, one for each cycle of `multiplies`.
 
     Throughput: one multiplication, or one row without touched entries, a cycle. Latency 3 cycles from entry to sum. Stalls
     with `partials`.
@@ -168,6 +168,7 @@ class Multiplier(wiring.Component):
     bank: Any
     partials: stream.Interface
     multiplications: Signal
+    multiplies: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -181,6 +182,7 @@ class Multiplier(wiring.Component):
                 "bank": Out(bank_port(config)),
                 "partials": Out(PARTIAL),
                 "multiplications": Out(COUNTER_BITS),
+                "multiplies": Out(1),
             }
         )
 
@@ -252,6 +254,7 @@ class Multiplier(wiring.Component):
             self.partials.payload.eq(total + product_bias),
             self.partials.valid.eq(product_last),
             advance.eq(~product_last | self.partials.ready),
+            self.multiplies.eq(advance & entry_valid),
         ]
         with m.If(advance):
             m.d.sync += [
@@ -266,5 +269,5 @@ class Multiplier(wiring.Component):
             ]
         with m.If(self.start):
             m.d.sync += self.multiplications.eq(0)
-        with m.Elif(advance & entry_valid):
+        with m.Elif(self.multiplies):
             m.d.sync += self.multiplications.eq(self.multiplications + 1)

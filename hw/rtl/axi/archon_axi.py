@@ -48,7 +48,7 @@ class ArchonAxi(wiring.Component):
         m.submodules.writes = writes = WriteMaster()
         m.submodules.reporter = reporter = ResetInserter(control.stop)(ReportWriter())
         m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 2))
-        archon = shared(m, "archon", "archon", archon_signature(), control.stop)
+        archon = shared(m, "archon", "archon", archon_signature(self._config), control.stop)
 
         wiring.connect(m, wiring.flipped(self.registers), bank.bus)
         forward(m, self.memory, reads.axi)
@@ -88,6 +88,7 @@ class ArchonAxi(wiring.Component):
         wiring.connect(m, arbiter.output, writes.writes)
 
         # The run.
+        m.d.comb += archon.activity.ready.eq(1)
         job_ended = archon.report.valid & archon.report.ready
         wiring.connect(m, control.command, archon.command)
         for failure, source in zip(control.failures, (reads.failed, writes.failed, reads.outside, writes.outside), strict=True):
