@@ -34,6 +34,7 @@ help: ## This list
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
+#: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
@@ -53,9 +54,10 @@ help: ## This list
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES TRACE SIM)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
-		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call option,SIM,simulator)
+		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call switch,TRACE,trace) \
+		$(call option,SIM,simulator)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test

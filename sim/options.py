@@ -22,6 +22,7 @@ class Options:
         simulator: "verilator" or "icarus".
         preset: The accelerator's configuration; the smallest that fits by default.
         latency: Of external memory, in cycles.
+        trace: Write what the units did in every cycle to trace.json.
         flip_bit: Invert this bit of the tables in memory, counted from their first word: a run that must FAIL.
     """
 
@@ -33,13 +34,15 @@ class Options:
     simulator: Simulator = "verilator"
     preset: str | None = None
     latency: int = MEMORY_LATENCY
+    trace: bool = False
     flip_bit: int | None = None
 
     def command(self) -> str:
         """Repeats the run."""
         if self.latency == MEMORY_LATENCY and self.flip_bit is None:
             given = {"NET": self.network, "IMAGES": self.images, "PRESET": self.preset, "LANES": self.lanes, "SEED": self.seed}
-            given |= {"WAVES": 1 if self.waves else None, "SIM": None if self.simulator == "verilator" else self.simulator}
+            given |= {"WAVES": 1 if self.waves else None, "TRACE": 1 if self.trace else None}
+            given |= {"SIM": None if self.simulator == "verilator" else self.simulator}
             settings = [f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None]
             return " ".join(["make sim", *settings])
         words = [".venv/bin/python", "-m", "sim", "run", self.network]

@@ -37,9 +37,9 @@ class Archon(wiring.Component):
 
     Members: `command` starts the program at a word address; `busy` until its last job's report and counts were taken;
     `error` sticky after a bad descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to
-    external memory; `writes_pending`, from the cycle after a write was taken: a read might not see it yet; `report` one payload per finished
-    job; `activity` counts of what units did in it (hw.contract.activity), `observed` what all units do in this cycle: both mean
-    nothing where the configuration has no counters.
+    external memory; `writes_pending`, from the cycle after a write was taken: a read might not see it yet; `report` one payload
+    per finished job; `activity` counts of what units did in it (hw.contract.activity), `observed` what all units do in this
+    cycle: both mean nothing where the configuration has no counters.
     """
 
     command: stream.Interface
