@@ -50,7 +50,7 @@ def run(
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
     console = wide_console()
-    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, trace, flip_bit)
+    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, trace)
     outcome = run_network(options, console)
     for path in outcome.files:
         console.print(f"written: {path}", highlight=False)

@@ -22,8 +22,8 @@ class Options:
         simulator: "verilator" or "icarus".
         preset: The accelerator's configuration; the smallest that fits by default.
         latency: Of external memory, in cycles.
-        trace: Write what the units did in every cycle to trace.json.
         flip_bit: Invert this bit of the tables in memory, counted from their first word: a run that must FAIL.
+        trace: Write what the units did in every cycle to trace.json.
     """
 
     network: str
@@ -34,8 +34,8 @@ class Options:
     simulator: Simulator = "verilator"
     preset: str | None = None
     latency: int = MEMORY_LATENCY
-    trace: bool = False
     flip_bit: int | None = None
+    trace: bool = False
 
     def command(self) -> str:
         """Repeats the run."""

@@ -1,7 +1,7 @@
 """What every unit did, cycle by cycle, as a trace that Perfetto (ui.perfetto.dev) opens.
 
-Chrome's trace event format; a clock cycle is shown as a microsecond. Each cluster is a process with a track of its jobs, one for
-each instance of a unit, and a counter of how busy its multipliers are.
+Chrome's trace event format; a clock cycle is shown as a microsecond. Each cluster is a process with a track of its jobs, one
+for each instance of a unit, and a counter of how busy its multipliers are.
 """
 
 import json
@@ -83,7 +83,7 @@ def unit_tracks(recording: Recording, jobs: Sequence[Sequence[tuple[int, int]]],
         jobs: For every source (hw.contract.activity.sources), first and last cycle of its jobs, in order.
         config: Of the accelerator.
     """
-    tracks, offset = [], 0
+    tracks, offset = list[Track](), 0
     for source, units in enumerate(sources(config).values()):
         layout = observed(units, config)
         bits = recording.bits[:, offset : offset + layout.width]
@@ -171,17 +171,18 @@ def write_trace(path: Path, recording: Path, runs: Sequence[ImageRun], image: Me
 
 def _compare(tracks: Sequence[Track], runs: Sequence[ImageRun], jobs: dict[int, Any], config: ArchonConfig) -> None:
     """The tracks of every unit must add up to its counters."""
+    nothing = np.zeros(len(STATES), np.int64)
     counted: dict[tuple[int, int], Numbers] = {}
     for row in (row for run in runs for row in run.activity):
         key = jobs[row["job"]].fields["cluster"], row["unit"]
-        counted[key] = counted.get(key, np.zeros(len(STATES), np.int64)) + [row[state] for state in STATES]
+        counted[key] = counted.get(key, nothing) + np.array([row[state] for state in STATES])
     for source, (name, units) in enumerate(sources(config).items()):
         for unit in units:
-            found = np.zeros(len(STATES), np.int64)
+            found = nothing.copy()
             for track in tracks:
                 if (track.source, track.unit) == (source, unit):
-                    found += np.bincount(track.states, track.lengths, len(STATES)).astype(np.int64)
-            expected = counted.get((source, unit), np.zeros(len(STATES), np.int64))
+                    found += [int(track.lengths[track.states == state].sum()) for state in range(len(STATES))]
+            expected = counted.get((source, unit), nothing)
             if (found != expected).any():
                 raise ArchonError(f"trace of {name}, {unit.label}: {list(STATES)} count {expected}, the trace has {found}")
 
