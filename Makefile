@@ -11,6 +11,7 @@ export PYTHONPATH := $(CURDIR)
 # An option is passed on only where its variable was set: defaults live in the programs.
 option = $(if $($(1)),--$(2) '$($(1))')
 switch = $(if $(filter-out 0,$($(1))),--$(2))
+without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 # Said before anything is installed: $(call require,target,VARIABLE,example).
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
@@ -38,6 +39,7 @@ help: ## This list
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
+#: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
@@ -72,16 +74,16 @@ check: .venv/.dev ## Lint, types and the arrows between packages
 	@$(BIN)/lint-imports --no-cache
 
 .PHONY: verilog
-verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
-	@$(BIN)/python -m sim verilog '$(PRESET)'
+verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET COUNTERS)
+	@$(BIN)/python -m sim verilog '$(PRESET)' $(without_counters)
 
 .PHONY: synth
-synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
-	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
+synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET COUNTERS)
+	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target) $(without_counters)
 
 .PHONY: fpga
-fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET)
-	@$(BIN)/python -m sim fpga '$(PRESET)'
+fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET COUNTERS)
+	@$(BIN)/python -m sim fpga '$(PRESET)' $(without_counters)
 
 .PHONY: formal
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)
