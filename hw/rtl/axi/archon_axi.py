@@ -6,6 +6,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.config import ArchonConfig
 from hw.contract.registers import COUNTERS, constants
 from hw.rtl.arbiter import StreamArbiter
@@ -47,7 +48,8 @@ class ArchonAxi(wiring.Component):
         m.submodules.reads = reads = ReadMaster()
         m.submodules.writes = writes = WriteMaster()
         m.submodules.reporter = reporter = ResetInserter(control.stop)(ReportWriter())
-        m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 2))
+        m.submodules.recorder = recorder = ResetInserter(control.stop)(ReportWriter(ACTIVITY))
+        m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 3))
         archon = shared(m, "archon", "archon", archon_signature(self._config), control.stop)
 
         wiring.connect(m, wiring.flipped(self.registers), bank.bus)
@@ -65,7 +67,7 @@ class ArchonAxi(wiring.Component):
             reads.stop.eq(control.stop),
         ]
 
-        # Writes: of the clusters, and reports.
+        # Writes: of the clusters, reports, and what units did.
         of_clusters, written = arbiter.inputs[0], archon.write.payload
         writing = Signal()
         m.d.comb += [
@@ -77,18 +79,22 @@ class ArchonAxi(wiring.Component):
             writes.window.base.eq(bank.write_base.address),
             writes.window.limit.eq(bank.write_limit.address),
             writes.stop.eq(control.stop),
-            writing.eq(~arbiter.idle | writes.busy | reporter.busy),
+            writing.eq(~arbiter.idle | writes.busy | reporter.busy | recorder.busy),
             archon.writes_pending.eq(writing),
             reporter.start.eq(control.starting),
             reporter.base.eq(bank.report_base.address),
             reporter.capacity.eq(bank.report_capacity.reports),
+            recorder.start.eq(control.starting),
+            recorder.base.eq(bank.activity_base.address),
+            recorder.capacity.eq(bank.activity_capacity.rows),
         ]
         wiring.connect(m, reporter.writes, arbiter.inputs[1])
         wiring.connect(m, archon.report, reporter.reports)
+        wiring.connect(m, recorder.writes, arbiter.inputs[2])
+        wiring.connect(m, archon.activity, recorder.reports)
         wiring.connect(m, arbiter.output, writes.writes)
 
         # The run.
-        m.d.comb += archon.activity.ready.eq(1)
         job_ended = archon.report.valid & archon.report.ready
         wiring.connect(m, control.command, archon.command)
         for failure, source in zip(control.failures, (reads.failed, writes.failed, reads.outside, writes.outside), strict=True):
@@ -104,6 +110,7 @@ class ArchonAxi(wiring.Component):
             counters.word_read.eq(reads.word_taken),
             counters.word_written.eq(writes.word_taken),
             counters.job_ended.eq(job_ended),
+            counters.row.eq(archon.activity.valid & archon.activity.ready),
             counters.report.eq(archon.report.payload),
             counters.snapshot.eq(control.ending | bank.control.snapshot),
         ]
