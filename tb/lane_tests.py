@@ -20,7 +20,7 @@ from tb.bench import Bench, configuration
 from tb.buses import LaneActivationWriter, TableWriter
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
-from tb.tables import segment_rows
+from tb.tables import places, segment_rows
 
 Integers = NDArray[np.int64]
 PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
@@ -95,7 +95,7 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         place = (fields["table_address"], fields["table_words"])
         rows = segment_rows(image.words, *place, config, fields["turns"], fields["output_channels"])
         for kind in PER_LANE:
-            await tables.write(kind, rows[kind, lane])
+            await tables.write(kind, rows[kind, lane], places=places(kind, rows[kind, lane], config))
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
         await activations.write(tensor.reshape(case.inputs, -1)[lane :: config.lanes])
         weights = group_weights(item.block, item.spec, 0)
@@ -254,5 +254,8 @@ def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -
     touched = np.einsum(
         "ped,ecd,ke->pkcd", touching.astype(int), product.astype(int), (weights.project_weight != 0).astype(int)
     )
-    steps = (masks.second * (pairs != 0).sum(axis=1) * cycles).sum()
+    working = np.einsum("ped,ecd->pec", touching.astype(int), product.astype(int)) != 0
+    first = np.cumsum(pairs != 0, axis=1) == 1  # of the owner's pairs, the first one adds the biases
+    working |= masks.second[:, :, None] & (owners[:, None] & first & (pairs != 0))
+    steps = (working.sum(axis=2) * cycles).sum()
     return {"multiplications": int((touched != 0).sum()), "additions": int(additions), "steps": int(steps)}
