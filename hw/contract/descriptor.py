@@ -108,5 +108,5 @@ REPORT = Layout(
 """What a job cost. Cycles count from reset, start_cycle when the cluster took the job: it may have had to end another one
 before it could do more than load tables. multiplications: touched entries of A multiplied by an activation, over all
 lanes. additions: terms, non-zero masked products times a signed power of two, added to entries of A, plus those added to bias
-accumulators. steps: lane cycles
-of accumulation."""
+accumulators. steps: cycles in which adder rows
+of lanes accumulate."""
