@@ -73,12 +73,15 @@ class ActivationWriter(BusWriter):
         super().__init__(dut, name, idle, enable=0, address=0, data=0)
         self._lanes, self._address_bits = config.lanes, index_bits(config.depths.activation)
 
-    async def write(self, tensor: NDArray[np.integer]) -> None:
-        """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel."""
+    async def write(self, tensor: NDArray[np.integer], first: int = 0, stop: int | None = None) -> None:
+        """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel.
+
+        Only pixels `first` to `stop` - 1, by default all of them.
+        """
         channels, pixels = tensor.shape
         for channel in range(channels):
             turn, lane = divmod(channel, self._lanes)
-            for pixel in range(pixels):
+            for pixel in range(pixels)[first:stop]:
                 address = (turn * pixels + pixel) << (lane * self._address_bits)
                 data = (int(tensor[channel, pixel]) & 0xFF) << (lane * 8)
                 await self._take({"enable": 0}, enable=1 << lane, address=address, data=data)

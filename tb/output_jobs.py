@@ -87,7 +87,8 @@ def random_output_job(
         ),
         "shift": np.where(small, random.integers(13, 20, channels), random.integers(0, MULTIPLIER_SHIFT_MAX + 1, channels)),
         "byte": random.integers(0, 8, channels),
-        "plane": random.integers(0, PLANES, channels) * 256,
+        # Neighbouring channels often share a plane, as in a shuffled tensor.
+        "plane": np.sort(random.integers(0, PLANES, channels) * 256)[:: random.choice([-1, 1])],
     }
     if raw:
         table |= {"multiplier": np.ones_like(table["bias"]), "shift": np.zeros_like(table["bias"])}

@@ -58,15 +58,14 @@ class Cluster(wiring.Component):
         m.d.comb += [
             tables.start.eq(sequencer.start_tables),
             sequencer.tables_done.eq(tables.done),
-            activations.start.eq(sequencer.start_activations),
-            sequencer.activations_done.eq(activations.done),
-            sequencer.compute_done.eq(summation.finished & requantizer.finished),
+            sequencer.done.eq(activations.done & summation.finished & requantizer.finished),
+            # Activations are loaded while the predictor goes on row by row; lanes need nothing before its words.
+            predictor.rows_loaded.eq(activations.rows_loaded),
+            predictor.loaded.eq(activations.done),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
         for unit in (activations, predictor, summation, residual, requantizer, *lanes):
-            m.d.comb += unit.job.eq(sequencer.job)
-        for unit in (predictor, summation, residual, requantizer, *lanes):
-            m.d.comb += unit.start.eq(sequencer.start_compute)
+            m.d.comb += [unit.job.eq(sequencer.job), unit.start.eq(sequencer.start)]
 
         # Buses that fill tables and activations.
         for unit in (predictor, residual, requantizer):
