@@ -17,6 +17,7 @@ from hw.rtl.residual_reader import ResidualReader
 from hw.rtl.shared import shared
 from hw.rtl.summation import Summation
 from hw.rtl.table_loader import TableLoader
+from hw.rtl.write_combiner import WriteCombiner
 
 
 class Cluster(wiring.Component):
@@ -51,6 +52,7 @@ class Cluster(wiring.Component):
         m.submodules.summation = summation = Summation(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
+        m.submodules.combiner = combiner = WriteCombiner()
         m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual, background=1)
 
         # Phases.
@@ -60,7 +62,8 @@ class Cluster(wiring.Component):
             sequencer.tables_done.eq(tables.done),
             activations.start.eq(sequencer.start_activations),
             sequencer.activations_done.eq(activations.done),
-            sequencer.compute_done.eq(summation.finished & requantizer.finished),
+            sequencer.compute_done.eq(summation.finished & requantizer.finished & combiner.empty),
+            combiner.flush.eq(requantizer.finished),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
         for unit in (activations, predictor, summation, residual, requantizer, *lanes):
@@ -84,7 +87,8 @@ class Cluster(wiring.Component):
         wiring.connect(m, reduction.sums, summation.sums)
         wiring.connect(m, summation.totals, requantizer.sums)
         wiring.connect(m, residual.activations, requantizer.residual)
-        wiring.connect(m, requantizer.write, wiring.flipped(self.write))
+        wiring.connect(m, requantizer.write, combiner.input)
+        wiring.connect(m, combiner.output, wiring.flipped(self.write))
 
         # Memory.
         readers: list[Any] = [activations, residual, tables]
