@@ -35,6 +35,10 @@ def proofs() -> list[Proof]:
         for lanes in (1, 2, 8)
     ]
     found += [
+        Proof(f"lane-turns-{lanes}", partial(sharing.lane_turns, dataclasses.replace(large, lanes=lanes)), quick=lanes == 2)
+        for lanes in (2, 8)
+    ]
+    found += [
         Proof(f"stream-arbiter-{clients}", partial(sharing.stream_arbiter, WRITE, clients), quick=clients == 1)
         for clients in (1, 3, 4)
     ]

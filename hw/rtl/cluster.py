@@ -60,15 +60,15 @@ class Cluster(wiring.Component):
         m.d.comb += [
             tables.start.eq(sequencer.start_tables),
             sequencer.tables_done.eq(tables.done),
-            activations.start.eq(sequencer.start_activations),
+            activations.start.eq(sequencer.start_activations & ~sequencer.job.same_input),
             sequencer.activations_done.eq(activations.done),
             sequencer.compute_done.eq(summation.finished & requantizer.finished & combiner.empty),
             combiner.flush.eq(requantizer.finished),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
-        for unit in (activations, predictor, summation, residual, requantizer, *lanes):
+        for unit in (activations, predictor, reduction, summation, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)
-        for unit in (predictor, summation, residual, requantizer, *lanes):
+        for unit in (predictor, reduction, summation, residual, requantizer, *lanes):
             m.d.comb += unit.start.eq(sequencer.start_compute)
 
         # Buses that fill tables and activations.
