@@ -64,6 +64,9 @@ class WindowAddress(wiring.Component):
     next output pixel (row-major in the job's band); `base` is the address of the window's centre. `tap` chooses the position in
     the window around `centre`, which is a `base` of before; `address` follows in the same cycle. `inside` marks the window's
     taps that lie in the image, `last_pixel` the last pixel of the band.
+
+    With `job.channel_taps` taps are the lane's next channels, all of them inside, and a turn has TAPS channels. With
+    `job.depthwise` every output has a channel of its own: `first_turn`, the move to the next output, goes on a channel.
     """
 
     job: data.View
@@ -105,7 +108,8 @@ class WindowAddress(wiring.Component):
         offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(TAPS)]
         for tap, offset in enumerate(offsets):
             dy, dx = tap // KERNEL - KERNEL // 2, tap % KERNEL - KERNEL // 2
-            m.d.comb += offset.eq({-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx)
+            pixel = {-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx
+            m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel))
         m.d.comb += [self.base.eq(turned), self.address.eq(self.centre + Array(offsets)[self.tap])]
         last_column = self._borders(m)
         with m.If(self.start):
@@ -119,9 +123,9 @@ class WindowAddress(wiring.Component):
                 m.d.comb += next_centre.eq(centre + Mux(job.stride_two, 2, 1))
             m.d.sync += [centre.eq(next_centre), turned.eq(next_centre)]
         with m.Elif(self.first_turn):
-            m.d.sync += turned.eq(centre)
+            m.d.sync += turned.eq(Mux(job.depthwise, turned + job.segment, centre))
         with m.Elif(self.next_turn):
-            m.d.sync += turned.eq(turned + job.segment)
+            m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * TAPS, job.segment))
         return m
 
     def _borders(self, m: Module) -> Signal:
@@ -138,7 +142,9 @@ class WindowAddress(wiring.Component):
             self.last_pixel.eq(last_column & (rows_left == 1)),
             next_column.eq(Mux(last_column | self.start, 0, column + 1)),
             next_row.eq(Mux(self.start, job.output_row_start, row + last_column)),
-            self.inside.eq(Cat(bit for inner in rows for bit in (inner & left, inner, inner & right))),
+            self.inside.eq(
+                Cat(bit | job.channel_taps for inner in rows for bit in (inner & left, inner, inner & right)),
+            ),
         ]
         with m.If(self.start | self.next_pixel):
             m.d.sync += [
