@@ -56,9 +56,10 @@ def proofs() -> list[Proof]:
         for name, record in records.items()
     ]
     found += [
-        Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_scan, channels, rows), cover_depth=16)
+        Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_search, channels, rows), cover_depth=18)
         for channels, rows in ((2, 4), (4, 4))
     ]
+    found += [Proof(f"scan-numbers-{channels}", partial(scanning.pair_numbers, channels)) for channels in (4, 16)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [
         Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1) for tap in range(TAPS)
