@@ -17,9 +17,9 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
 Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
 
 A layer that is not fused is a block whose expanded channels stand for its weights (descriptor.JOB, `fixed`), such that with all
-masks set A holds the weights, and without biases. Input channels, taps and output channels of the tables are what the lanes take
-for them: with channel_taps tap d of the input channel t * L + l is the job's input channel (9 t + d) * L + l, with depthwise
-output channel j of the input channel l is the job's output j * L + l.
+masks set A holds the weights, and without biases. Input channels, taps and output channels of the tables are what the lanes
+take for them: with channel_taps tap d of the input channel t * L + l is the job's input channel (9 t + d) * L + l, with
+depthwise output channel j of the input channel l is the job's output j * L + l.
 Its segment has the sections LANES and REQUANTIZE alone.
 """
 
