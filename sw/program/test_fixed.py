@@ -19,7 +19,8 @@ from sw.program import FixedGroup, FixedLayer, MemoryImage, build_image
 from sw.program.mapping import Mapping
 from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
 from sw.program.plan import Loads
-from sw.program.test_program import Segment, ValuePath, read_segment, unpack_program, with_depth
+from sw.program.test_program import unpack_program
+from sw.program.test_tables import Segment, ValuePath, read_segment, with_depth
 
 WIDE = dataclasses.replace(preset("tiny"), depths=Depths())
 SMALL = dataclasses.replace(
