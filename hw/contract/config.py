@@ -98,11 +98,11 @@ class Depths:
 class Queues:
     """Depths of the queues between the units of a cluster."""
 
-    slice_word: int = 4
+    slice_word: int = 16
     """Slice words waiting for a lane's survivor scan."""
-    survivor: int = 16
+    survivor: int = 32
     """Survivors waiting for a lane's accumulation."""
-    pair: int = 4
+    pair: int = 8
     """Masked pairs waiting for an adder row."""
     row: int = 4
     """Rows of A waiting for a lane's multiplier."""
