@@ -15,7 +15,7 @@ from hw.contract.errors import ArchonError
 from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
 from sw.bundle.network import Requantization
 from sw.program.jobs import Band, Job, Shape, Window, numbered, reduced, window_fields
-from sw.program.mapping import Mapping, factorisations, lane_weights, load_counts
+from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
     Integers,
@@ -191,6 +191,10 @@ def _cut(layer: FixedLayer, index: int, config: ArchonConfig) -> list[list[Fixed
         channels = max(1, config.depths.activation // (layer.window.height * layer.window.width)) * config.lanes
         words = math.ceil(outputs / CHANNELS_PER_WORD)
         least = max(least, min(words, config.clusters // len(layer.groups)), min(words, math.ceil(outputs / channels)))
+    try:
+        check_places(group.weight, layer.mapping)
+    except ArchonError as error:
+        raise ArchonError(f"{layer.name}, group {index}: {error}") from error
     refused = ArchonError("")
     for parts in range(min(least, outputs), outputs + 1):
         for links in range(1, turns_of(inputs, config) + 1 if chained else 2):
