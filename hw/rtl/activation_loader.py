@@ -30,6 +30,7 @@ class ActivationLoader(wiring.Component):
     were, both from the cycle after `start` until the next one.
 
     Throughput 1 word every 8 / lanes cycles, latency 2 cycles; never stalls for another reason once it has begun.
+    Asks for a further row of a plane only when fewer than config.activation_words_ahead words are due.
     """
 
     job: data.View
@@ -42,6 +43,7 @@ class ActivationLoader(wiring.Component):
 
     def __init__(self, config: ArchonConfig) -> None:
         self._lanes = config.lanes
+        self._words_ahead = config.activation_words_ahead
         self._address_bits = index_bits(config.depths.activation)
         super().__init__(
             {
@@ -113,13 +115,17 @@ class ActivationLoader(wiring.Component):
         return m
 
     def _request_rows(self, m: Module) -> None:
-        """Ask for `input_width` words of every plane, row after row; independent of how fast the words are taken."""
+        """Ask for `input_width` words of every plane, row after row, few bursts ahead: memory answers others behind them."""
         m.submodules.requester = requester = BurstRequester(DIMENSION_BITS)
         wiring.connect(m, wiring.flipped(self.read_request), requester.read_request)
         row_address, address = Signal.like(self.job.input_address), Signal.like(self.job.input_address)
         planes_left, rows_left = Signal(DIMENSION_BITS), Signal(DIMENSION_BITS)
+        ahead = Signal(range((1 << DIMENSION_BITS) + self._words_ahead))
+        m.d.sync += ahead.eq(
+            ahead + Mux(requester.start, self.job.input_width, 0) - (self.read_data.valid & self.read_data.ready)
+        )
         m.d.comb += [
-            requester.start.eq(requester.idle & (rows_left != 0)),
+            requester.start.eq(requester.idle & (rows_left != 0) & (ahead < self._words_ahead)),
             requester.restart.eq(1),
             requester.address.eq(address),
             requester.words.eq(self.job.input_width),
