@@ -109,7 +109,7 @@ class Queues:
     partial: int = 16
     """Partial sums of a lane waiting for the reduction."""
     activation: int = 256
-    """Words of activations that all clusters ask for ahead, but for a burst each. Residuals and tables wait behind them."""
+    """Words of activations that all clusters ask for ahead, but for a burst each, where residuals wait behind them."""
     residual: int = 64
     """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
@@ -163,7 +163,7 @@ class ArchonConfig:
 
     @property
     def activation_words_ahead(self) -> int:
-        """Words of activations asked for ahead at which a cluster asks for no further burst."""
+        """Words of activations asked for ahead at which a cluster asks for no further burst, in jobs with residuals."""
         return max(1, self.queues.activation // self.clusters)
 
     @property
