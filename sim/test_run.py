@@ -219,8 +219,10 @@ def test_the_seed_chooses_the_images() -> None:
     assert len(set(first)) == 10
     assert len(choose_images(spec, None, 1).labels) == 2
     assert len(choose_images(load_spec("fusionet"), None, 1).labels) == 1
-    with pytest.raises(ArchonError, match=r"takes images of \(16, 32, 3\), the ones that are there have \(32, 32, 3\)"):
-        choose_images(spec.model_copy(update={"height": 16}), 1, 1)
+    with pytest.raises(ArchonError, match=r"takes images of \(33, 32, 3\), the ones that are there have \(32, 32, 3\)"):
+        choose_images(spec.model_copy(update={"height": 33}), 1, 1)
+    smaller = choose_images(spec.model_copy(update={"height": 27, "width": 30}), 10, 1)
+    np.testing.assert_array_equal(smaller.images, choose_images(spec, 10, 1).images[:, 2:29, 1:31])
 
 
 def test_a_flipped_bit_is_one_bit_of_the_tables(bundle: Path) -> None:
