@@ -70,6 +70,7 @@ class FixedLayer:
         relu: Negative activations become 0.
         summed: The sums of all pixels are added up: the output is one pixel.
         raw: The output is the sums with their biases, not requantised.
+        residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
     """
 
     name: str
@@ -79,6 +80,7 @@ class FixedLayer:
     relu: bool = False
     summed: bool = False
     raw: bool = False
+    residual: bool = False
 
     @property
     def output_shape(self) -> Shape:
@@ -126,6 +128,7 @@ class FixedLayer:
             "relu": int(self.relu),
             "summed": int(self.summed),
             "raw": int(self.raw),
+            "residual": int(self.residual),
             "slices": slices_of(len(_places(piece.weight)), config),
             "output_channels": outputs,
         }
