@@ -116,7 +116,7 @@ class ActivationLoader(wiring.Component):
         return m
 
     def _request_rows(self, m: Module) -> None:
-        """Ask for `input_width` words of every plane, row after row; few bursts ahead where residuals are answered behind them."""
+        """Ask for `input_width` words of every plane, row after row, few bursts ahead where residuals wait behind them."""
         m.submodules.requester = requester = BurstRequester(DIMENSION_BITS)
         wiring.connect(m, wiring.flipped(self.read_request), requester.read_request)
         row_address, address = Signal.like(self.job.input_address), Signal.like(self.job.input_address)

@@ -74,6 +74,7 @@ class FixedLayer:
         summed: The sums of all pixels are added up: the output is one pixel.
         raw: The output is the sums with their biases, not requantised.
         mapping: What lanes' taps and outputs are.
+        residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
     """
 
     name: str
@@ -84,6 +85,7 @@ class FixedLayer:
     summed: bool = False
     raw: bool = False
     mapping: Mapping = Mapping.PIXELS
+    residual: bool = False
 
     @property
     def output_shape(self) -> Shape:
@@ -138,6 +140,7 @@ class FixedLayer:
             "relu": int(self.relu),
             "summed": int(self.summed),
             "raw": int(self.raw),
+            "residual": int(self.residual),
             "turns": turns_of(values.expand_weight.shape[1], config),
             "slices": slices_of(len(values.expand_weight), config),
             "output_channels": len(values.project_weight),
