@@ -3,7 +3,7 @@
 import dataclasses
 from functools import partial
 
-from formal import accumulation, order, reading, scanning, sharing
+from formal import accumulation, order, reading, scanning, sharing, windows
 from formal.proof import Proof
 from hw.contract.config import PRESETS, TAPS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
@@ -54,6 +54,7 @@ def proofs() -> list[Proof]:
         Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_scan, channels, rows), cover_depth=16)
         for channels, rows in ((2, 4), (4, 4))
     ]
+    found += [Proof("windows", partial(windows.windows, PRESETS["tiny"]), cover_depth=24)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [
         Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1) for tap in range(TAPS)
