@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.descriptor import REPORT
 from hw.contract.errors import ArchonError
 from sim.accelerator import Settings, run_images
 from sim.compare import compare
 from sim.hardware import Hardware, choose_hardware
-from sim.harness import harness_design
+from sim.harness import axi_harness_design, harness_design
 from sim.model import Model, build
 from sim.options import Options
 from sim.reference import make_reference
@@ -66,7 +67,7 @@ def run_network(options: Options, console: Console) -> Outcome:
     options = dataclasses.replace(options, images=len(excerpt.labels))
     folder = BUILD / network.spec.name
     image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
-    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves)
+    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves, options.bus)
     with progress_bar(console) as bar:
         lanes = hardware.config.multipliers
         task = bar.add_task(f"golden model of {network.spec.name}, building {lanes} lanes", total=None)
@@ -133,7 +134,11 @@ def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:
 
 def build_model(hardware: Hardware, options: Options) -> Model:
     """The simulation model of the accelerator and its memory; from the cache where it was built before."""
-    design = harness_design(hardware.config, len(hardware.image.words))
+    words = len(hardware.image.words)
+    if options.bus == "axi":
+        design = axi_harness_design(hardware.config, words + len(hardware.image.network_program.jobs) * REPORT.words)
+    else:
+        design = harness_design(hardware.config, words)
     return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
 
 
