@@ -253,21 +253,22 @@ class Multiplier(wiring.Component):
         self, m: Module, activations: ActivationStore, queue: Queue, read: Any, reads: Signal, closes: Signal
     ) -> None:
         """Entries of all banks, the one that is meant, product, running sum, bias; the activation comes beside."""
-        taps, bank, adder_row = delay(m, self.tap, 1), delay(m, read.bank, 1), delay(m, read.adder_row, 1)
-        entries = Array(port.entries for rows in self.entries for port in rows)[Cat(bank, adder_row)]
+        tap, place = delay(m, self.tap, 1), delay(m, Cat(read.bank, read.adder_row), 2)
+        entries = [Signal(signed(self._config.widths.accumulator), name="entry_of_bank") for rows in self.entries for _ in rows]
+        for chosen, port in zip(entries, (port for rows in self.entries for port in rows), strict=True):
+            m.d.sync += chosen.eq(port.entries[tap])
         entry, activation = Signal(signed(self._config.widths.accumulator)), Signal.like(activations.activation)
         product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
         running, total = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("running", "total"))
         m.d.comb += activations.enable.eq(1)
         m.d.sync += [
             activations.address.eq(self.address),
-            entry.eq(entries[taps]),
+            entry.eq(Array(entries)[place]),
             activation.eq(activations.activation),
         ]
         multiplies, closed = (delay_flags(m, flag, 5, self.start) for flag in (reads, closes))
-        late_entry = delay(m, entry, 1)
         m.d.sync += [
-            product.eq(Mux(multiplies[3], late_entry * activation, 0)),
+            product.eq(Mux(multiplies[3], entry * activation, 0)),
             total.eq(running + product),
             running.eq(Mux(closed[4], 0, running + product)),
         ]
