@@ -78,7 +78,9 @@ def test_every_group_of_a_shuffled_pair_reads_all_channels(image: MemoryImage) -
     assert {fields["input_channels"] for fields in jobs_of(image, "block 6 pair")} == {8}
 
 
-@pytest.mark.parametrize(("memory", "depth", "layer"), [("accumulator", 4, "block 4 pair, group 0"), ("row_store", 7, "block 4 pair, group 0")])
+@pytest.mark.parametrize(
+    ("memory", "depth", "layer"), [("accumulator", 4, "block 4 pair, group 0"), ("row_store", 7, "block 4 pair, group 0")]
+)
 def test_what_does_not_fit_is_named(network: IntegerNetwork, memory: str, depth: int, layer: str) -> None:
     config: ArchonConfig = dataclasses.replace(WIDE, depths=dataclasses.replace(WIDE.depths, **{memory: depth}))
     with pytest.raises(ArchonError, match=rf"^{layer}.*: .*memory needs \d+ rows, the configuration has {depth}$"):
