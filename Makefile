@@ -37,6 +37,7 @@ help: ## This list
 #: WAVES=1                sim: record waveforms
 #: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
+#: BUS=axi                sim: run on AXI with the host's driver, instead of the accelerator's own streams
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
 #: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
@@ -56,10 +57,10 @@ help: ## This list
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES TRACE SIM)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES TRACE SIM BUS)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
 		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call switch,TRACE,trace) \
-		$(call option,SIM,simulator)
+		$(call option,SIM,simulator) $(call option,BUS,bus)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test

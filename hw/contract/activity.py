@@ -38,7 +38,7 @@ class Unit(IntEnum):
 
 
 LANE_UNITS = (Unit.SURVIVOR_SCAN, Unit.ACCUMULATORS, Unit.MULTIPLIERS)
-"""Units of which there is one a lane."""
+"""Units of lanes: one in each, or one in each adder row of it."""
 
 WORK = {Unit.MULTIPLIERS: "multiplications", Unit.ACCUMULATORS: "steps"}
 """Units that are busy exactly as many cycles as a job's report counts of this."""
@@ -64,19 +64,30 @@ STATES = ("busy", "starved", "blocked", "drain")
 """Of a unit in one cycle, as counted."""
 
 COUNT_BITS = 32
-"""Of one count: lanes times the cycles of a job must stay below."""
+"""Of one count: instances times the cycles of a job must stay below."""
 
 ACTIVITY = Layout(
     "activity",
     (Field("job", JOB_BITS), Field("unit", 4), *(Field(state, COUNT_BITS) for state in STATES)),
 )
-"""The cycles that a unit spent in each state during a job, over all lanes where there is one a lane. They add up to
-end_cycle - start_cycle + 1 of the job's report, times the lanes for such a unit. A job has one for each of its units."""
+"""The cycles that a unit spent in each state during a job, over all its instances. They add up to
+end_cycle - start_cycle + 1 of the job's report, times the instances. A job has one for each of its units."""
+
+
+def lane_instances(unit: Unit, config: ArchonConfig) -> int:
+    """How many of LANE_UNITS there are in a lane."""
+    return config.adder_rows if unit is Unit.ACCUMULATORS else 1
 
 
 def instances(unit: Unit, config: ArchonConfig) -> int:
-    """How many of a unit there are in a cluster or in the image unit."""
-    return config.lanes if unit in LANE_UNITS else 1
+    """How many of a unit there are in a cluster or in the image unit; of a lane's, those of lane 0 come first."""
+    return config.lanes * lane_instances(unit, config) if unit in LANE_UNITS else 1
+
+
+def lane_observed(config: ArchonConfig) -> Layout:
+    """One cycle of a lane: an Observation of each instance of its units."""
+    fields = (Field(unit.label, OBSERVATION_BITS, count=lane_instances(unit, config)) for unit in LANE_UNITS)
+    return Layout("lane_observed", tuple(fields))
 
 
 def observed(units: Sequence[Unit], config: ArchonConfig) -> Layout:

@@ -19,6 +19,7 @@ from hw.rtl.residual_reader import ResidualReader
 from hw.rtl.shared import shared
 from hw.rtl.summation import Summation
 from hw.rtl.table_loader import TableLoader
+from hw.rtl.write_combiner import WriteCombiner
 
 
 class Cluster(wiring.Component):
@@ -58,6 +59,7 @@ class Cluster(wiring.Component):
         m.submodules.summation = summation = Summation(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
+        m.submodules.combiner = combiner = WriteCombiner()
         m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual, background=1)
 
         # Phases.
@@ -65,15 +67,18 @@ class Cluster(wiring.Component):
         m.d.comb += [
             tables.start.eq(sequencer.start_tables),
             sequencer.tables_done.eq(tables.done),
-            activations.start.eq(sequencer.start_activations),
-            sequencer.activations_done.eq(activations.done),
-            sequencer.compute_done.eq(summation.finished & requantizer.finished),
+            activations.start.eq(sequencer.start & ~sequencer.job.same_input),
+            sequencer.done.eq(activations.done & summation.finished & requantizer.finished & combiner.empty),
+            combiner.flush.eq(requantizer.finished),
+            # Activations are loaded while the predictor goes on row by row; lanes need nothing before its words.
+            predictor.rows_loaded.eq(activations.rows_loaded),
+            predictor.loaded.eq(activations.done),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
-        for unit in (activations, predictor, summation, residual, requantizer, *lanes):
+        for unit in (activations, predictor, reduction, summation, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)
-        for unit in (predictor, summation, residual, requantizer, *lanes):
-            m.d.comb += unit.start.eq(sequencer.start_compute)
+        for unit in (predictor, reduction, summation, residual, requantizer, *lanes):
+            m.d.comb += unit.start.eq(sequencer.start)
 
         # Buses that fill tables and activations.
         for unit in (predictor, residual, requantizer):
@@ -91,7 +96,8 @@ class Cluster(wiring.Component):
         wiring.connect(m, reduction.sums, summation.sums)
         wiring.connect(m, summation.totals, requantizer.sums)
         wiring.connect(m, residual.activations, requantizer.residual)
-        wiring.connect(m, requantizer.write, wiring.flipped(self.write))
+        wiring.connect(m, requantizer.write, combiner.input)
+        wiring.connect(m, combiner.output, wiring.flipped(self.write))
 
         # Memory.
         readers: list[Any] = [activations, residual, tables]
@@ -110,16 +116,16 @@ class Cluster(wiring.Component):
                 Unit.RESIDUAL_READER: loading(residual.read_data.valid & residual.read_data.ready, residual),
                 Unit.EXPAND_PREDICTOR: predictor.expand_observed,
                 Unit.DEPTHWISE_PREDICTOR: predictor.depthwise_observed,
-                Unit.REDUCTION: observation(reduction.partials[0].ready, reduction.sums.valid),
+                Unit.REDUCTION: observation(Cat(lane.ready for lane in reduction.partials).any(), reduction.sums.valid),
                 Unit.REQUANTIZER: observation(
-                    summation.sums.valid & summation.sums.ready, self.write.valid & ~self.write.ready
+                    requantizer.sums.valid & requantizer.sums.ready, requantizer.write.valid & ~requantizer.write.ready
                 ),
                 Unit.READ_PORT: loading(self.read_data.valid & self.read_data.ready, self),
                 Unit.WRITE_PORT: handed_over(self.write),
             }
             m.d.comb += [self.observed[unit.label][0].eq(state) for unit, state in seen.items()]
-            for index, unit in enumerate(LANE_UNITS):
-                m.d.comb += [self.observed[unit.label][number].eq(lane.observed[index]) for number, lane in enumerate(lanes)]
+            for unit in LANE_UNITS:
+                m.d.comb += self.observed[unit.label].eq(Cat(lane.observed[unit.label] for lane in lanes))
         return m
 
     def _fork_words(self, m: Module, predictor: Predictor, lanes: list[Any]) -> None:
