@@ -19,7 +19,8 @@ class ActivityCounters(wiring.Component):
     """The cycles that each unit is busy, starved, blocked and drained in a job.
 
     A cycle in which an instance of a unit is neither busy nor blocked is drain before the unit's first busy or blocked cycle of
-    the job and after its last one, starved in between; all instances of a unit have these in common.
+    the job and after its last one, starved in between; all instances of a unit have these in common. Drain is what the others
+    leave of the job's cycles.
 
     Parameters: `config`; `units`, those of a cluster by default.
 
@@ -58,50 +59,57 @@ class ActivityCounters(wiring.Component):
         m.d.sync += [observed.eq(self.observed), ended.eq(self.ended)]
         with m.If(self.ended):
             m.d.sync += job.eq(self.job)
-        kept = [self._count(m, unit, observed, ended) for unit in self._units]
+        cycles, cycles_kept = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        counts = [self._count(m, unit, observed, ended) for unit in self._units]
+        with m.If(ended):
+            m.d.sync += [cycles.eq(0), cycles_kept.eq(cycles)]
+        with m.Elif(observed.active):
+            m.d.sync += cycles.eq(cycles + 1)
 
-        left, index = Signal(range(len(kept) + 1)), Signal(range(len(kept)))
+        # The counts of the job that ended move up as they are taken.
+        left, index, taken = Signal(range(len(counts) + 1)), Signal(range(len(counts))), Signal()
+        kept = [Signal.like(counted, name=f"{unit.label}_kept") for unit, counted in zip(self._units, counts, strict=True)]
+        with m.If(ended | taken):
+            for number, (place, counted) in enumerate(zip(kept, counts, strict=True)):
+                m.d.sync += place.eq(Mux(ended, counted, kept[number + 1] if number + 1 < len(kept) else 0))
+
         payload = self.activity.payload
-        busy, blocked, idle, first, last = (Signal(COUNT_BITS, name=f"shown_{number}") for number in range(5))
+        all_cycles = Array(cycles_kept * instances(unit, self._config) for unit in self._units)[index]
         m.d.comb += [
-            Cat(busy, blocked, idle, first, last).eq(Array(kept)[index]),
+            Cat(payload.busy, payload.blocked, payload.starved).eq(kept[0]),
+            payload.drain.eq(all_cycles - (payload.busy + payload.blocked + payload.starved)),
             payload.job.eq(job),
             payload.unit.eq(Array(self._units)[index]),
-            payload.busy.eq(busy),
-            payload.blocked.eq(blocked),
-            payload.starved.eq(last - first),
-            payload.drain.eq(idle - (last - first)),
             self.activity.valid.eq(left != 0),
-            self.pending.eq(ended | (left != 0)),
+            taken.eq(self.activity.valid & self.activity.ready),
+            self.pending.eq(ended | self.activity.valid),
             self.ready.eq(~self.pending),
         ]
         with m.If(ended):
-            m.d.sync += [left.eq(len(kept)), index.eq(0)]
-        with m.Elif(self.activity.valid & self.activity.ready):
+            m.d.sync += [left.eq(len(counts)), index.eq(0)]
+        with m.Elif(taken):
             m.d.sync += [left.eq(left - 1), index.eq(index + 1)]
         return m
 
-    def _count(self, m: Module, unit: Unit, observed: Any, ended: Signal) -> Signal:
-        """The counts of the last job that ended: busy, blocked, idle, and how many were idle before the first and last work."""
+    def _count(self, m: Module, unit: Unit, observed: Any, ended: Signal) -> Value:
+        """The counts of the job so far: busy, blocked, starved."""
         states = [observed[unit.label][index] for index in range(instances(unit, self._config))]
-        busy, blocked, idle, first, last, following = (
-            Signal(COUNT_BITS, name=f"{unit.label}_{name}")
-            for name in ("busy", "blocked", "idle", "first", "last", "idle_next")
+        # `idle` counts from the first work on; what it shows at the last work was starved.
+        busy, blocked, starved, idle, following = (
+            Signal(COUNT_BITS, name=f"{unit.label}_{name}") for name in ("busy", "blocked", "starved", "idle", "idle_next")
         )
         working, held = (Cat(state == seen for state in states) for seen in (Observation.BUSY, Observation.BLOCKED))
-        begun = Signal(name=f"{unit.label}_begun")
-        counted = Cat(busy, blocked, idle, first, last)
-        kept = Signal(len(counted), name=f"{unit.label}_kept")
-        m.d.comb += following.eq(idle + popcount(~(working | held)))
+        begun, works = Signal(name=f"{unit.label}_begun"), Signal(name=f"{unit.label}_works")
+        m.d.comb += [works.eq((working | held).any()), following.eq(idle + popcount(~(working | held)))]
         with m.If(ended):
-            m.d.sync += [kept.eq(counted), counted.eq(0), begun.eq(0)]
+            m.d.sync += Cat(busy, blocked, starved, idle, begun).eq(0)
         with m.Elif(observed.active):
-            m.d.sync += [busy.eq(busy + popcount(working)), blocked.eq(blocked + popcount(held)), idle.eq(following)]
-            with m.If((working | held).any()):
-                m.d.sync += [begun.eq(1), last.eq(following)]
-                with m.If(~begun):
-                    m.d.sync += first.eq(idle)
-        return kept
+            m.d.sync += [busy.eq(busy + popcount(working)), blocked.eq(blocked + popcount(held))]
+            with m.If(begun | works):
+                m.d.sync += idle.eq(following)
+            with m.If(works):
+                m.d.sync += [begun.eq(1), starved.eq(following)]
+        return Cat(busy, blocked, starved)
 
 
 def observation(busy: Value, blocked: Value) -> Value:
