@@ -14,7 +14,7 @@ from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, tabl
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.streams import PATTERNS, Scoreboard
-from tb.tables import TableRows, segment_rows
+from tb.tables import TableRows, places, segment_rows
 
 JOBS = 4
 WORDS = 1 << 13
@@ -61,7 +61,7 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
         rows = segment_rows(memory.words, address, len(words), config, turns, outputs)
         half = int(random.integers(2))
         for bus, (kinds, lane) in buses.items():
-            monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows)) for kind in kinds}
+            monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows, config)) for kind in kinds}
         job = {"table_address": address, "table_words": len(words), "turns": turns, "output_channels": outputs, "half": half}
         await bench.load(job)
         for monitor in monitors.values():
@@ -77,9 +77,11 @@ async def never_stalls(dut: Any) -> None:
         assert dut.rst.value or dut.read_data__ready.value or not dut.read_data__valid.value, "read_data is stalled"
 
 
-def board_of(kind: TableKind, lane: int, half: int, rows: TableRows) -> Scoreboard:
+def board_of(kind: TableKind, lane: int, half: int, rows: TableRows, config: ArchonConfig) -> Scoreboard:
     """Expects one table's rows."""
-    return Scoreboard(f"{kind.name}, lane {lane}", [(half, row, data) for row, data in enumerate(rows.get((kind, lane), []))])
+    expected = rows.get((kind, lane), [])
+    placed = zip(places(kind, expected, config), expected, strict=True)
+    return Scoreboard(f"{kind.name}, lane {lane}", [(half, place, data) for place, data in placed])
 
 
 def random_segment(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:

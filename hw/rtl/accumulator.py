@@ -1,14 +1,14 @@
-"""Adds scaled products into the accumulators of a lane."""
+"""Adds scaled products into the accumulators of a lane's adder row."""
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig, index_bits
-from hw.rtl.accumulator_bank import bank_port
+from hw.contract.config import TAPS, ArchonConfig
+from hw.rtl.accumulator_bank import fill_port
 from hw.rtl.arithmetic import add_with_carry, popcount
 from hw.rtl.step_fetch import step
 
@@ -19,95 +19,92 @@ COUNTER_BITS = 40
 class Accumulator(wiring.Component):
     """One step (hw.contract.tables.step_row) a cycle: adds scaled products to all taps of a row, and the scaled bias.
 
-    Members: `steps` in; `bank` the port of the bank being filled; `swap_ready` says that the other bank is drained; `swap`
-    pulses when a pixel has ended and the banks change roles; `enable` holds the unit while banks are cleared; `start` zeroes
-    the counters `additions` (terms added to entries whose masked product is not zero, and to biases) and `steps_done`.
+    Parameters: `config`.
 
-    Latency 1 cycle (scaling registers) plus the update; throughput 1 step a cycle; waits at a pixel's end for `swap_ready`.
+    Members: `step` in, in every cycle; `banks` the ports of both banks; `filled[b]` pulses when bank b is complete; `stepped`,
+    `added`: that a step was done, and how many terms it has added to entries whose masked product is not zero, and to biases.
+
+    Pipeline: bank read beside scaling, addition and write, counts. Latency 2 cycles, throughput 1 step a cycle; never stalls.
     """
 
-    steps: stream.Interface
-    bank: Any
-    start: Signal
-    enable: Signal
-    swap_ready: Signal
-    swap: Signal
-    additions: Signal
-    steps_done: Signal
+    step: Any
+    banks: list[Any]
+    filled: Signal
+    stepped: Signal
+    added: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
         super().__init__(
             {
-                "steps": In(stream.Signature(step(config))),
-                "bank": Out(bank_port(config)),
-                "start": In(1),
-                "enable": In(1),
-                "swap_ready": In(1),
-                "swap": Out(1),
-                "additions": Out(COUNTER_BITS),
-                "steps_done": Out(COUNTER_BITS),
+                "step": In(step(config)),
+                "banks": Out(fill_port(config)).array(2),
+                "filled": Out(2),
+                "stepped": Out(1),
+                "added": Out(range(2 * (TAPS + 1) + 1)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, incoming = self._config, self.steps.payload
+        config, incoming, pair = self._config, self.step, self.step.pair
 
         # Scaling registers.
         scaled = Signal(data.ArrayLayout(signed(config.widths.accumulator), TAPS))
         scaled_bias = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
+        valid, end, bank, second, carry, owns_bias = (
+            Signal(name=name) for name in ("valid", "end", "bank", "second", "carry", "owns_bias")
+        )
         touches = Signal(TAPS)
-        valid, end, owns_bias = (Signal(name=name) for name in ("valid", "end", "owns_bias"))
-        advance, update = Signal(), Signal()
-        second, carry = Signal(), Signal()
-        address = Signal(index_bits(config.depths.accumulator))
-        output = Signal(index_bits(config.depths.output))
-        m.d.comb += [
-            advance.eq(self.enable & ~(valid & end & ~self.swap_ready)),
-            self.steps.ready.eq(advance),
-            self.swap.eq(advance & valid & end),
-            update.eq(advance & valid & ~end),
+        row, place = (Signal.like(incoming[name], name=name) for name in ("row", "place"))
+        m.d.sync += [
+            valid.eq(incoming.valid),
+            end.eq(incoming.end),
+            bank.eq(incoming.bank),
+            row.eq(incoming.row),
+            place.eq(incoming.place),
+            touches.eq(pair.touches),
+            owns_bias.eq(pair.owns_bias),
+            second.eq(incoming.second),
+            carry.eq(incoming.second & incoming.second_negative),
+            scaled_bias.eq(_scaled(incoming, pair.bias)),
+            *(scaled[tap].eq(_scaled(incoming, pair.products[tap])) for tap in range(TAPS)),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                valid.eq(self.steps.valid),
-                end.eq(incoming.end),
-                address.eq(incoming.address),
-                output.eq(incoming.output),
-                owns_bias.eq(incoming.owns_bias),
-                second.eq(incoming.second),
-                carry.eq(incoming.second & incoming.second_negative),
-                scaled_bias.eq(_scaled(incoming, incoming.bias)),
+
+        # Addition and write.
+        entries, touched = Array(port.entries for port in self.banks)[bank], Array(port.touched for port in self.banks)[bank]
+        bias = Array(port.bias for port in self.banks)[bank]
+        for index, port in enumerate(self.banks):
+            update = valid & (bank == index)
+            m.d.comb += [
+                self.filled[index].eq(end & (bank == index)),
+                port.read_row.eq(incoming.row),
+                port.read_place.eq(incoming.place),
+                port.write_row.eq(row),
+                port.write_place.eq(place),
+                port.write_taps.eq(Mux(update, touches, 0)),
+                port.new_touched.eq(touched | touches),
+                port.write_bias.eq(update & owns_bias),
+                port.new_bias.eq(add_with_carry(bias, scaled_bias, carry)),
             ]
             for tap in range(TAPS):
-                product = incoming.products[tap]
-                m.d.sync += [scaled[tap].eq(_scaled(incoming, product)), touches[tap].eq(product != 0)]
+                entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
+                m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], carry))
 
-        # Update, read and write in one cycle.
-        m.d.comb += [
-            self.bank.address.eq(address),
-            self.bank.output.eq(output),
-            self.bank.write_taps.eq(Mux(update, touches, 0)),
-            self.bank.write_bias.eq(update & owns_bias),
-            self.bank.new_bias.eq(add_with_carry(self.bank.bias, scaled_bias, carry)),
+        updates = Signal(range(TAPS + 2))
+        counted, counted_second = Signal(), Signal()
+        m.d.sync += [
+            updates.eq(popcount(Cat(touches, owns_bias))),
+            counted.eq(valid),
+            counted_second.eq(second),
+            self.stepped.eq(counted),
+            self.added.eq(Mux(counted, Mux(counted_second, updates << 1, updates), 0)),
         ]
-        for tap in range(TAPS):
-            m.d.comb += self.bank.new_entries[tap].eq(add_with_carry(self.bank.entries[tap], scaled[tap], carry))
-
-        with m.If(self.start):
-            m.d.sync += [self.additions.eq(0), self.steps_done.eq(0)]
-        with m.Elif(update):
-            updates = popcount(touches) + owns_bias
-            m.d.sync += [
-                self.additions.eq(self.additions + Mux(second, updates << 1, updates)),
-                self.steps_done.eq(self.steps_done + 1),
-            ]
         return m
 
 
-def _scaled(step: data.View, value: Value) -> Value:
+def _scaled(terms: data.View, value: Value) -> Value:
     """The terms of a step times `value`, less one where the second one is negative: that is left to the next adder's carry."""
-    first = (value << step.shift) ^ step.negative.replicate(len(value << step.shift)).as_signed()
-    second = (value << step.second_shift) ^ step.second_negative.replicate(len(value << step.second_shift)).as_signed()
-    return add_with_carry(first.as_signed(), Mux(step.second, second, 0).as_signed(), step.negative)
+    first = (value << terms.shift) ^ terms.negative.replicate(len(value << terms.shift)).as_signed()
+    second = (value << terms.second_shift) ^ terms.second_negative.replicate(len(value << terms.second_shift)).as_signed()
+    return add_with_carry(first.as_signed(), Mux(terms.second, second, 0).as_signed(), terms.negative)

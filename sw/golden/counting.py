@@ -4,8 +4,9 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
 
 - A pair (e, c) exists where W1[e,c] != 0 and the column W2[:,e] is not all zero. It works at pixel p when e survives
   there (m2[e,p] = 1), and then adds every term, a signed power of two, of W2[:,e] (`numerics.signed_powers`).
-- steps: of all working pairs, one for every one or two terms of a weight of W2 (`numerics.accumulation_steps`). A step updates
-  all taps at once, in one cycle of a lane.
+- steps: of all working pairs that add something, one for every one or two terms of a weight of W2
+  (`numerics.accumulation_steps`). A pair adds something where a tap d with m1_d = 1 has D[e,d] != 0, or where it owns biases
+  (below). A step updates all taps at once, in one cycle of an adder row of a lane.
 - additions: for every term, the taps d with m1_d = 1 and D[e,d] * W1[e,c] != 0, each one added to an entry of A; and one more,
   added to the bias accumulator, for every term of the one pair of e that owns e's biases. An e has an owner when it has a
   pair and b2[e] or any D[e,d] * b1[e] is not zero.
@@ -52,7 +53,11 @@ class ChannelWork:
     """Per expanded channel (E,), what one surviving pixel of it costs."""
 
     steps: Integers
-    """Steps of all its pairs."""
+    """Steps of each of its pairs."""
+    pairs: Integers
+    """How many there are."""
+    owned: NDArray[np.bool_]
+    """Whether one of them owns biases."""
     terms: Integers
     """Terms of all its pairs."""
     bias_additions: Integers
@@ -71,7 +76,7 @@ def channel_work(block: FusedBlock) -> ChannelWork:
     pairs = np.count_nonzero(block.expand_weight, axis=1)
     bias_products = block.depthwise_weight.reshape(expanded, TAPS).astype(np.int64) * block.expand_bias[:, None]
     owned = (pairs > 0) & (bias_products.any(axis=1) | (block.depthwise_bias != 0))
-    return ChannelWork(steps * pairs, terms * pairs, terms * owned)
+    return ChannelWork(steps, pairs, owned, terms * pairs, terms * owned)
 
 
 def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDArray[np.integer], touched: int) -> BlockCounts:
@@ -87,7 +92,9 @@ def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDA
     pixels = np.count_nonzero(survives, axis=1)
     taps = (masked_taps * survives).sum(axis=1, dtype=np.int64)
     additions = work.terms @ taps + work.bias_additions @ pixels
-    return BlockCounts(touched, int(additions), int(work.steps @ pixels))
+    touching = np.count_nonzero(survives & (masked_taps != 0), axis=1)
+    steps = work.steps @ (touching * work.pairs + (pixels - touching) * work.owned)
+    return BlockCounts(touched, int(additions), int(steps))
 
 
 def fixed_multiplications(network: IntegerNetwork) -> dict[str, int]:

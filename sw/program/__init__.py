@@ -6,14 +6,13 @@ from sw.program.image import Layer, MemoryImage, Program, TensorPlace, build_ima
 from sw.program.jobs import Job
 from sw.program.network import INPUT_TENSOR, network_image, network_layers
 from sw.program.plan import Loads, TensorForm
-from sw.program.raw_image import ImageLayer, ImagePlace, image_job, image_windows
+from sw.program.raw_image import ImageLayer, image_windows
 
 __all__ = [
     "INPUT_TENSOR",
     "FixedGroup",
     "FixedLayer",
     "ImageLayer",
-    "ImagePlace",
     "Job",
     "Layer",
     "Loads",
@@ -23,7 +22,6 @@ __all__ = [
     "TensorForm",
     "TensorPlace",
     "build_image",
-    "image_job",
     "image_windows",
     "network_image",
     "network_layers",
