@@ -35,6 +35,7 @@ help: ## This list
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
+#: BUS=axi                sim: run on AXI with the host's driver, instead of the accelerator's own streams
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
@@ -53,9 +54,9 @@ help: ## This list
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM BUS)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
-		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call option,SIM,simulator)
+		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call option,SIM,simulator) $(call option,BUS,bus)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In
 from formal.bench import Bench
 from hw.contract import numerics
 from hw.contract.config import PRESETS, ArchonConfig, Widths
-from hw.rtl.accumulator import Accumulator
+from hw.rtl.accumulator import Accumulator, control
 from hw.rtl.accumulator_bank import AccumulatorBank
 
 
@@ -26,7 +26,8 @@ class _Lane:
     from the end on, rows are cleared in any order, and the bank is not released before the followed cell is clear.
 
     Members: `unit`, `inside` it, `cells` of the bank, `walk` its port; `step` coming; `here`: the step, or end, that comes is
-    for bank 0; `due`: the scaling registers hold a step for it; `filled`: a pixel ends; `full`: the bank is being cleared.
+    for bank 0; `shifted`, `now`: what goes along in the registers of its terms and of their sum; `early`, `due`: these hold a
+    step for bank 0; `filled`: a pixel ends; `full`: the bank is being cleared.
     """
 
     def __init__(self, bench: Bench, config: ArchonConfig) -> None:
@@ -45,10 +46,13 @@ class _Lane:
         self.here = bench.let((self.step.valid | self.step.end) & ~self.step.bank, name="here")
         bench.assume(~(self.step.valid & self.step.end))
         bench.assume(~self.here | ~self.taken)
-        mine = ~self.inside.register("bank")
-        self.due, ends = (bench.let(self.inside.register(name) & mine, name=f"{name}_due") for name in ("valid", "end"))
-        bench.check(self.taken == (self.full | ends))
-        bench.check(~(self.full & ends) & ~(self.due & self.taken) & ~(self.due & ends))
+        stages = [data.View(control(config), self.inside.register(name)) for name in ("shifted", "now")]
+        self.shifted, self.now = stages
+        self.early, self.due = (bench.let(stage.valid & ~stage.bank, name="is_due") for stage in stages)
+        ends, last_ends = (bench.let(stage.end & ~stage.bank, name="ends") for stage in stages)
+        bench.check(self.taken == (self.full | ends | last_ends))
+        bench.check((self.full + ends + last_ends) <= 1)
+        bench.check(~(self.due & (self.full | last_ends)) & ~(self.early & self.taken))
 
     def cleared(self, clears: Value) -> Signal:
         """Whether the followed cell, which `clears` clears, was cleared since the pixel before."""
@@ -69,22 +73,23 @@ class _Sum:
 
     Parameters: `bits` of the cell; `comes`: a step with these two terms comes, see bench.let.
 
-    Members: `done`, the sum of the terms that were added; `due`, the term in the scaling registers.
+    Members: `done`, the sum of the terms that were added; `early`, `due`, what the registers before hold.
     """
 
     def __init__(self, bench: Bench, lane: _Lane, bits: int, comes: Value, terms: tuple[Value, Value]) -> None:
         self._bench, self._lane = bench, lane
-        self.done, self.due = (Signal(signed(bits), name=name) for name in ("done", "due"))
+        self.done, self.early, self.due = (Signal(signed(bits), name=name) for name in ("done", "early", "due"))
         bench.m.d.sync += [
             self.done.eq(Mux(lane.filled, 0, self.done + self.due)),
-            self.due.eq(Mux(comes, terms[0] + terms[1], 0)),
+            self.early.eq(Mux(comes, terms[0] + terms[1], 0)),
+            self.due.eq(self.early),
         ]
 
-    def holds(self, memory: Value, clear: Value, scaled: Value) -> None:
-        """Check a cell, unless it is still that of the pixel before, and for induction the term in the registers."""
+    def holds(self, memory: Value, clear: Value, shifted: Value, scaled: Value) -> None:
+        """Check a cell, unless it is still that of the pixel before, and for induction what the registers hold."""
         self._bench.check(Mux(clear, memory.as_signed() == self.done, self.done == 0))
         self._bench.check(~self._lane.full | (self.done == 0))
-        self._bench.check(scaled == self.due)
+        self._bench.check((shifted == self.early) & (scaled == self.due))
 
 
 def never_wraps(bits: int) -> Bench:
@@ -120,19 +125,25 @@ def entry(config: ArchonConfig, tap: int) -> Bench:
     clear = lane.cleared(lane.walk.clear & (lane.walk.clear_row == row))
     comes = bench.let(lane.here & step.valid & (step.row == row), name="comes")
     total = _Sum(bench, lane, bits, comes, _terms(step, product))
-    touched, touches = Signal(name="is_touched"), Signal(name="will_touch")
-    bench.m.d.sync += [touched.eq(~lane.filled & (touched | touches)), touches.eq(comes & (product != 0))]
+    touched, touches, early = Signal(name="is_touched"), Signal(name="will_touch"), Signal(name="is_to_touch")
+    bench.m.d.sync += [
+        touched.eq(~lane.filled & (touched | touches)),
+        touches.eq(early),
+        early.eq(comes & (product != 0)),
+    ]
 
-    here = lane.due & (inside.register("row") == row)
-    scaled = inside.register("scaled").word_select(tap, bits) + inside.register("carry")
+    here, before = lane.due & (lane.now.row == row), lane.early & (lane.shifted.row == row)
+    scaled = inside.register("scaled").word_select(tap, bits) + lane.now.carry
+    shifted = _together(lane, *(inside.register(name).word_select(tap, _term_bits(config)) for name in ("first", "second")))
     flags, contents = cells.row("touched", row), cells.row(f"tap{tap}", row)
-    total.holds(Mux(flags[tap], contents, 0)[:bits], clear, Mux(here, scaled[:bits].as_signed(), 0))
+    in_registers = Mux(before, shifted[:bits].as_signed(), 0), Mux(here, scaled[:bits].as_signed(), 0)
+    total.holds(Mux(flags[tap], contents, 0)[:bits], clear, *in_registers)
     with bench.m.If(here):
         bench.check((cells.shown("touched") == flags) & (cells.shown(f"tap{tap}").as_unsigned() == contents))
     bench.check(Mux(clear, flags[tap] == touched, ~touched))
     bench.check(~lane.full | ~touched)
-    bench.check(Mux(here, inside.register("touches")[tap], 0) == touches)
-    bench.check(touches | (total.due == 0))
+    bench.check((Mux(here, lane.now.touches[tap], 0) == touches) & (Mux(before, lane.shifted.touches[tap], 0) == early))
+    bench.check((touches | (total.due == 0)) & (early | (total.early == 0)))
     bench.cover(lane.filled & touched & (total.done == -3))
     return bench
 
@@ -146,14 +157,25 @@ def bias(config: ArchonConfig) -> Bench:
     clear = lane.cleared(lane.walk.clear_bias & (lane.walk.clear_place == place))
     comes = bench.let(lane.here & step.valid & step.pair.owns_bias & (step.place == place), name="comes")
     total = _Sum(bench, lane, bits, comes, _terms(step, step.pair.bias))
-    here = lane.due & inside.register("owns_bias") & (inside.register("place") == place)
-    scaled = inside.register("scaled_bias") + inside.register("carry")
+    here = lane.due & lane.now.owns_bias & (lane.now.place == place)
+    before = lane.early & lane.shifted.owns_bias & (lane.shifted.place == place)
+    scaled = inside.register("scaled_bias") + lane.now.carry
+    shifted = _together(lane, inside.register("first_bias"), inside.register("second_bias"))
     contents = lane.cells.row("bias", place)
-    total.holds(contents, clear, Mux(here, scaled[:bits].as_signed(), 0))
+    total.holds(contents, clear, Mux(before, shifted[:bits].as_signed(), 0), Mux(here, scaled[:bits].as_signed(), 0))
     with bench.m.If(here):
         bench.check(lane.cells.shown("bias").as_unsigned() == contents)
     bench.cover(lane.filled & (total.done == 5))
     return bench
+
+
+def _together(lane: _Lane, first: Value, second: Value) -> Value:
+    """The sum of both terms with the carries that they leave."""
+    return first.as_signed() + second.as_signed() + lane.shifted.negative + lane.shifted.carry
+
+
+def _term_bits(config: ArchonConfig) -> int:
+    return config.widths.product + config.widths.shift_max
 
 
 def _terms(step: data.View, value: Value) -> tuple[Value, Value]:

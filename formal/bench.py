@@ -59,11 +59,12 @@ class Inside:
 class Bench:
     """A module without inputs: what is not assumed may happen, in every cycle anew. Reset stays low after the first state.
 
-    Members: `m`, the module.
+    Members: `m`, the module; `modules`, what stands in for modules that a unit instantiates by name (hw.rtl.shared).
     """
 
     def __init__(self) -> None:
         self.m = Module()
+        self.modules: dict[str, wiring.Component] = {}
         self.assume(~ResetSignal())
 
     def inside(self, component: wiring.Component, name: str = "unit") -> Inside:

@@ -3,7 +3,7 @@
 import dataclasses
 from functools import partial
 
-from formal import accumulation, combining, order, reading, scanning, sharing
+from formal import accumulation, combining, order, reading, scanning, sharing, windows
 from formal.proof import Proof
 from hw.contract.config import PRESETS, TAPS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
@@ -60,6 +60,7 @@ def proofs() -> list[Proof]:
         for channels, rows in ((2, 4), (4, 4))
     ]
     found += [Proof(f"scan-numbers-{channels}", partial(scanning.pair_numbers, channels)) for channels in (4, 16)]
+    found += [Proof("windows", partial(windows.windows, PRESETS["tiny"]), cover_depth=24)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [
         Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1) for tap in range(TAPS)

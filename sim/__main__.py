@@ -11,7 +11,7 @@ from hw.contract.config import preset
 from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
 from sim.model import SimulationFailedError
-from sim.options import MEMORY_LATENCY, Options
+from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
 from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
@@ -45,11 +45,12 @@ def run(
     simulator: Simulator = "verilator",
     preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
     latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
+    bus: Annotated[Bus, Parameter(help="the accelerator's own streams, or AXI with the host's driver")] = "native",
     flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
     console = wide_console()
-    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit)
+    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, bus)
     outcome = run_network(options, console)
     for path in outcome.files:
         console.print(f"written: {path}", highlight=False)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.model import Model, SimulationFailedError
+from sim.options import Bus
 from sim.reference import Reference, Tensor
 from sim.simulation import TestRun, run
 from sw.program import MemoryImage, read_hex, write_hex
@@ -18,6 +19,8 @@ from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, P
 
 POLL_SECONDS = 0.2
 """How often the shown progress is brought up to date."""
+
+TESTS: dict[Bus, str] = {"native": "tb.network_tests", "axi": "tb.network_axi_tests"}
 
 Words = NDArray[np.uint64]
 
@@ -48,12 +51,14 @@ class Settings:
         seed: Of the simulation.
         latency: Cycles between a read request and its first word.
         waves: Record waveforms; the model must have been built for it.
+        bus: "native" or "axi".
     """
 
     folder: Path
     seed: int = 1
     latency: int = 100
     waves: bool = False
+    bus: Bus = "native"
 
 
 def run_images(
@@ -66,7 +71,8 @@ def run_images(
     """Run all layers of a network on every input, each layer on what the one before left in memory.
 
     Args:
-        model: Of sim.harness.harness_design, with room for the image.
+        model: Of sim.harness.harness_design, with room for the image, or for the bus axi of axi_harness_design, with room for
+            the reports of all jobs besides.
         image: Programs and tables.
         reference: First layer's input for every image. What the layers should give does not go into the simulation, but its
             bitwise complement lies where they write, so that a byte that is never written cannot pass by accident.
@@ -77,7 +83,7 @@ def run_images(
         SimulationFailedError: the program did not come to its end.
     """
     plan = prepare(image, reference, settings)
-    test = TestRun("tb.network_tests", settings.seed, plan.environment(), waves=settings.waves)
+    test = TestRun(TESTS[settings.bus], settings.seed, plan.environment(), waves=settings.waves)
     with _following(settings.folder / EVENTS_FILE, on_jobs):
         run(model, test, settings.folder)
     lines = (settings.folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()

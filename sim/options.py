@@ -2,11 +2,15 @@
 
 import shlex
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from sim.toolchain import Simulator
 
 MEMORY_LATENCY = 100
 """Cycles between a read request and its first word, by default."""
+
+Bus = Literal["native", "axi"]
+"""How memory and host reach the accelerator: over its own streams, or over AXI with the driver of sw.driver."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Options:
         simulator: "verilator" or "icarus".
         preset: The accelerator's configuration; the smallest that fits by default.
         latency: Of external memory, in cycles.
+        bus: "native", or "axi" for the accelerator on its buses with the host's driver.
         flip_bit: Invert this bit of the tables in memory, counted from their first word: a run that must FAIL.
     """
 
@@ -34,16 +39,18 @@ class Options:
     preset: str | None = None
     latency: int = MEMORY_LATENCY
     flip_bit: int | None = None
+    bus: Bus = "native"
 
     def command(self) -> str:
         """Repeats the run."""
         if self.latency == MEMORY_LATENCY and self.flip_bit is None:
             given = {"NET": self.network, "IMAGES": self.images, "PRESET": self.preset, "LANES": self.lanes, "SEED": self.seed}
             given |= {"WAVES": 1 if self.waves else None, "SIM": None if self.simulator == "verilator" else self.simulator}
+            given["BUS"] = None if self.bus == "native" else self.bus
             settings = [f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None]
             return " ".join(["make sim", *settings])
         words = [".venv/bin/python", "-m", "sim", "run", self.network]
         for name, value in asdict(self).items():
-            if name != "network" and value is not None and value is not False:
+            if name != "network" and value not in (None, False, "native"):
                 words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return shlex.join(words)

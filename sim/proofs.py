@@ -105,7 +105,10 @@ def run_proof(proof: Proof, directory: Path = FORMAL) -> Iterable[Outcome]:
     """
     folder = directory / proof.name
     folder.mkdir(parents=True, exist_ok=True)
-    text = rtlil.convert(proof.build().m, name="top", ports=(), platform=PLATFORM)
+    bench = proof.build()
+    text = rtlil.convert(bench.m, name="top", ports=(), platform=PLATFORM)
+    for name, component in bench.modules.items():
+        text += rtlil.convert(component, name=name, platform=PLATFORM)
     (folder / "bench.il").write_text(text, encoding="utf-8")
     if proof.induction:
         yield _run(proof.name, "induction", "prove", proof.depth, folder)

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.descriptor import REPORT
 from hw.contract.errors import ArchonError
 from sim.accelerator import Settings, run_images
 from sim.compare import compare
 from sim.hardware import Hardware, choose_hardware
-from sim.harness import harness_design
+from sim.harness import axi_harness_design, harness_design
 from sim.model import Model, build
 from sim.options import Options
 from sim.reference import make_reference
@@ -26,7 +27,7 @@ from sim.report import Report, write_report
 from sim.summary import Evidence, make_report, measured_counts
 from sim.toolchain import BUILD, find
 from sw.bundle import find_bundle, load_bundle
-from sw.datasets import Excerpt, load_excerpt
+from sw.datasets import Excerpt, cropped, load_excerpt
 from sw.program import MemoryImage
 from sw.spec import NetworkSpec
 
@@ -66,7 +67,7 @@ def run_network(options: Options, console: Console) -> Outcome:
     options = dataclasses.replace(options, images=len(excerpt.labels))
     folder = BUILD / network.spec.name
     image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
-    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves)
+    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves, options.bus)
     with progress_bar(console) as bar:
         lanes = hardware.config.multipliers
         task = bar.add_task(f"golden model of {network.spec.name}, building {lanes} lanes", total=None)
@@ -97,21 +98,23 @@ def check_simulator(simulator: str, hardware: Hardware) -> None:
 
 
 def choose_images(spec: NetworkSpec, count: int | None, seed: int) -> Excerpt:
-    """Some images of the excerpt, drawn by the seed.
+    """Some images of the excerpt, drawn by the seed; of a network for smaller images, their middle.
 
     Raises:
-        ArchonError: more images than there are, or a network for images of another size.
+        ArchonError: more images than there are, or a network for larger images or other channels.
     """
     excerpt = load_excerpt()
-    shape, there = (spec.height, spec.width, spec.channels), len(excerpt.labels)
-    if excerpt.images.shape[1:] != shape:
-        raise ArchonError(f"{spec.name} takes images of {shape}, the ones that are there have {excerpt.images.shape[1:]}")
+    (height, width, channels), there = excerpt.images.shape[1:], len(excerpt.labels)
+    if spec.height > height or spec.width > width or spec.channels != channels:
+        wanted = (spec.height, spec.width, spec.channels)
+        raise ArchonError(f"{spec.name} takes images of {wanted}, the ones that are there have {excerpt.images.shape[1:]}")
     if count is None:
         count = 2 if spec.multiply_accumulates() < SMALL_NETWORK_MACS else 1
     if not 1 <= count <= there:
         raise ArchonError(f"IMAGES must be 1 to {there}, got {count}")
     chosen = np.random.default_rng(seed).permutation(there)[:count]
-    return Excerpt(excerpt.images[chosen], excerpt.labels[chosen], excerpt.indices[chosen])
+    images = cropped(excerpt.images[chosen], spec.height, spec.width)
+    return Excerpt(images, excerpt.labels[chosen], excerpt.indices[chosen])
 
 
 def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:
@@ -131,7 +134,11 @@ def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:
 
 def build_model(hardware: Hardware, options: Options) -> Model:
     """The simulation model of the accelerator and its memory; from the cache where it was built before."""
-    design = harness_design(hardware.config, len(hardware.image.words))
+    words = len(hardware.image.words)
+    if options.bus == "axi":
+        design = axi_harness_design(hardware.config, words + len(hardware.image.network_program.jobs) * REPORT.words)
+    else:
+        design = harness_design(hardware.config, words)
     return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
 
 

@@ -1,19 +1,27 @@
 """The quick proofs, and queues that must not be proven."""
 
+import dataclasses
 import io
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import fifo
 from rich.console import Console
 
+import hw.rtl.axi.burst_splitter
+import hw.rtl.axi.register_bank
+import hw.rtl.axi.window_guard
 from formal.bench import Bench
 from formal.catalogue import proofs
 from formal.order import queue
 from formal.proof import Proof
+from formal.windows import windows
+from hw.contract.config import preset
 from hw.contract.errors import ArchonError
+from hw.contract.registers import REGISTERS
 from hw.rtl.queue import Queue
 from sim.proofs import chosen, outcome_table, run_proof
 
@@ -85,6 +93,30 @@ def impossible() -> Bench:
     bit = bench.any_bit("bit")
     bench.cover(bit & ~bit)
     return bench
+
+
+UNLOCKED = tuple(dataclasses.replace(register, locked=False) for register in REGISTERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (hw.rtl.axi.window_guard, "WORD_BYTES", 4),  # a burst may end behind the window
+        (hw.rtl.axi.window_guard, "BYTE_ADDRESS_BITS", 41),  # or wrap around behind the last address
+        (hw.rtl.axi.burst_splitter, "BURST_WORDS_MAX", 1024),  # or leave its page
+        (hw.rtl.axi.register_bank, "REGISTERS", UNLOCKED),  # windows change while bursts are on offer
+    ],
+    ids=["end", "wrap", "page", "unlocked"],
+)
+def test_a_hole_in_the_windows_is_found(
+    place: ModuleType, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, name, value)
+    outcome = next(iter(run_proof(Proof(name, partial(windows, preset("tiny"))), tmp_path)))
+    assert not outcome.holds
+    assert outcome.result == "not proven by induction:"
+    assert "formal/windows.py" in outcome.place
 
 
 def test_contradicting_assumptions_prove_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ VARIANTS: dict[str, ArchonConfig] = {
         clusters=2,
         depths=dataclasses.replace(TINY.depths, activation=64, accumulator=8, output=4, step=40, pair=24, turned_slices=32),
     ),
-    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, slice_channels=16),
+    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16),
 }
 """Hardware that the cases run on; the third has memories so small that bands, parts and chains of jobs are needed."""
 

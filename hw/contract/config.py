@@ -98,16 +98,18 @@ class Depths:
 class Queues:
     """Depths of the queues between the units of a cluster."""
 
-    slice_word: int = 4
+    slice_word: int = 16
     """Slice words waiting for a lane's survivor scan."""
-    survivor: int = 16
+    survivor: int = 32
     """Survivors waiting for a lane's accumulation."""
-    pair: int = 4
+    pair: int = 8
     """Masked pairs waiting for an adder row."""
     row: int = 4
     """Rows of A waiting for a lane's multiplier."""
     partial: int = 16
     """Partial sums of a lane waiting for the reduction."""
+    activation: int = 256
+    """Words of activations that all clusters ask for ahead, but for a burst each, where residuals wait behind them."""
     residual: int = 64
     """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
@@ -160,6 +162,11 @@ class ArchonConfig:
         return self.clusters
 
     @property
+    def activation_words_ahead(self) -> int:
+        """Words of activations asked for ahead at which a cluster asks for no further burst, in jobs with residuals."""
+        return max(1, self.queues.activation // self.clusters)
+
+    @property
     def multipliers(self) -> int:
         """Multipliers in all: one a lane."""
         return self.clusters * self.lanes
@@ -193,7 +200,9 @@ PRESETS: dict[str, ArchonConfig] = {
         depths=Depths(
             activation=256, slices=16, turned_slices=128, row_store=256, pair=256, step=512, accumulator=64, output=32
         ),
-        queues=Queues(slice_word=2, survivor=4, pair=2, row=2, partial=4, residual=4, output=2, table=8, image=4),
+        queues=Queues(
+            slice_word=2, survivor=4, pair=2, row=2, partial=4, activation=16, residual=4, output=2, table=8, image=4
+        ),
     ),
     "small": ArchonConfig(
         depths=Depths(

@@ -8,12 +8,30 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
 from hw.contract.config import TAPS, ArchonConfig
-from hw.rtl.accumulator_bank import fill_port
+from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits
 from hw.rtl.arithmetic import add_with_carry, popcount
 from hw.rtl.step_fetch import step
 
 COUNTER_BITS = 40
 """Width of the counters of additions, steps and multiplications."""
+
+
+def control(config: ArchonConfig) -> data.StructLayout:
+    """What goes along with the numbers of a step; `negative`, `carry`: carries that its first and second term leave."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "end": 1,
+            "bank": 1,
+            "row": row_bits(config),
+            "place": place_bits(config),
+            "touches": TAPS,
+            "owns_bias": 1,
+            "second": 1,
+            "negative": 1,
+            "carry": 1,
+        }
+    )
 
 
 class Accumulator(wiring.Component):
@@ -24,7 +42,8 @@ class Accumulator(wiring.Component):
     Members: `step` in, in every cycle; `banks` the ports of both banks; `filled[b]` pulses when bank b is complete; `stepped`,
     `added`: that a step was done, and how many terms it has added to entries whose masked product is not zero, and to biases.
 
-    Pipeline: bank read beside scaling, addition and write, counts. Latency 2 cycles, throughput 1 step a cycle; never stalls.
+    Pipeline: shifts; bank read beside the sum of both terms; addition and write; counts. Latency 3 cycles, throughput 1 step a
+    cycle; never stalls.
     """
 
     step: Any
@@ -47,64 +66,76 @@ class Accumulator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, incoming, pair = self._config, self.step, self.step.pair
+        config, step = self._config, self.step
+        shifted: Any = Signal(control(config))
+        now: Any = Signal(control(config))
 
-        # Scaling registers.
+        # Both terms, shifted, then their sum; of a negative second term the carry is left to the next adder.
+        term = data.ArrayLayout(signed(config.widths.product + config.widths.shift_max), TAPS)
+        first, second = (Signal(term, name=name) for name in ("first", "second"))
         scaled = Signal(data.ArrayLayout(signed(config.widths.accumulator), TAPS))
-        scaled_bias = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
-        valid, end, bank, second, carry, owns_bias = (
-            Signal(name=name) for name in ("valid", "end", "bank", "second", "carry", "owns_bias")
+        first_bias, second_bias, scaled_bias = (
+            Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("first_bias", "second_bias", "scaled_bias")
         )
-        touches = Signal(TAPS)
-        row, place = (Signal.like(incoming[name], name=name) for name in ("row", "place"))
+        for name in ("valid", "end", "bank", "row", "place", "negative", "second"):
+            m.d.sync += shifted[name].eq(step[name])
         m.d.sync += [
-            valid.eq(incoming.valid),
-            end.eq(incoming.end),
-            bank.eq(incoming.bank),
-            row.eq(incoming.row),
-            place.eq(incoming.place),
-            touches.eq(pair.touches),
-            owns_bias.eq(pair.owns_bias),
-            second.eq(incoming.second),
-            carry.eq(incoming.second & incoming.second_negative),
-            scaled_bias.eq(_scaled(incoming, pair.bias)),
-            *(scaled[tap].eq(_scaled(incoming, pair.products[tap])) for tap in range(TAPS)),
+            shifted.touches.eq(step.pair.touches),
+            shifted.owns_bias.eq(step.pair.owns_bias),
+            shifted.carry.eq(step.second & step.second_negative),
+            first_bias.eq(_first(step, step.pair.bias)),
+            second_bias.eq(_second(step, step.pair.bias)),
+            now.eq(shifted),
+            scaled_bias.eq(add_with_carry(first_bias, second_bias, shifted.negative)),
         ]
+        for tap in range(TAPS):
+            m.d.sync += [
+                first[tap].eq(_first(step, step.pair.products[tap])),
+                second[tap].eq(_second(step, step.pair.products[tap])),
+                scaled[tap].eq(add_with_carry(first[tap], second[tap], shifted.negative)),
+            ]
 
         # Addition and write.
-        entries, touched = Array(port.entries for port in self.banks)[bank], Array(port.touched for port in self.banks)[bank]
-        bias = Array(port.bias for port in self.banks)[bank]
+        entries, touched = (Array(getattr(port, name) for port in self.banks)[now.bank] for name in ("entries", "touched"))
+        bias = Array(port.bias for port in self.banks)[now.bank]
         for index, port in enumerate(self.banks):
-            update = valid & (bank == index)
+            update = now.valid & (now.bank == index)
             m.d.comb += [
-                self.filled[index].eq(end & (bank == index)),
-                port.read_row.eq(incoming.row),
-                port.read_place.eq(incoming.place),
-                port.write_row.eq(row),
-                port.write_place.eq(place),
-                port.write_taps.eq(Mux(update, touches, 0)),
-                port.new_touched.eq(touched | touches),
-                port.write_bias.eq(update & owns_bias),
-                port.new_bias.eq(add_with_carry(bias, scaled_bias, carry)),
+                self.filled[index].eq(now.end & (now.bank == index)),
+                port.read_row.eq(shifted.row),
+                port.read_place.eq(shifted.place),
+                port.write_row.eq(now.row),
+                port.write_place.eq(now.place),
+                port.write_taps.eq(Mux(update, now.touches, 0)),
+                port.new_touched.eq(touched | now.touches),
+                port.write_bias.eq(update & now.owns_bias),
+                port.new_bias.eq(add_with_carry(bias, scaled_bias, now.carry)),
             ]
             for tap in range(TAPS):
                 entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
-                m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], carry))
-
-        updates = Signal(range(TAPS + 2))
-        counted, counted_second = Signal(), Signal()
-        m.d.sync += [
-            updates.eq(popcount(Cat(touches, owns_bias))),
-            counted.eq(valid),
-            counted_second.eq(second),
-            self.stepped.eq(counted),
-            self.added.eq(Mux(counted, Mux(counted_second, updates << 1, updates), 0)),
-        ]
+                m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], now.carry))
+        self._count(m, now)
         return m
 
+    def _count(self, m: Module, now: Any) -> None:
+        """Registers: updates of the step, then its additions."""
+        updates, counted, both = Signal(range(TAPS + 2)), Signal(), Signal()
+        m.d.sync += [
+            updates.eq(popcount(Cat(now.touches, now.owns_bias))),
+            counted.eq(now.valid),
+            both.eq(now.second),
+            self.stepped.eq(counted),
+            self.added.eq(Mux(counted, Mux(both, updates << 1, updates), 0)),
+        ]
 
-def _scaled(terms: data.View, value: Value) -> Value:
-    """The terms of a step times `value`, less one where the second one is negative: that is left to the next adder's carry."""
-    first = (value << terms.shift) ^ terms.negative.replicate(len(value << terms.shift)).as_signed()
-    second = (value << terms.second_shift) ^ terms.second_negative.replicate(len(value << terms.second_shift)).as_signed()
-    return add_with_carry(first.as_signed(), Mux(terms.second, second, 0).as_signed(), terms.negative)
+
+def _first(terms: data.View, value: Value) -> Value:
+    """The first term of a step times `value`, less one where it is negative."""
+    shifted = value << terms.shift
+    return (shifted ^ terms.negative.replicate(len(shifted)).as_signed()).as_signed()
+
+
+def _second(terms: data.View, value: Value) -> Value:
+    """The same of the second term, 0 where there is none."""
+    shifted = value << terms.second_shift
+    return Mux(terms.second, shifted ^ terms.second_negative.replicate(len(shifted)).as_signed(), 0).as_signed()

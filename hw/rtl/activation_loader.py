@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, ArchonConfig, index_bits
+from hw.contract.descriptor import PIXEL_BITS
 from hw.contract.numerics import ACTIVATION_BITS
 from hw.rtl.burst import BurstRequester
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, activation_write
@@ -30,6 +31,7 @@ class ActivationLoader(wiring.Component):
     were, both from the cycle after `start` until the next one.
 
     Throughput 1 word every 8 / lanes cycles, latency 2 cycles; never stalls for another reason once it has begun.
+    In jobs with residuals asks for a further row of a plane only when fewer than config.activation_words_ahead words are due.
     """
 
     job: data.View
@@ -42,6 +44,7 @@ class ActivationLoader(wiring.Component):
 
     def __init__(self, config: ArchonConfig) -> None:
         self._lanes = config.lanes
+        self._words_ahead = config.activation_words_ahead
         self._address_bits = index_bits(config.depths.activation)
         super().__init__(
             {
@@ -113,13 +116,17 @@ class ActivationLoader(wiring.Component):
         return m
 
     def _request_rows(self, m: Module) -> None:
-        """Ask for `input_width` words of every plane, row after row; independent of how fast the words are taken."""
+        """Ask for `input_width` words of every plane, row after row, few bursts ahead where residuals wait behind them."""
         m.submodules.requester = requester = BurstRequester(DIMENSION_BITS)
         wiring.connect(m, wiring.flipped(self.read_request), requester.read_request)
         row_address, address = Signal.like(self.job.input_address), Signal.like(self.job.input_address)
         planes_left, rows_left = Signal(DIMENSION_BITS), Signal(DIMENSION_BITS)
+        ahead = Signal(PIXEL_BITS)
+        m.d.sync += ahead.eq(
+            ahead + Mux(requester.start, self.job.input_width, 0) - (self.read_data.valid & self.read_data.ready)
+        )
         m.d.comb += [
-            requester.start.eq(requester.idle & (rows_left != 0)),
+            requester.start.eq(requester.idle & (rows_left != 0) & (~self.job.residual | (ahead < self._words_ahead))),
             requester.restart.eq(1),
             requester.address.eq(address),
             requester.words.eq(self.job.input_width),

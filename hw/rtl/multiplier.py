@@ -10,7 +10,6 @@ from hw.contract import numerics
 from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
 from hw.rtl.accumulator import COUNTER_BITS
 from hw.rtl.accumulator_bank import entry_port
-from hw.rtl.arithmetic import lowest_bit
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write
 from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
@@ -214,26 +213,26 @@ class Multiplier(wiring.Component):
         # Selection: one touched entry of the current row a cycle.
         row: Any = Signal(walked_row(config))
         valid, go, leave = Signal(), Signal(), Signal()
-        lowest, rest = Signal(TAPS), Signal(TAPS)
+        rest = Signal(TAPS)  # of row.touched, all but the lowest
         places = config.queues.partial - 1  # a queue may refuse the last one
         room, closes = Signal(range(places + 1), init=places), Signal()
         m.d.comb += [
-            lowest.eq(lowest_bit(row.touched)),
-            rest.eq(row.touched & ~lowest),
             go.eq(valid & ((room != 0) | ~row.last)),
             leave.eq(go & (rest == 0)),
             closes.eq(leave & row.last),
             self.rows.ready.eq(~valid | leave),
         ]
         m.d.sync += room.eq(room - closes + (self.partials.valid & self.partials.ready))
+        following = self.rows.payload.touched
         with m.If(self.rows.ready):
-            m.d.sync += [row.eq(self.rows.payload), valid.eq(self.rows.valid)]
+            m.d.sync += [row.eq(self.rows.payload), rest.eq(following & (following - 1)), valid.eq(self.rows.valid)]
         with m.Elif(go):
-            m.d.sync += row.touched.eq(rest)
+            m.d.sync += [row.touched.eq(rest), rest.eq(rest & (rest - 1))]
 
         # Read: the entry's row, and the activation's address.
         read: Any = Signal(walked_row(config))
         reads, read_closes, read_ends = (Signal(name=name) for name in ("reads", "read_closes", "read_ends"))
+        lowest = row.touched & ~rest
         for bit in range(len(self.tap)):
             m.d.sync += self.tap[bit].eq(Cat(lowest[tap] for tap in range(TAPS) if tap >> bit & 1).any())
         m.d.sync += [
@@ -254,21 +253,22 @@ class Multiplier(wiring.Component):
         self, m: Module, activations: ActivationStore, queue: Queue, read: Any, reads: Signal, closes: Signal
     ) -> None:
         """Entries of all banks, the one that is meant, product, running sum, bias; the activation comes beside."""
-        taps, bank, adder_row = delay(m, self.tap, 1), delay(m, read.bank, 1), delay(m, read.adder_row, 1)
-        entries = Array(port.entries for rows in self.entries for port in rows)[Cat(bank, adder_row)]
+        tap, place = delay(m, self.tap, 1), delay(m, Cat(read.bank, read.adder_row), 2)
+        entries = [Signal(signed(self._config.widths.accumulator), name="entry_of_bank") for rows in self.entries for _ in rows]
+        for chosen, port in zip(entries, (port for rows in self.entries for port in rows), strict=True):
+            m.d.sync += chosen.eq(port.entries[tap])
         entry, activation = Signal(signed(self._config.widths.accumulator)), Signal.like(activations.activation)
         product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
         running, total = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("running", "total"))
         m.d.comb += activations.enable.eq(1)
         m.d.sync += [
             activations.address.eq(self.address),
-            entry.eq(entries[taps]),
+            entry.eq(Array(entries)[place]),
             activation.eq(activations.activation),
         ]
         multiplies, closed = (delay_flags(m, flag, 5, self.start) for flag in (reads, closes))
-        late_entry = delay(m, entry, 1)
         m.d.sync += [
-            product.eq(Mux(multiplies[3], late_entry * activation, 0)),
+            product.eq(Mux(multiplies[3], entry * activation, 0)),
             total.eq(running + product),
             running.eq(Mux(closed[4], 0, running + product)),
         ]

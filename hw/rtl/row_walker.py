@@ -194,4 +194,4 @@ class RowWalker(wiring.Component):
             with m.Elif(leaves):
                 m.d.sync += held_valid.eq(0)
             with m.Elif(found_valid & found.last):
-                m.d.sync += [held.last.eq(1), held.bias.eq(found.bias), held.ends.eq(found.ends)]
+                m.d.sync += [held.last.eq(1), held.ends.eq(found.ends)]  # the bias is its output channel's

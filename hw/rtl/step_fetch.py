@@ -86,17 +86,25 @@ class StepFetch(wiring.Component):
         valid, last, go = Signal(), Signal(), Signal()
         bank, taken = Signal(), Signal(2, init=0b11)
         m.d.comb += [
-            last.eq(current.end | (current.step_count == 1)),
             go.eq(valid & ~Array(taken)[bank]),
             self.pairs.ready.eq(~valid | (go & last)),
             table.enable.eq(1),
             table.half.eq(self.job.half),
             table.address.eq(current.step_start),
         ]
+        following = self.pairs.payload
         with m.If(self.pairs.ready):
-            m.d.sync += [current.eq(self.pairs.payload), valid.eq(self.pairs.valid)]
+            m.d.sync += [
+                current.eq(following),
+                valid.eq(self.pairs.valid),
+                last.eq(following.end | (following.step_count == 1)),
+            ]
         with m.Elif(go):
-            m.d.sync += [current.step_start.eq(current.step_start + 1), current.step_count.eq(current.step_count - 1)]
+            m.d.sync += [
+                current.step_start.eq(current.step_start + 1),
+                current.step_count.eq(current.step_count - 1),
+                last.eq(current.step_count == 2),
+            ]
         ends = go & current.end
         m.d.sync += bank.eq(bank ^ ends)
         for index in range(2):

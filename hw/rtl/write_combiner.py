@@ -33,11 +33,11 @@ class WriteCombiner(wiring.Component):
         held, offered, joins, enters, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
         due: Value = word.strobe.all() | self.flush | (self.input.valid & ~joins)
         m.d.comb += [
-            # A word on offer may not change any more.
-            joins.eq(held & ~offered & (incoming.address == word.address) & ((incoming.strobe & word.strobe) == 0)),
+            joins.eq(held & (incoming.address == word.address) & ((incoming.strobe & word.strobe) == 0)),
             self.output.payload.eq(word),
             self.output.valid.eq(held & (offered | due)),
             leaves.eq(self.output.valid & self.output.ready),
+            # A word on offer may not change any more.
             self.input.ready.eq(~held | leaves | (joins & ~self.output.valid)),
             enters.eq(self.input.valid & self.input.ready),
             self.empty.eq(~held),

@@ -15,7 +15,8 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
 
 A layer that is not fused multiplies, at every output pixel, its weights that are not zero and whose taps lie inside the
 image. The stem's windows are a tensor of their own, whose zeros outside the image count as inside; the pool has a weight of 1
-for every pixel. Steps and additions of such a layer load its weights, and depend on how it is cut into jobs (sw.program).
+for every pixel, an average pool for every tap, a ReLU of its own for every activation. Steps and additions of such a layer
+load its weights, and depend on how it is cut into jobs (sw.program).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.config import KERNEL, TAPS
-from sw.bundle.network import FusedBlock, IntegerNetwork
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part
+from sw.spec import LayerShape
 
 Integers = NDArray[np.int64]
 
@@ -98,18 +100,34 @@ def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDA
 
 
 def fixed_multiplications(network: IntegerNetwork) -> dict[str, int]:
-    """By name of the layers that are not fused (sw.golden.cost), the multiplications of one image."""
-    spec, last = network.spec, network.spec.block_shapes()[-1]
-    height, width = spec.stem_shape()
-    front, back = height * width, last.out_height * last.out_width
-    rows, columns = (np.array([size - abs(tap - KERNEL // 2) for tap in range(KERNEL)]) for size in (height, width))
-    taps = np.count_nonzero(network.first_depthwise.weight, axis=0)
+    """By name of the layers that are not fused (NetworkSpec.layers), the multiplications of one image."""
+    parts = network.parts()
     return {
-        "image": 0,
-        "stem": int(np.count_nonzero(network.stem.weight)) * front,
-        "first_pointwise": int(np.count_nonzero(network.first_pointwise.weight)) * front,
-        "first_depthwise": int(rows @ taps @ columns),
-        "last_pointwise": int(np.count_nonzero(network.last_pointwise.weight)) * back,
-        "pool": spec.last_pointwise.channels * back,
-        "dense": int(np.count_nonzero(network.dense_weight)),
+        layer.name: _multiplications(layer, parts.get(layer.name))
+        for layer in network.spec.layers
+        if layer.kind not in {"fused block", "fused pointwise pair"}
     }
+
+
+def _multiplications(layer: LayerShape, part: Part | None) -> int:
+    pixels, channels = layer.output.pixels, layer.output.channels
+    if isinstance(part, DenseLayer) and layer.kind != "depthwise":
+        return int(np.count_nonzero(part.weight)) * pixels
+    if layer.kind == "pool":
+        return channels * layer.source.pixels
+    if layer.kind == "relu":
+        return channels * pixels
+    if layer.kind == "average pool":
+        weights = np.full((KERNEL, KERNEL), channels)
+    elif isinstance(part, DenseLayer):
+        weights = np.count_nonzero(part.weight, axis=0)
+    else:
+        return 0
+    rows, columns = (_inside(size, layer.stride) for size in (layer.source.height, layer.source.width))
+    return int(rows @ weights @ columns)
+
+
+def _inside(size: int, stride: int) -> Integers:
+    """(KERNEL,): at how many output rows (or columns) a kernel row lies inside the image."""
+    places = np.arange(0, size, stride)[None, :] + np.arange(KERNEL)[:, None] - KERNEL // 2
+    return np.count_nonzero((places >= 0) & (places < size), axis=1)

@@ -15,7 +15,7 @@ from hw.contract.errors import ArchonError
 from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
 from sw.bundle.network import Requantization
 from sw.program.jobs import Band, Job, Shape, Window, numbered, reduced, window_fields
-from sw.program.mapping import Mapping, factorisations, lane_weights, load_counts
+from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
     Integers,
@@ -74,6 +74,7 @@ class FixedLayer:
         summed: The sums of all pixels are added up: the output is one pixel.
         raw: The output is the sums with their biases, not requantised.
         mapping: What lanes' taps and outputs are.
+        residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
     """
 
     name: str
@@ -84,6 +85,7 @@ class FixedLayer:
     summed: bool = False
     raw: bool = False
     mapping: Mapping = Mapping.PIXELS
+    residual: bool = False
 
     @property
     def output_shape(self) -> Shape:
@@ -138,6 +140,7 @@ class FixedLayer:
             "relu": int(self.relu),
             "summed": int(self.summed),
             "raw": int(self.raw),
+            "residual": int(self.residual),
             "turns": turns_of(values.expand_weight.shape[1], config),
             "slices": slices_of(len(values.expand_weight), config),
             "output_channels": len(values.project_weight),
@@ -191,6 +194,10 @@ def _cut(layer: FixedLayer, index: int, config: ArchonConfig) -> list[list[Fixed
         channels = max(1, config.depths.activation // (layer.window.height * layer.window.width)) * config.lanes
         words = math.ceil(outputs / CHANNELS_PER_WORD)
         least = max(least, min(words, config.clusters // len(layer.groups)), min(words, math.ceil(outputs / channels)))
+    try:
+        check_places(group.weight, layer.mapping)
+    except ArchonError as error:
+        raise ArchonError(f"{layer.name}, group {index}: {error}") from error
     refused = ArchonError("")
     for parts in range(min(least, outputs), outputs + 1):
         for links in range(1, turns_of(inputs, config) + 1 if chained else 2):

@@ -30,40 +30,43 @@ class Mapping(Enum):
         return {"channel_taps": int(self is Mapping.CHANNELS), "depthwise": int(self is Mapping.DEPTHWISE)}
 
 
+def check_places(weight: NDArray[np.int8], mapping: Mapping) -> None:
+    """Raise ArchonError where a layer has weights (K, C, 9) that its mapping has no place for."""
+    others = weight.copy()
+    if mapping is Mapping.PIXELS:
+        return
+    if mapping is Mapping.CHANNELS:
+        others[:, :, CENTRE] = 0
+    else:
+        channels = np.arange(min(weight.shape[:2]))
+        others[channels, channels] = 0
+    if others.any() or (mapping is Mapping.DEPTHWISE and weight.shape[0] != weight.shape[1]):
+        raise ArchonError(f"expected weights for a layer whose {mapping.value}, got others")
+
+
 def lane_weights(weight: NDArray[np.int8], mapping: Mapping, lanes: int) -> Integers:
     """Weights as the lanes see them.
 
     Args:
-        weight: (K, C, 9), by output channel, input channel and tap.
+        weight: (K, C, 9), by output channel, input channel and tap, all in places of the mapping.
         mapping: Of the layer.
         lanes: Of a cluster.
 
     Returns:
         (outputs of a lane, turns * lanes, 9), by output, turn and lane, tap.
-
-    Raises:
-        ArchonError: the layer has weights that the mapping has no place for.
     """
     outputs, inputs, _ = weight.shape
-    values = weight.astype(np.int64)
-    if mapping is Mapping.PIXELS:
-        return values
-    kept = np.zeros(weight.shape, dtype=bool)
     if mapping is Mapping.CHANNELS:
-        kept[:, :, CENTRE] = True
         turns = math.ceil(inputs / (TAPS * lanes))
         placed = np.zeros((outputs, turns * TAPS * lanes), dtype=np.int64)
-        placed[:, :inputs] = values[:, :, CENTRE]
-        laid = placed.reshape(outputs, turns, TAPS, lanes).transpose(0, 1, 3, 2).reshape(outputs, turns * lanes, TAPS)
-    else:
-        channels = np.arange(min(outputs, inputs))
-        kept[channels, channels] = True
+        placed[:, :inputs] = weight[:, :, CENTRE]
+        return placed.reshape(outputs, turns, TAPS, lanes).transpose(0, 1, 3, 2).reshape(outputs, turns * lanes, TAPS)
+    if mapping is Mapping.DEPTHWISE:
+        channels = np.arange(inputs)
         laid = np.zeros((math.ceil(inputs / lanes) * lanes, TAPS), dtype=np.int64)
-        laid[channels] = values[channels, channels]
-        laid = laid.reshape(-1, lanes, TAPS)
-    if (values * ~kept).any() or (mapping is Mapping.DEPTHWISE and outputs != inputs):
-        raise ArchonError(f"expected weights for a layer whose {mapping.value}, got others")
-    return laid
+        laid[channels] = weight[channels, channels]
+        return laid.reshape(-1, lanes, TAPS)
+    return weight.astype(np.int64)
 
 
 def factorisations(weight: Integers, config: ArchonConfig) -> list[ValueWeights]:

@@ -1,66 +1,18 @@
-"""All layers of a network in the form in which the accelerator runs them."""
+"""Layers that are not fused, each in the form in which the accelerator runs it (sw.program.fixed)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import TAPS, ArchonConfig
-from sw.bundle.network import DenseLayer, IntegerNetwork, Requantization
-from sw.program.blocks import PlacedBlock
+from hw.contract.config import TAPS
+from sw.bundle.network import DenseLayer, Requantization
 from sw.program.fixed import FixedGroup, FixedLayer
-from sw.program.image import Layer, MemoryImage, build_image
 from sw.program.jobs import Shape
 from sw.program.mapping import CENTRE, Mapping
-from sw.program.raw_image import ImageLayer
-
-INPUT_TENSOR = "pixels"
-"""Name of the raw image among the tensors: what the host writes."""
 
 POOL_TAPS = (4, 5, 7, 8)
 """Each pixel lies under one of these taps of one window with stride 2."""
-
-
-def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
-    """The image of all layers of a network, under the names of sw.golden.cost.layer_costs."""
-    return build_image(network_layers(network, config), config, INPUT_TENSOR)
-
-
-def network_layers(network: IntegerNetwork, config: ArchonConfig) -> list[Layer]:
-    """From the windows of the raw image, on which the stem is a pointwise layer, to the dense layer."""
-    spec, shapes = network.spec, network.spec.block_shapes()
-    front, back = spec.stem_shape(), (shapes[-1].out_height, shapes[-1].out_width)
-    blocks = [
-        PlacedBlock(f"block {index}", block, block_spec, shape.in_height, shape.in_width)
-        for index, (block, block_spec, shape) in enumerate(zip(network.blocks, spec.blocks, shapes, strict=True), start=1)
-    ]
-    stem = DenseLayer(network.stem.weight.transpose(0, 2, 3, 1).reshape(spec.stem.channels, -1), network.stem.requantization)
-    first, last = spec.first_pointwise, spec.last_pointwise
-    last_shape = (last.channels, *back)
-    return [
-        ImageLayer("image", (spec.channels, spec.height, spec.width), network.image_levels, spec.stem.stride),
-        pointwise_layer("stem", stem, (stem.weight.shape[1], *front), 1, config.lanes, shuffle=False),
-        pointwise_layer(
-            "first_pointwise",
-            network.first_pointwise,
-            (spec.stem.channels, *front),
-            first.groups,
-            config.lanes,
-            shuffle=first.shuffle,
-        ),
-        depthwise_layer("first_depthwise", network.first_depthwise, (first.channels, *front), 1),
-        *blocks,
-        pointwise_layer(
-            "last_pointwise",
-            network.last_pointwise,
-            (spec.blocks[-1].out_channels, *back),
-            last.groups,
-            config.lanes,
-            shuffle=False,
-        ),
-        pool_layer("pool", network.pool, last_shape),
-        dense_layer("dense", network.dense_weight, network.dense_bias),
-    ]
 
 
 def pointwise_layer(name: str, layer: DenseLayer, input_shape: Shape, groups: int, lanes: int, *, shuffle: bool) -> FixedLayer:

@@ -235,3 +235,10 @@ def test_segments_have_nothing_of_a_predictor() -> None:
     assert fields["table_words"] > REQUANTIZE_ROW.words * fields["output_channels"]
     assert loaded(image, fields, WIDE)[0].any()
     assert TableKind.REQUANTIZE not in PER_LANE
+
+
+@pytest.mark.parametrize("mapping", [Mapping.CHANNELS, Mapping.DEPTHWISE])
+def test_weights_that_lanes_have_no_place_for_are_refused(mapping: Mapping) -> None:
+    layer = dataclasses.replace(convolution(3, 3, 4, 4, 9), mapping=mapping)
+    with pytest.raises(ArchonError, match=f"layer, group 0: expected weights for a layer whose {mapping.value}, got others"):
+        build_image([layer], WIDE)

@@ -24,8 +24,8 @@ from hw.rtl.shared import shared
 class ArchonAxi(wiring.Component):
     """Runs programs out of memory on AXI4, told by registers on AXI4-Lite (hw.contract.registers).
 
-    After an error no further address is issued and outstanding transactions are completed. At the end of every run, stopped or
-    not, the accelerator is reset: a start always finds it the same.
+    After an error no further address is issued and outstanding transactions are completed. While no run goes on the accelerator
+    is in reset and nothing is issued: a start always finds it the same.
 
     Members: `registers`, `memory`; `interrupt`, high while control.interrupt_enable and status.done or status.error are.
     """
@@ -48,7 +48,9 @@ class ArchonAxi(wiring.Component):
         m.submodules.writes = writes = WriteMaster()
         m.submodules.reporter = reporter = ResetInserter(control.stop)(ReportWriter())
         m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 2))
-        archon = shared(m, "archon", "archon", archon_signature(), control.stop)
+        halted = Signal()
+        m.d.comb += halted.eq(~control.running)
+        archon = shared(m, "archon", "archon", archon_signature(), halted)
 
         wiring.connect(m, wiring.flipped(self.registers), bank.bus)
         forward(m, self.memory, reads.axi)
@@ -62,7 +64,7 @@ class ArchonAxi(wiring.Component):
             reads.base.eq(bank.memory_base.address),
             reads.window.base.eq(bank.read_base.address),
             reads.window.limit.eq(bank.read_limit.address),
-            reads.stop.eq(control.stop),
+            reads.stop.eq(halted),
         ]
 
         # Writes: of the clusters, and reports.
@@ -76,7 +78,7 @@ class ArchonAxi(wiring.Component):
             archon.write.ready.eq(of_clusters.ready),
             writes.window.base.eq(bank.write_base.address),
             writes.window.limit.eq(bank.write_limit.address),
-            writes.stop.eq(control.stop),
+            writes.stop.eq(halted),
             writing.eq(~arbiter.idle | writes.busy | reporter.busy),
             archon.writes_pending.eq(writing),
             reporter.start.eq(control.starting),

@@ -30,7 +30,7 @@ class BurstSplitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         request, burst = self.read_request.payload, self.bursts.payload
-        address, remaining = Signal(WIDE_ADDRESS_BITS), Signal.like(request.length)
+        address, remaining = Signal(WIDE_ADDRESS_BITS, name="address"), Signal.like(request.length, name="remaining")
         room, words = Signal(range(BURST_WORDS_MAX + 1)), Signal(range(BURST_WORDS_MAX + 1))
         m.d.comb += [
             room.eq(BURST_WORDS_MAX - (address >> BYTE_INDEX_BITS) % BURST_WORDS_MAX),

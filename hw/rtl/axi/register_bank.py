@@ -90,7 +90,7 @@ class RegisterBank(wiring.Component):
         bus = self.bus
         have_address, have_data, write = Signal(), Signal(), Signal()
         word = Signal(len(bus.awaddr))
-        value, strobe = Signal(REGISTER_BITS), Signal(REGISTER_BYTES)
+        value, strobe = Signal(REGISTER_BITS, name="value"), Signal(REGISTER_BYTES, name="strobe")
         m.d.comb += [bus.awready.eq(~have_address), bus.wready.eq(~have_data)]
         m.d.comb += write.eq(have_address & have_data & ~bus.bvalid)
         with m.If(write):
