@@ -47,7 +47,7 @@ def lane_times(work: LaneWork, words_ready: Times, config: ArchonConfig) -> Lane
     outputs = work.multiplications.shape[1]
     queues = config.queues
     survivors = np.cumsum(work.survivors.reshape(-1, lanes), axis=0)
-    behind = _words_before(survivors, queues.survivor)
+    behind = _words_before(survivors, queues.survivor + queues.pair)
     scan_ends = np.zeros((pixels * slices + 1, lanes), dtype=np.int64)
     taken = np.zeros(pixels * slices + 1, dtype=np.int64)
     fetched = np.zeros((pixels * slices + 1, lanes), dtype=np.int64)

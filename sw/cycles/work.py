@@ -69,7 +69,9 @@ def fused_work(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int
     prediction = predict_group(block, spec, group, x[..., None])
     second = prediction.survives[..., 0].reshape(len(weights.expand_weight), -1).T
     first = _first_masks(prediction, spec.stride)
-    return LaneWork(*_pair_work(weights, second, config), _touched(weights, first, second, config))
+    taps = weights.depthwise_weight.T != 0
+    reaches = np.logical_or.reduce([first[tap] & taps[tap] for tap in range(TAPS)])
+    return LaneWork(*_pair_work(weights, second, reaches, config), _touched(weights, first, second, config))
 
 
 def _first_masks(prediction: Prediction, stride: int) -> Bits:
@@ -79,8 +81,18 @@ def _first_masks(prediction: Prediction, stride: int) -> Bits:
     return np.ascontiguousarray(views.transpose(3, 4, 1, 2, 0)).reshape(TAPS, -1, len(framed))
 
 
-def _pair_work(weights: ValueWeights, second: Bits, config: ArchonConfig) -> tuple[Integers, Integers, Integers]:
-    """Scans, survivors and steps (LaneWork) of the pixels with m2 `second` (pixels, E)."""
+def _pair_work(
+    weights: ValueWeights, second: Bits, reaches: Bits, config: ArchonConfig
+) -> tuple[Integers, Integers, Integers]:
+    """Scans, survivors and steps (LaneWork).
+
+    Args:
+        weights: of the group.
+        second: m2 (pixels, E).
+        reaches: (pixels, E), some tap of the expanded channel is left after m1. Others cost no steps, but for biases, which are
+            left out here.
+        config: lanes, slice channels, adder rows.
+    """
     pairs, (pixels, expanded) = weights.pairs, second.shape
     slices, turns = slices_of(expanded, config), turns_of(pairs.shape[1], config)
     padding = slices * config.slice_channels - expanded
@@ -93,7 +105,8 @@ def _pair_work(weights: ValueWeights, second: Bits, config: ArchonConfig) -> tup
     of_pair = _steps_of(weights, config)
     of_pair = np.pad(of_pair, ((0, 0), (0, padding))).reshape(-1, slices, config.slice_channels)
     by_lane = lane_sums(owned, config.lanes, 2).astype(np.float32)
-    steps = [np.einsum("psc,scl->psl", masks.astype(np.float32), row[..., None] * by_lane, optimize=True) for row in of_pair]
+    working = np.pad(second & reaches, ((0, 0), (0, padding))).reshape(masks.shape).astype(np.float32)
+    steps = [np.einsum("psc,scl->psl", working, row[..., None] * by_lane, optimize=True) for row in of_pair]
     return np.maximum(by_turn, 1).sum(axis=2), by_turn.sum(axis=2), np.stack(steps, axis=-1).astype(np.int64)
 
 
