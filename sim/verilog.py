@@ -38,6 +38,7 @@ UNITS: dict[str, str] = {
     "requantizer": "Requantizer",
     "residual_reader": "ResidualReader",
     "image_unit": "ImageUnit",
+    "activity_counters": "ActivityCounters",
 }
 """Units that can be exported on their own, module hw.rtl.NAME and its class, behind a folder's name where it lies in one.
 `archon` is the whole accelerator, `archon_axi` the same on its buses."""

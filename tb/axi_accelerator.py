@@ -9,6 +9,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge
 from cocotbext.axi import AxiLiteMaster
 from numpy.typing import NDArray
 
+from hw.contract.activity import ACTIVITY, CLUSTER_UNITS
 from hw.contract.axi import WORD_BYTES
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import REPORT
@@ -22,7 +23,7 @@ from tb.axi_bus import AxiMemory, register_port
 from tb.bench import Bench
 from tb.block_cases import BlockCase
 from tb.block_tests import placed_blocks
-from tb.programs import check_counters, check_numbers, reports_of
+from tb.programs import check_activity, check_counters, check_numbers, reports_of
 
 WAIT_CYCLES = 100
 """Cycles after which the host looks at the registers without an interrupt."""
@@ -80,8 +81,10 @@ class AxiAccelerator:
         size = len(self.image.words) * WORD_BYTES
         reports = base + size + WORD_BYTES * rng.randrange(100)
         written = base + self.image.activation_address * WORD_BYTES
-        behind = reports + self.jobs * REPORT.words * WORD_BYTES
-        self.regions = Regions(base, (base, base + size), (written, behind), reports, self.jobs)
+        activity = reports + self.jobs * REPORT.words * WORD_BYTES
+        rows = self.jobs * len(CLUSTER_UNITS)
+        behind = activity + rows * ACTIVITY.words * WORD_BYTES
+        self.regions = Regions(base, (base, base + size), (written, behind), reports, self.jobs, activity, rows)
         self._activations = rng.getrandbits(30)
 
     async def start(self) -> None:
@@ -125,6 +128,7 @@ class AxiAccelerator:
             f"{len(wrong)} words differ, first {wrong[0]}: {expected[wrong[0]]:x} expected, got {got[wrong[0]]:x}"
         )
         check_numbers("reports", result.reports, self.image)
+        check_activity("activity", result.reports, result.activity, self.image, self.config)
         for item in self.blocks:
             check_counters(item.name, self.counts[item.name], reports_of(item.name, result.reports, self.image))
         for name in ("multiplications", "additions", "steps"):

@@ -19,6 +19,7 @@ from tb.bench import configuration
 from tb.block_cases import DIRECTED, BlockCase, random_case
 from tb.programs import (
     Accelerator,
+    check_activity,
     check_counters,
     check_numbers,
     check_tensor,
@@ -62,6 +63,7 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
             check_counters(f"{where}, {item.name}", vars(counts), reports_of(item.name, reports, image))
             tensor = expected
         check_writes(where, accelerator.memory, image)
+        check_activity(where, reports, accelerator.activity.items, image, config)
 
 
 @cocotb.test()

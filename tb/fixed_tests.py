@@ -12,6 +12,7 @@ from tb.bench import configuration
 from tb.fixed_cases import CASES, make_layers, run_layer
 from tb.programs import (
     Accelerator,
+    check_activity,
     check_counters,
     check_numbers,
     check_tensor,
@@ -49,3 +50,4 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
             check_tensor(f"{where}, {layer.name}", tensor, got)
             check_counters(f"{where}, {layer.name}", expected, reports_of(layer.name, reports, image))
         check_writes(where, accelerator.memory, image)
+        check_activity(where, reports, accelerator.activity.items, image, config)
