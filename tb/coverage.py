@@ -1,6 +1,6 @@
 """Functional coverage: which layers ran under which conditions, and which combinations of them are meant to have run.
 
-A test bench samples a layer after it has run and was found right; `crosses` says what is counted.
+A test bench samples a layer after it has run, and only runs that pass are counted; CROSSES says what.
 """
 
 import itertools

@@ -18,7 +18,7 @@ MOST_BITS = 4096
 """Wires of more bits are not counted; none is as wide."""
 
 _OFF, _ON = "/*verilator coverage_off*/", "/*verilator coverage_on*/"
-_MADE_UNIQUE = re.compile(r"\$\d+$")
+_MADE_UNIQUE = re.compile(r"\$\d+(?=$|[.[])")
 
 
 @dataclass(frozen=True, order=True)

@@ -54,7 +54,7 @@ def add_probes(fragment: Fragment, top: str) -> dict[str, Branch]:
 
 def relative(file: str) -> str:
     """A source file's path within the repository."""
-    path = Path(file)
+    path = REPOSITORY / file
     return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else path.name
 
 
