@@ -7,7 +7,6 @@ are counted where they are written: in the statements of the elaborated units, b
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from amaranth.hdl import Fragment, Signal
 from amaranth.hdl._ast import Statement, Switch

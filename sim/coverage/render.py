@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -57,7 +58,7 @@ def write_files(coverage: Coverage, folder: Path) -> list[Path]:
     }
     paths = [folder / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        write_whole(path, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))
+        write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
     return paths
 
 
