@@ -90,6 +90,10 @@ fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)
 	@$(BIN)/python -m sim formal $(call option,ONLY,only)
 
+.PHONY: coverage
+coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
+	@$(BIN)/python -m sim coverage
+
 .PHONY: bench
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)
 	@$(BIN)/python -m sim bench $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call option,LANES,lanes) \
