@@ -11,6 +11,7 @@ export PYTHONPATH := $(CURDIR)
 # An option is passed on only where its variable was set: defaults live in the programs.
 option = $(if $($(1)),--$(2) '$($(1))')
 switch = $(if $(filter-out 0,$($(1))),--$(2))
+without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 # Said before anything is installed: $(call require,target,VARIABLE,example).
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
@@ -34,10 +35,12 @@ help: ## This list
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
+#: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: BUS=axi                sim: run on AXI with the host's driver, instead of the accelerator's own streams
 #: RUNS=3                 bench: how often everything is measured
 #: TARGET=ecp5            synth: device family
+#: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
@@ -54,9 +57,10 @@ help: ## This list
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES SIM BUS)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES TRACE SIM BUS)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
-		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call option,SIM,simulator) $(call option,BUS,bus)
+		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call switch,TRACE,trace) \
+		$(call option,SIM,simulator) $(call option,BUS,bus)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test
@@ -71,20 +75,24 @@ check: .venv/.dev ## Lint, types and the arrows between packages
 	@$(BIN)/lint-imports --no-cache
 
 .PHONY: verilog
-verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET)
-	@$(BIN)/python -m sim verilog '$(PRESET)'
+verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET COUNTERS)
+	@$(BIN)/python -m sim verilog '$(PRESET)' $(without_counters)
 
 .PHONY: synth
-synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET)
-	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target)
+synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET COUNTERS)
+	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target) $(without_counters)
 
 .PHONY: fpga
-fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET)
-	@$(BIN)/python -m sim fpga '$(PRESET)'
+fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET COUNTERS)
+	@$(BIN)/python -m sim fpga '$(PRESET)' $(without_counters)
 
 .PHONY: formal
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)
 	@$(BIN)/python -m sim formal $(call option,ONLY,only)
+
+.PHONY: coverage
+coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
+	@$(BIN)/python -m sim coverage
 
 .PHONY: bench
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)

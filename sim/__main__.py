@@ -1,5 +1,6 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, fpga PRESET, formal, bench, registers."""
+"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, fpga PRESET, formal, coverage, bench, registers."""
 
+import dataclasses
 import sys
 from typing import Annotated, Literal
 
@@ -7,9 +8,13 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from formal.catalogue import proofs
-from hw.contract.config import preset
+from hw.contract.config import ArchonConfig, preset
 from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
+from sim.coverage.regression import FOLDER as COVERAGE
+from sim.coverage.regression import RECORDS, coverage_of, measure
+from sim.coverage.render import cross_table, unit_table
+from sim.coverage.render import write_files as write_coverage
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
@@ -31,7 +36,7 @@ FAILED = 1
 REFUSED = 2
 """Exit code for bad input."""
 
-app = App(name="sim", help="Simulate, export, synthesise, prove and time the accelerator.")
+app = App(name="sim", help="Simulate, export, synthesise, prove, cover and time the accelerator.")
 
 
 @app.command
@@ -46,26 +51,31 @@ def run(
     preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
     latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
     bus: Annotated[Bus, Parameter(help="the accelerator's own streams, or AXI with the host's driver")] = "native",
+    trace: Annotated[bool, Parameter(help="write trace.json for Perfetto", negative="")] = False,
     flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
     console = wide_console()
-    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, bus)
+    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, bus, trace)
     outcome = run_network(options, console)
     for path in outcome.files:
         console.print(f"written: {path}", highlight=False)
     console.print(f"again: {outcome.report.command}", highlight=False)
-    return 0 if outcome.report.bit_exact else FAILED
+    return 0 if outcome.report.passed else FAILED
+
+
+WithCounters = Annotated[bool, Parameter(help="count what units do in every cycle")]
 
 
 @app.command
 def verilog(
     name: str,
     *,
+    counters: WithCounters = True,
     top: Annotated[Literal["archon", "archon_axi"], Parameter(help="bare streams, or AXI")] = TOPLEVEL,
 ) -> int:
     """Write the accelerator of a preset as one Verilog file."""
-    text = unit_verilog(top, preset(name)).read_text(encoding="utf-8")
+    text = unit_verilog(top, _preset(name, counters)).read_text(encoding="utf-8")
     path = BUILD / "verilog" / name / f"{top}.v"
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     wide_console().print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
@@ -73,11 +83,11 @@ def verilog(
 
 
 @app.command
-def synth(name: str, *, target: str = "ecp5") -> int:
+def synth(name: str, *, target: str = "ecp5", counters: WithCounters = True) -> int:
     """Synthesise the accelerator of a preset and print the cells of every unit."""
     console = wide_console()
     folder = BUILD / "synthesis" / f"{name}-{target}"
-    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
+    text = unit_verilog(TOPLEVEL, _preset(name, counters)).read_text(encoding="utf-8")
     with console.status(f"synthesising {name} for {target}"):
         report = synthesise(text, TOPLEVEL, folder, target=target)
     report.write(folder / "report.json")
@@ -87,11 +97,11 @@ def synth(name: str, *, target: str = "ecp5") -> int:
 
 
 @app.command
-def fpga(name: str) -> int:
+def fpga(name: str, *, counters: WithCounters = True) -> int:
     """Place and route the accelerator of a preset; print its clock, the slowest path and how full the device is."""
     console = wide_console()
     folder = BUILD / "fpga" / name
-    text = unit_verilog(TOPLEVEL, preset(name)).read_text(encoding="utf-8")
+    text = unit_verilog(TOPLEVEL, _preset(name, counters)).read_text(encoding="utf-8")
     with console.status(f"placing and routing {name}"):
         report = place_and_route(text, TOPLEVEL, folder)
     report.write(folder / "report.json")
@@ -117,6 +127,20 @@ def formal(*, only: Annotated[str | None, Parameter(help="a proof, or the beginn
 
 
 @app.command
+def coverage(*, merge: Annotated[bool, Parameter(help="the last runs' records again", negative="")] = False) -> int:
+    """Measure which branches, toggles and kinds of layers the tests reach (docs/verification.md)."""
+    console = wide_console()
+    found = coverage_of(RECORDS) if merge else measure()
+    console.print(unit_table(found))
+    console.print(cross_table(found))
+    for path in write_coverage(found, COVERAGE):
+        console.print(f"written: {path}", highlight=False)
+    for complaint in found.complaints():
+        console.print(complaint, style="red", highlight=False, markup=False)
+    return FAILED if found.complaints() else 0
+
+
+@app.command
 def bench(
     network: str = "fusionet-nano",
     *,
@@ -139,6 +163,10 @@ def registers() -> int:
     for path in write_register_files():
         wide_console().print(f"written: {path}", highlight=False)
     return 0
+
+
+def _preset(name: str, counters: bool) -> ArchonConfig:
+    return dataclasses.replace(preset(name), counters=counters)
 
 
 def wide_console() -> Console:

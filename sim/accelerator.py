@@ -15,7 +15,7 @@ from sim.options import Bus
 from sim.reference import Reference, Tensor
 from sim.simulation import TestRun, run
 from sw.program import MemoryImage, read_hex, write_hex
-from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, Plan
+from tb.network_tests import EVENTS_FILE, IMAGE_FACTS, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, Plan
 
 POLL_SECONDS = 0.2
 """How often the shown progress is brought up to date."""
@@ -32,12 +32,14 @@ class ImageRun:
     Args:
         outputs: Layer name to its output (channels, height, width), as it lay in external memory at the end.
         reports: The fields of hw.contract.descriptor.REPORT of every job, in the order in which they came.
+        activity: The fields of hw.contract.activity.ACTIVITY for every job and unit; nothing without counters.
         cycles: Clock cycles from the command to the end of the program.
         wall_seconds: Host time of those cycles.
     """
 
     outputs: dict[str, Tensor]
     reports: list[dict[str, int]]
+    activity: list[dict[str, int]]
     cycles: int
     wall_seconds: float
 
@@ -52,6 +54,7 @@ class Settings:
         latency: Cycles between a read request and its first word.
         waves: Record waveforms; the model must have been built for it.
         bus: "native" or "axi".
+        trace: Record what the units do in every cycle, in tb.network_tests.STATES_FILE.
     """
 
     folder: Path
@@ -59,6 +62,7 @@ class Settings:
     latency: int = 100
     waves: bool = False
     bus: Bus = "native"
+    trace: bool = False
 
 
 def run_images(
@@ -72,7 +76,7 @@ def run_images(
 
     Args:
         model: Of sim.harness.harness_design, with room for the image, or for the bus axi of axi_harness_design, with room for
-            the reports of all jobs besides.
+            the reports of all jobs and what units did in them besides.
         image: Programs and tables.
         reference: First layer's input for every image. What the layers should give does not go into the simulation, but its
             bitwise complement lies where they write, so that a byte that is never written cannot pass by accident.
@@ -91,7 +95,7 @@ def run_images(
     if len(events) != plan.images:
         raise SimulationFailedError(f"{plan.images} images were to run, {len(events)} did; files: {settings.folder}")
     return [
-        ImageRun(read_outputs(settings.folder, image, event["image"]), event["reports"], event["cycles"], event["wall_seconds"])
+        ImageRun(read_outputs(settings.folder, image, event["image"]), **{name: event[name] for name in IMAGE_FACTS})
         for event in events
     ]
 
@@ -115,6 +119,7 @@ def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Pla
         output_words=len(image.words) - image.activation_address,
         latency=settings.latency,
         cycle_limit=cycle_limit(image, reference.most_steps, settings.latency),
+        trace=settings.trace,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.contract.activity import ACTIVITY, observed_bits
 from hw.contract.axi import BYTE_ADDRESS_BITS
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
 from hw.contract.descriptor import COMMAND, READ_REQUEST, REPORT
@@ -37,6 +38,7 @@ def harness_design(config: ArchonConfig, words: int, public: Sequence[str] = ())
         public: As in sim.model.Design.
     """
     parameters = {**memory_parameters(_rounded(words)), "COMMAND_BITS": COMMAND.width, "REPORT_BITS": REPORT.width}
+    parameters |= {"ACTIVITY_BITS": ACTIVITY.width, "OBSERVED_BITS": observed_bits(config)}
     sources: list[Path] = [HARNESS_SOURCE, MEMORY_SOURCE, unit_verilog("archon", config)]
     return Design(sources, "harness", parameters, public, repeated=("lane", "cluster"))
 

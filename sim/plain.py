@@ -4,7 +4,9 @@ import dataclasses
 import subprocess
 from typing import Any
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.descriptor import REPORT
+from hw.contract.layout import Layout
 from sim.accelerator import ImageRun, Settings, prepare, read_outputs
 from sim.model import Design, Model, SimulationFailedError
 from sim.reference import Reference
@@ -36,14 +38,21 @@ def run_plain(model: Model, image: MemoryImage, reference: Reference, settings: 
     return [
         ImageRun(
             read_outputs(settings.folder, image, number),
-            [_unpacked(report) for report in reports],
+            _unpacked(REPORT, reports),
+            _unpacked(ACTIVITY, activity),
             int(cycles),
             float(seconds),
         )
-        for number, (cycles, seconds, *reports) in enumerate(lines)
+        for number, ((cycles, seconds, *reports), activity) in enumerate(map(_parts, lines))
     ]
 
 
-def _unpacked(report: str) -> dict[str, int]:
-    fields: dict[str, Any] = REPORT.unpack(int(report, 16))
+def _parts(line: list[str]) -> tuple[list[str], list[str]]:
+    """What comes before the semicolon, and what after."""
+    place = line.index(";")
+    return line[:place], line[place + 1 :]
+
+
+def _unpacked(layout: Layout, numbers: list[str]) -> list[dict[str, int]]:
+    fields: list[Any] = [layout.unpack(int(number, 16)) for number in numbers]
     return fields

@@ -65,7 +65,10 @@ def verdict(report: Report) -> Group:
         f"{report.clock_cycles_per_image:,.0f} clock cycles an image on {report.lanes} lanes",
         f"simulated at {report.simulated_cycles_per_second:,.0f} cycles/s, {report.wall_seconds:.1f} s in all",
     ]
-    if report.bit_exact:
+    if report.bit_exact and report.discrepancies:
+        others = f"{len(report.discrepancies):,} discrepancies between counters; first: {report.discrepancies[0]}"
+        last = Text(f"FAIL: {others}", "bold red")
+    elif report.bit_exact:
         last = Text(f"PASS: all {report.compared:,} activations, logits and counters are as expected", "bold green")
     else:
         last = Text(

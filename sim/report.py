@@ -64,6 +64,19 @@ class LayerReport(_Section):
     ]
 
 
+class UnitActivity(_Section):
+    """What a unit did in a layer, in cycles of all its instances; means over the images. docs/report.md defines the states."""
+
+    layer: Annotated[str, Field(description="name of the layer")]
+    unit: Annotated[str, Field(description="the unit, as in hw.contract.activity")]
+    instances: Annotated[int, Field(gt=0, description="how many of the unit there are in all clusters, or in the image unit")]
+    cycles: Annotated[Mean, Field(description="instances times the layer's cycles: the sum of the following")]
+    busy: Annotated[float, Field(description="cycles in which it did its work")]
+    starved: Annotated[float, Field(description="cycles of waiting for input between its first and last work in a job")]
+    blocked: Annotated[float, Field(description="cycles in which it had something to hand over that was not taken")]
+    drain: Annotated[float, Field(description="cycles before its first or after its last work in a job, or without a job")]
+
+
 class FirstDifference(_Section):
     """The first number that is not what the golden model says; channel, row and column are null for a counter."""
 
@@ -106,18 +119,34 @@ class Report(_Section):
     simulated_cycles_per_second: Annotated[Mean, Field(description="simulated clock cycles in a second of simulation_seconds")]
     versions: Annotated[dict[str, str], Field(description="of Python, packages and the simulator")]
     command: Annotated[str, Field(description="repeats the run")]
+    activity: Annotated[
+        list[UnitActivity], Field(description="every unit that had a part in a layer, layer by layer; empty without counters")
+    ]
+    discrepancies: Annotated[
+        list[str], Field(description="sentences on counters that do not reconcile; the run fails where there are any")
+    ]
     layers: Annotated[list[LayerReport], Field(min_length=1, description="all layers, in the order in which they run")]
+
+    @property
+    def passed(self) -> bool:
+        """Bits are equal and counters reconcile."""
+        return self.bit_exact and not self.discrepancies
 
     def table(self) -> pd.DataFrame:
         """The layers, one a row."""
         return pd.DataFrame([layer.model_dump() for layer in self.layers], columns=list(LayerReport.model_fields))
 
+    def activity_table(self) -> pd.DataFrame:
+        """The units of all layers, one a row."""
+        return pd.DataFrame([row.model_dump() for row in self.activity], columns=list(UnitActivity.model_fields))
+
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write report.json and report.csv (the layers); each file appears whole or not at all."""
+    """Write report.json, report.csv (layers) and activity.csv (units); each file appears whole or not at all."""
     writers: dict[str, Callable[[Path], object]] = {
         "report.json": lambda path: path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8"),
         "report.csv": lambda path: report.table().to_csv(path, index=False),
+        "activity.csv": lambda path: report.activity_table().to_csv(path, index=False),
     }
     for name, writer in writers.items():
         write_whole(folder / name, writer)

@@ -12,10 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from hw.contract.activity import ACTIVITY, Unit
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import REPORT
 from hw.contract.errors import ArchonError
 from sim.accelerator import Settings, run_images
+from sim.activity import layer_units, wrong_jobs
 from sim.compare import compare
 from sim.hardware import Hardware, choose_hardware
 from sim.harness import axi_harness_design, harness_design
@@ -23,13 +25,16 @@ from sim.model import Model, build
 from sim.options import Options
 from sim.reference import make_reference
 from sim.render import layer_table, verdict, write_picture
+from sim.render_activity import activity_tables, write_activity_picture
 from sim.report import Report, write_report
 from sim.summary import Evidence, make_report, measured_counts
 from sim.toolchain import BUILD, find
+from sim.trace import write_trace
 from sw.bundle import find_bundle, load_bundle
 from sw.datasets import Excerpt, cropped, load_excerpt
 from sw.program import MemoryImage
 from sw.spec import NetworkSpec
+from tb.network_tests import STATES_FILE
 
 SMALL_NETWORK_MACS = 100_000_000
 """A network with fewer dense multiply-accumulates runs two images by default, a larger one one."""
@@ -63,11 +68,13 @@ def run_network(options: Options, console: Console) -> Outcome:
     check_simulator(options.simulator, hardware)
     if not 0 <= options.latency < 1 << LATENCY_BITS:
         raise ArchonError(f"latency must be 0 to {(1 << LATENCY_BITS) - 1} cycles, got {options.latency}")
+    if options.trace and options.bus != "native":
+        raise ArchonError(f"TRACE=1 needs the accelerator's own streams, got BUS={options.bus}")
     excerpt = choose_images(network.spec, options.images, options.seed)
     options = dataclasses.replace(options, images=len(excerpt.labels))
     folder = BUILD / network.spec.name
     image = hardware.image if options.flip_bit is None else with_flipped_bit(hardware.image, options.flip_bit)
-    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves, options.bus)
+    settings = Settings(empty_folder(folder), options.seed, options.latency, options.waves, options.bus, options.trace)
     with progress_bar(console) as bar:
         lanes = hardware.config.multipliers
         task = bar.add_task(f"golden model of {network.spec.name}, building {lanes} lanes", total=None)
@@ -83,11 +90,24 @@ def run_network(options: Options, console: Console) -> Outcome:
     counts = [measured_counts(run, image) for run in runs]
     comparison = compare(reference.outputs, reference.counts, [run.outputs for run in runs], counts)
     predictions = [int(run.outputs[image.layer_programs[-1].name].argmax()) for run in runs]
-    evidence = Evidence(excerpt, predictions, runs, counts, comparison, reference.layers)
+    cycles = [{layer: of_layer["cycles"] for layer, of_layer in of_image.items()} for of_image in counts]
+    evidence = Evidence(
+        excerpt,
+        predictions,
+        runs,
+        counts,
+        [layer_units(run, image, hardware.config, of_image) for run, of_image in zip(runs, cycles, strict=True)],
+        [sentence for run in runs for sentence in wrong_jobs(run, image, hardware.config)],
+        comparison,
+        reference.layers,
+    )
     seconds = time.monotonic() - started
     report = make_report(network.spec.name, options, hardware, evidence, model.toolchain.version, seconds)
-    console.print(layer_table(report), verdict(report), highlight=False)
-    return Outcome(report, write_files(report, folder, settings))
+    console.print(layer_table(report), *activity_tables(report), verdict(report), highlight=False)
+    if options.trace:
+        write_trace(folder / "trace.json", settings.folder / STATES_FILE, runs, image, hardware.config)
+        (settings.folder / STATES_FILE).unlink()
+    return Outcome(report, [*write_files(report, folder, settings), *([folder / "trace.json"] if options.trace else [])])
 
 
 def check_simulator(simulator: str, hardware: Hardware) -> None:
@@ -136,7 +156,8 @@ def build_model(hardware: Hardware, options: Options) -> Model:
     """The simulation model of the accelerator and its memory; from the cache where it was built before."""
     words = len(hardware.image.words)
     if options.bus == "axi":
-        design = axi_harness_design(hardware.config, words + len(hardware.image.network_program.jobs) * REPORT.words)
+        jobs = len(hardware.image.network_program.jobs)
+        design = axi_harness_design(hardware.config, words + jobs * (REPORT.words + len(Unit) * ACTIVITY.words))
     else:
         design = harness_design(hardware.config, words)
     return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
@@ -152,6 +173,9 @@ def write_files(report: Report, folder: Path, settings: Settings) -> list[Path]:
     """Write report and picture, let this run's folder take the place of the last one's; what lies where."""
     files = [*write_report(report, folder), folder / "report.png"]
     write_picture(report, files[-1])
+    if report.activity:
+        files.append(folder / "activity.png")
+        write_activity_picture(report, files[-1])
     for path in settings.folder.glob("waves.*"):
         (folder / "waves").mkdir(exist_ok=True)
         files.append(path.replace(folder / "waves" / path.name))

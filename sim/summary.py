@@ -8,6 +8,7 @@ from importlib.metadata import version as installed_version
 import numpy as np
 
 from sim.accelerator import ImageRun
+from sim.activity import LayerUnit, mean_activity, wrong_sums
 from sim.compare import COUNTERS, Comparison
 from sim.hardware import Hardware
 from sim.options import Options
@@ -23,15 +24,15 @@ PACKAGES = ("amaranth", "cocotb", "numpy")
 def measured_counts(run: ImageRun, image: MemoryImage) -> dict[str, dict[str, int]]:
     """For every layer: the counters, summed over its jobs, and the "cycles" that it took after the layer before.
 
-    They end with its last job; the first layer's begin when its first job was taken.
+    They end with its last job; the first layer's begin with its first job.
     """
     layer_of = {job.number: job.layer for job in image.network_program.jobs}
-    counts, before = {}, 0
+    counts, before = {}, min(report["start_cycle"] for report in run.reports) - 1
     for program in image.layer_programs:
         reports = [report for report in run.reports if layer_of[report["job"]] == program.name]
         sums = {name: sum(report[name] for report in reports) for name in COUNTERS}
-        start, end = min(report["start_cycle"] for report in reports), max(report["end_cycle"] for report in reports)
-        counts[program.name] = {**sums, "cycles": end - max(start, before)}
+        end = max(report["end_cycle"] for report in reports)
+        counts[program.name] = {**sums, "cycles": end - before}
         before = end
     return counts
 
@@ -45,6 +46,8 @@ class Evidence:
         predictions: A class for each of them.
         runs: What the accelerator did for each of them.
         counts: Its counters, as by measured_counts.
+        activity: Of each image, as by sim.activity.layer_units.
+        discrepancies: Between counters of jobs, as by sim.activity.wrong_jobs.
         comparison: With the golden model.
         layers: What the golden model says of all layers.
     """
@@ -53,6 +56,8 @@ class Evidence:
     predictions: Sequence[int]
     runs: Sequence[ImageRun]
     counts: Sequence[Mapping[str, Mapping[str, int]]]
+    activity: Sequence[Sequence[LayerUnit]]
+    discrepancies: Sequence[str]
     comparison: Comparison
     layers: Sequence[LayerFacts]
 
@@ -73,7 +78,7 @@ def make_report(
     labels = [int(label) for label in evidence.excerpt.labels]
     first, cycles = evidence.comparison.first, sum(run.cycles for run in evidence.runs)
     seconds = sum(run.wall_seconds for run in evidence.runs)
-    return Report(
+    report = Report(
         network=network,
         bundle=options.network,
         images=len(labels),
@@ -98,8 +103,11 @@ def make_report(
         simulated_cycles_per_second=cycles / seconds,
         versions=versions(simulator),
         command=options.command(),
+        activity=mean_activity(evidence.activity),
+        discrepancies=list(evidence.discrepancies),
         layers=layer_reports(evidence.layers, evidence.counts),
     )
+    return report.model_copy(update={"discrepancies": [*report.discrepancies, *wrong_sums(report)]})
 
 
 def layer_reports(layers: Sequence[LayerFacts], counts: Sequence[Mapping[str, Mapping[str, int]]]) -> list[LayerReport]:

@@ -1,6 +1,7 @@
 """The report's fields, files, table and picture."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+from sim.activity import wrong_sums
 from sim.render import layer_table, verdict, write_picture
-from sim.report import FirstDifference, LayerReport, Report, schema, write_report
+from sim.render_activity import activity_tables, busiest, write_activity_picture
+from sim.report import FirstDifference, LayerReport, Report, UnitActivity, schema, write_report
 from sim.toolchain import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "report.md"
@@ -40,6 +43,13 @@ def example(**changes: Any) -> Report:
         "accuracy": 0.5, "preset": "tiny", "clusters": 1, "lanes": 2, "multipliers": 2, "seed": 1, "simulator": "verilator",
         "memory_latency": 100, "clock_cycles_per_image": 2000.5, "wall_seconds": 3.0, "simulation_seconds": 2.0,
         "simulated_cycles_per_second": 2000.5, "versions": {"python": "3"}, "command": "make sim NET=example",
+        "activity": [
+            {"layer": "block 1", "unit": "multipliers", "instances": 2, "cycles": 2469.0, "busy": 300.0, "starved": 1000.5,
+             "blocked": 0.0, "drain": 1168.5},
+            {"layer": "block 1", "unit": "reduction", "instances": 1, "cycles": 1234.5, "busy": 600.0, "starved": 34.5,
+             "blocked": 500.0, "drain": 100.0},
+        ],
+        "discrepancies": [],
         "layers": [{**host, "name": "stem", "kind": "convolution", "on": "host"}, fused],
     }  # fmt: skip
     return Report.model_validate(values | changes)
@@ -61,7 +71,7 @@ def test_the_schema_in_the_documentation_is_the_one_of_the_code() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
 
 
-@pytest.mark.parametrize("model", [Report, LayerReport, FirstDifference])
+@pytest.mark.parametrize("model", [Report, LayerReport, UnitActivity, FirstDifference])
 def test_every_field_is_documented(model: type[Report]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert [name for name in model.model_fields if f"| `{name}` |" not in text] == []
@@ -76,6 +86,7 @@ def test_what_was_written_reads_back(tmp_path: Path) -> None:
     assert list(table.columns) == list(LayerReport.model_fields)
     assert table.loc[1, "additions_executed"] == pytest.approx(700.5, abs=0)
     assert table.loc[0].isna().sum() == 7
+    assert pd.read_csv(tmp_path / "activity.csv")["drain"].tolist() == [1168.5, 100.0]
 
 
 def test_an_unfinished_file_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +131,48 @@ def test_the_verdict_passes_and_fails() -> None:
     )
 
 
-def test_the_picture_is_a_picture(tmp_path: Path) -> None:
+def test_the_units_have_a_table_and_the_busiest_is_named() -> None:
+    report = example()
+    assert busiest(report.activity).unit == "reduction"
+    text = printed(*activity_tables(report))
+    row = next(line.split() for line in text.splitlines() if "block 1" in line)
+    assert row == ["block", "1", "12.2", "40.5", "0.0", "47.3", "reduction", "48.6", "2.8", "40.5", "8.1"]
+    assert activity_tables(example(activity=[])) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "sentence"),
+    [
+        (
+            1,
+            {"starved": 35.0},
+            "layer block 1, reduction: busy, .* must add up to 2469 cycles, got 2470",
+        ),
+        (1, {"cycles": 1235.5, "drain": 101.0}, "layer block 1, reduction: 2469 cycles are expected, got 2471"),
+        (0, {"busy": 299.0, "drain": 1169.5}, "layer block 1, multipliers: 600 busy cycles are expected, got 598"),
+        (0, {"drain": -1.0, "starved": 2170.0}, "layer block 1, multipliers: its jobs took more cycles than the layer, .*2469"),
+        (1, {"layer": "block 9"}, "layer block 9, reduction: the report has no such layer"),
+    ],
+)
+def test_a_tampered_report_does_not_reconcile(row: int, changes: dict[str, Any], sentence: str) -> None:
+    report = example()
+    assert wrong_sums(report) == []
+    rows = [item.model_dump() for item in report.activity]
+    rows[row] |= changes
+    [found] = wrong_sums(example(activity=rows))
+    assert re.fullmatch(sentence, found)
+
+
+def test_discrepancies_fail() -> None:
+    report = example(discrepancies=["layer stem, multipliers: wrong"])
+    assert not report.passed
+    failed = printed(verdict(report)).splitlines()[-1]
+    assert failed == "FAIL: 1 discrepancies between counters; first: layer stem, multipliers: wrong"
+
+
+def test_the_pictures_are_pictures(tmp_path: Path) -> None:
     write_picture(example(), tmp_path / "report.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["report.png"]
-    assert matplotlib.image.imread(tmp_path / "report.png").std() > 0.01
+    write_activity_picture(example(), tmp_path / "activity.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["activity.png", "report.png"]
+    for path in tmp_path.iterdir():
+        assert matplotlib.image.imread(path).std() > 0.01

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import sim.run
+from hw.contract.activity import Unit
 from hw.contract.config import CHANNELS_PER_WORD, preset
 from hw.contract.descriptor import DESCRIPTOR_WORDS
 from hw.contract.errors import ArchonError
@@ -81,7 +82,13 @@ def test_a_sound_run_passes(bundle: Path, build: Path, capsys: pytest.CaptureFix
         assert layer.additions_executed == np.mean([count.additions for count in counts])
     activations = (27 + 3 * 4) * 16 * 16 + 2 * 8 * 8 * 8 + 16 * 8 * 8 + 16
     assert report.compared == 3 * (activations + 10 + 3 * len(report.layers))
-    assert {path.name for path in build.iterdir()} == {"report.json", "report.csv", "report.png", "simulation"}
+    assert {path.name for path in build.iterdir()} == {
+        "report.json", "report.csv", "report.png", "activity.csv", "activity.png", "simulation"
+    }  # fmt: skip
+    assert report.discrepancies == []
+    assert {row.unit for row in report.activity} == {unit.label for unit in Unit}
+    multiplied = sum(row.busy for row in report.activity if row.unit == Unit.MULTIPLIERS.label)
+    assert multiplied == sum(layer.multiplications_executed or 0 for layer in report.layers)
 
 
 def test_a_flipped_bit_fails_and_is_named(bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The accelerator on its buses, with memory, a host, and the driver between them."""
 
+import dataclasses
 from typing import Any
 
 import cocotb
@@ -9,6 +10,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge
 from cocotbext.axi import AxiLiteMaster
 from numpy.typing import NDArray
 
+from hw.contract.activity import ACTIVITY, CLUSTER_UNITS
 from hw.contract.axi import WORD_BYTES
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import REPORT
@@ -22,7 +24,8 @@ from tb.axi_bus import AxiMemory, register_port
 from tb.bench import Bench
 from tb.block_cases import BlockCase
 from tb.block_tests import placed_blocks
-from tb.programs import check_counters, check_numbers, reports_of
+from tb.coverage import sample_block
+from tb.programs import check_activity, check_counters, check_numbers, reports_of
 
 WAIT_CYCLES = 100
 """Cycles after which the host looks at the registers without an interrupt."""
@@ -69,6 +72,7 @@ class AxiAccelerator:
 
     def __init__(self, dut: Any, case: BlockCase, config: ArchonConfig, held: str, depth: int = 8) -> None:
         self.dut, self.config = dut, config
+        self.circumstances = dataclasses.replace(case, idle=held, back_pressure=held, latency=(1, 1))
         self.bench = Bench(dut, case.name, held, held)
         rng = self.bench.random
         self.memory = self.bench.follow(AxiMemory(dut, "memory", held, rng, depth=depth))
@@ -80,8 +84,10 @@ class AxiAccelerator:
         size = len(self.image.words) * WORD_BYTES
         reports = base + size + WORD_BYTES * rng.randrange(100)
         written = base + self.image.activation_address * WORD_BYTES
-        behind = reports + self.jobs * REPORT.words * WORD_BYTES
-        self.regions = Regions(base, (base, base + size), (written, behind), reports, self.jobs)
+        activity = reports + self.jobs * REPORT.words * WORD_BYTES
+        rows = self.jobs * len(CLUSTER_UNITS)
+        behind = activity + rows * ACTIVITY.words * WORD_BYTES
+        self.regions = Regions(base, (base, base + size), (written, behind), reports, self.jobs, activity, rows)
         self._activations = rng.getrandbits(30)
 
     async def start(self) -> None:
@@ -115,6 +121,8 @@ class AxiAccelerator:
         expected = await self.lay()
         result = await self.driver.run(self.image.network_program.address)
         await self.check(expected, result)
+        for item in self.blocks:
+            sample_block(item, self.image, self.config, self.circumstances)
         return result
 
     async def check(self, expected: NDArray[np.uint64], result: Run) -> None:
@@ -125,6 +133,7 @@ class AxiAccelerator:
             f"{len(wrong)} words differ, first {wrong[0]}: {expected[wrong[0]]:x} expected, got {got[wrong[0]]:x}"
         )
         check_numbers("reports", result.reports, self.image)
+        check_activity("activity", result.reports, result.activity, self.image, self.config)
         for item in self.blocks:
             check_counters(item.name, self.counts[item.name], reports_of(item.name, result.reports, self.image))
         for name in ("multiplications", "additions", "steps"):

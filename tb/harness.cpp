@@ -2,7 +2,8 @@
 //
 // Arguments: images, address of the program, its jobs, first word and number of words written out after an image, latency
 // of memory, cycles after which an image is given up. Reads image.hex and input_N.hex, writes output_N.hex, and prints for
-// every image its cycles, the seconds that they took, and the reports as hexadecimal numbers.
+// every image its cycles, the seconds that they took, and the reports, a semicolon and the counts of the units' activity as
+// hexadecimal numbers.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -30,6 +31,8 @@ public:
     explicit Harness(uint64_t latency) {
         top.latency = latency;
         top.report___05Fready = 1;
+        top.activity___05Fready = 1;
+        top.record = 0;
         top.rst = 1;
         cycle(RESET_CYCLES);
         top.rst = 0;
@@ -50,6 +53,7 @@ public:
     uint64_t run(uint64_t program, size_t jobs, uint64_t limit) {
         const uint64_t start = cycles;
         reports.clear();
+        activity.clear();
         top.command___05Fpayload = program;
         top.command___05Fvalid = 1;
         top.eval();
@@ -67,12 +71,13 @@ public:
         return cycles - start;
     }
 
-    std::vector<std::string> reports;
+    std::vector<std::string> reports, activity;
 
 private:
     void cycle(uint64_t count = 1) {
         for (; count > 0; --count) {
             if (top.report___05Fvalid) reports.push_back(hexadecimal(top.report___05Fpayload));
+            if (top.activity___05Fvalid) activity.push_back(hexadecimal(top.activity___05Fpayload));
             top.clk = 1;
             top.eval();
             top.clk = 0;
@@ -130,6 +135,8 @@ int main(int count, char** arguments) {
         harness.dump("output_" + std::to_string(image) + ".hex", output_address, output_words);
         std::printf("%llu %.6f", static_cast<unsigned long long>(cycles), taken.count());
         for (const auto& report : harness.reports) std::printf(" %s", report.c_str());
+        std::printf(" ;");
+        for (const auto& counts : harness.activity) std::printf(" %s", counts.c_str());
         std::printf("\n");
     }
     return 0;

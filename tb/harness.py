@@ -7,7 +7,9 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, SimTimeoutError, with_timeout
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.descriptor import COMMAND, REPORT
+from hw.contract.layout import Layout
 from tb.bench import PERIOD_NS, RESET_CYCLES
 from tb.streams import signals
 
@@ -69,7 +71,7 @@ class Harness:
     Args:
         dut: Handle of the top module `harness`.
 
-    `reports` collects unpacked REPORT payloads in the order in which they come.
+    `reports` and `activity` collect unpacked REPORT and ACTIVITY payloads in the order in which they come.
     """
 
     def __init__(self, dut: Any) -> None:
@@ -77,11 +79,14 @@ class Harness:
         self.memory = MemoryControl(dut)
         self.reports: list[dict[str, Any]] = []
         self._command = signals(dut, "command", COMMAND)
-        self._report = signals(dut, "report", REPORT)
+        self.activity: list[dict[str, Any]] = []
         dut.command__valid.value = 0
         dut.report__ready.value = 1
+        dut.activity__ready.value = 1
+        dut.record.value = 0
         cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
-        cocotb.start_soon(self._collect())
+        cocotb.start_soon(self._collect("report", REPORT, self.reports))
+        cocotb.start_soon(self._collect("activity", ACTIVITY, self.activity))
 
     async def reset(self) -> None:
         """Reset accelerator and memory's streams; the memory keeps its words."""
@@ -122,12 +127,12 @@ class Harness:
         assert came == jobs, f"program at {program_address}: {jobs} reports expected, got {came}"
         return self.reports[first:]
 
-    async def _collect(self) -> None:
-        payload, valid, _ = self._report
+    async def _collect(self, name: str, layout: Layout, found: list[dict[str, Any]]) -> None:
+        payload, valid, _ = signals(self.dut, name, layout)
         clock, offered = RisingEdge(self.dut.clk), RisingEdge(valid)
         while True:
             await offered
             await clock
             while valid.value:
-                self.reports.append(REPORT.unpack(int(payload.value)))
+                found.append(layout.unpack(int(payload.value)))
                 await clock

@@ -7,6 +7,8 @@ module harness #(
     parameter WORD_BITS = 64,
     parameter COMMAND_BITS = 32,
     parameter REPORT_BITS = 216,
+    parameter ACTIVITY_BITS = 148,
+    parameter OBSERVED_BITS = 1,
     parameter FILE_BYTES = 256
 ) (
     input clk,
@@ -19,6 +21,10 @@ module harness #(
     output [REPORT_BITS-1:0] report__payload,
     output report__valid,
     input report__ready,
+    output [ACTIVITY_BITS-1:0] activity__payload,
+    output activity__valid,
+    input activity__ready,
+    input record,
     input [15:0] latency,
     input [7:0] pause,
     input load,
@@ -33,6 +39,7 @@ module harness #(
     wire [ADDRESS_BITS+LENGTH_BITS-1:0] request;
     wire [WORD_BITS-1:0] word;
     wire [ADDRESS_BITS+WORD_BITS+WORD_BITS/8-1:0] written;
+    wire [OBSERVED_BITS-1:0] observed;
     wire request_valid, request_ready, word_valid, word_ready, written_valid, written_ready;
 
     // What follows from a top-level input is computed anew at every call of the model; behind a register, once a cycle.
@@ -44,6 +51,8 @@ module harness #(
         .command__payload(command__payload), .command__valid(command__valid), .command__ready(command__ready),
         .busy(busy), .error(error),
         .report__payload(report__payload), .report__valid(report__valid), .report__ready(report__ready),
+        .activity__payload(activity__payload), .activity__valid(activity__valid), .activity__ready(activity__ready),
+        .observed(observed),
         .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
         .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
         .write__payload(written), .write__valid(written_valid), .write__ready(written_ready),
@@ -62,4 +71,25 @@ module harness #(
         .dump_start(dump_start), .dump_end(dump_end),
         .fault(fault), .words_read(words_read), .words_written(words_written)
     );
+
+    // While record is high, what the units do is written whenever it changes: cycle since reset, then all observations.
+    reg [39:0] cycle = 0;
+    reg [OBSERVED_BITS-1:0] seen = 0;
+    reg opened = 1'b0;
+    integer states = 0;
+    always @(posedge clk) begin
+        cycle <= held_rst ? 40'd0 : cycle + 40'd1;
+        if (record && !held_rst) begin
+            if (!opened) begin
+                states = $fopen("states.txt", "w");
+                opened <= 1'b1;
+            end
+            if (!opened || observed != seen) $fwrite(states, "%0d %h\n", cycle, observed);
+            seen <= observed;
+        end else if (opened) begin
+            $fwrite(states, "%0d end\n", cycle);
+            $fclose(states);
+            opened <= 1'b0;
+        end
+    end
 endmodule

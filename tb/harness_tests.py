@@ -11,6 +11,7 @@ from sw.program import PlacedBlock, build_image, read_hex, write_hex
 from sw.spec import BlockSpec
 from tb.bench import configuration
 from tb.harness import Harness
+from tb.programs import check_activity
 
 SPECS = (
     BlockSpec(in_channels=6, expanded_channels=18, out_channels=6, groups=2, residual=True, shuffle=True, kernel=3, stride=1),
@@ -58,6 +59,8 @@ async def chained_blocks(dut: Any) -> None:
             counted = {name: total + getattr(counts, name) for name, total in counted.items()}
         for name, total in counted.items():
             assert sum(report[name] for report in reports) == total, f"run {run}: {name}"
+        check_activity(f"run {run}", reports, harness.activity, image, config)
+        harness.activity.clear()
 
 
 def hex_file(name: str, words: Any, address: int = 0) -> Path:

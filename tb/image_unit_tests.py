@@ -8,6 +8,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
+from hw.contract.activity import ACTIVITY, IMAGE_UNITS, discrepancies
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB, REPORT
 from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor
@@ -43,6 +44,7 @@ class UnitBench(Bench):
         self.memory.missing[:] = True
         self.jobs = self.source("jobs", JOB)
         self.reports = self.sink("reports", REPORT)
+        self.activity = self.sink("activity", ACTIVITY)
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
@@ -80,11 +82,16 @@ class UnitBench(Bench):
         words = sum(len(case.output[1]) for case in cases)
         await self.cycles(10)
         assert self.dut.idle.value, "idle fell without a job"
+        await self.until(lambda: not self.dut.counts_pending.value, "the last job's counts")
         ended = 0
         for case, report in zip(cases, self.reports.items[earlier:], strict=True):
             check_report(case.fields, report)
-            alone, ended = report["end_cycle"] - max(report["start_cycle"], ended), report["end_cycle"]
-            cocotb.log.info("%s: %d cycles", description(case.fields), alone)
+            assert report["start_cycle"] > ended, f"job {report['job']} to start after cycle {ended}, got {report}"
+            ended = report["end_cycle"]
+            counts = [row for row in self.activity.items if row["job"] == report["job"]]
+            found = discrepancies(report, counts, IMAGE_UNITS, configuration())
+            assert not found, "; ".join(found)
+            cocotb.log.info("%s: %d cycles", description(case.fields), ended - report["start_cycle"] + 1)
             check_words(f"job {report['job']}", case, self.memory.words, self.memory.write_counts)
         assert self.memory.write_counts.sum() == 8 * words, (
             f"{words} words to write, got {self.memory.write_counts.sum()} bytes"

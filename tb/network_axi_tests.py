@@ -10,22 +10,24 @@ from typing import Any, TextIO
 import cocotb
 from pydantic import TypeAdapter
 
+from hw.contract.activity import ACTIVITY, Unit
 from hw.contract.axi import WORD_BYTES
 from hw.contract.descriptor import REPORT
 from sw.driver import Regions
 from sw.program import read_hex, write_hex
 from tb.axi_harness import AxiHarness
-from tb.network_tests import EVENTS_FILE, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, PLAN_VARIABLE, Plan
+from tb.network_tests import EVENTS_FILE, IMAGE_FACTS, IMAGE_FILE, INPUT_FILE, OUTPUT_FILE, PLAN_VARIABLE, Plan
 
 BASE = 0x12_3456_7000
 """Byte address of memory's word 0."""
 
 
 def regions(plan: Plan) -> Regions:
-    """Programs and tables may be read, activations written, too; reports lie behind."""
-    first, behind = (BASE + word * WORD_BYTES for word in (plan.output_address, plan.output_address + plan.output_words))
-    reports = plan.jobs * REPORT.words * WORD_BYTES
-    return Regions(BASE, (BASE, behind), (first, behind + reports), behind, plan.jobs)
+    """Programs and tables may be read, activations written, too; reports lie behind, and rows of what units did."""
+    first, reports = (BASE + word * WORD_BYTES for word in (plan.output_address, plan.output_address + plan.output_words))
+    activity, rows = reports + plan.jobs * REPORT.words * WORD_BYTES, plan.jobs * len(Unit)
+    written = (first, activity + rows * ACTIVITY.words * WORD_BYTES)
+    return Regions(BASE, (BASE, reports), written, reports, plan.jobs, activity, rows)
 
 
 @cocotb.test()
@@ -58,8 +60,8 @@ async def network(dut: Any) -> None:
             wall_seconds = time.monotonic() - started
             harness.memory.check()
             write_hex(Path(OUTPUT_FILE.format(image)), await driver.fetch(plan.output_address, plan.output_words))
-            facts = {"image": image, "cycles": done.counters["cycles"], "wall_seconds": wall_seconds, "reports": done.reports}
-            _note(events, facts)
+            facts = (done.reports, done.activity, done.counters["cycles"], wall_seconds)
+            _note(events, {"image": image, **dict(zip(IMAGE_FACTS, facts, strict=True))})
 
 
 def _note(events: TextIO, facts: Mapping[str, object]) -> None:

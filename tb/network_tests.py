@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import cocotb
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 from pydantic import TypeAdapter
 
@@ -24,7 +24,12 @@ IMAGE_FILE = "image.hex"
 INPUT_FILE = "input_{}.hex"
 OUTPUT_FILE = "output_{}.hex"
 EVENTS_FILE = "events.jsonl"
-"""One JSON object a line: {"job_ended"} (cycle) as jobs end, {"image", "cycles", "wall_seconds", "reports"} after an image."""
+"""One JSON object a line: {"job_ended"} (cycle) as jobs end, {"image"} with IMAGE_FACTS after an image."""
+
+IMAGE_FACTS = ("reports", "activity", "cycles", "wall_seconds")
+
+STATES_FILE = "states.txt"
+"""Where tb/harness.v writes what the units do, one change a line: cycle since reset, observations (hexadecimal)."""
 
 PLAN_VARIABLE = "ARCHON_PLAN"
 
@@ -41,6 +46,7 @@ class Plan:
         output_words: How many.
         latency: Cycles between a read request and its first word.
         cycle_limit: Cycles after which an image is given up.
+        trace: Record what the units do in STATES_FILE.
     """
 
     images: int
@@ -50,6 +56,7 @@ class Plan:
     output_words: int
     latency: int
     cycle_limit: int
+    trace: bool = False
 
     def environment(self) -> dict[str, str]:
         """The variable that carries the plan into the simulation."""
@@ -64,6 +71,7 @@ async def network(dut: Any) -> None:
     harness.memory.speed(plan.latency)
     await harness.reset()
     await harness.memory.load(Path(IMAGE_FILE).resolve())
+    dut.record.value = plan.trace
     with Path(EVENTS_FILE).open("w", encoding="utf-8", buffering=1) as events:
         cocotb.start_soon(_note_finished_jobs(dut, events))
         for image in range(plan.images):
@@ -73,7 +81,11 @@ async def network(dut: Any) -> None:
             cycles = round((get_sim_time("ns") - start) / PERIOD_NS)
             wall_seconds = time.monotonic() - started
             await harness.memory.dump(Path(OUTPUT_FILE.format(image)).resolve(), plan.output_address, plan.output_words)
-            _note(events, {"image": image, "cycles": cycles, "wall_seconds": wall_seconds, "reports": reports})
+            facts = (reports, harness.activity, cycles, wall_seconds)
+            _note(events, {"image": image, **dict(zip(IMAGE_FACTS, facts, strict=True))})
+            harness.activity.clear()
+    dut.record.value = 0
+    await ClockCycles(dut.clk, 3)
 
 
 async def _note_finished_jobs(dut: Any, events: TextIO) -> None:

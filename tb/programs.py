@@ -5,9 +5,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import CHANNELS_PER_WORD
+from hw.contract.activity import ACTIVITY, discrepancies, sources
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.descriptor import COMMAND, REPORT
-from sw.program import MemoryImage
+from sw.program import Job, MemoryImage
 from tb.bench import Bench
 from tb.memory import StreamMemory
 from tb.streams import StreamSink, StreamSource
@@ -48,11 +49,13 @@ class Accelerator:
         self.bench = Bench(dut, case.name, back_pressure=case.back_pressure)
         self.command: StreamSource = self.bench.source("command", COMMAND)
         self.reports: StreamSink = self.bench.sink("report", REPORT)
+        self.activity: StreamSink = self.bench.sink("activity", ACTIVITY)
         self.memory = self.bench.serve(words, case.latency, write="write", idle=case.idle)
 
     async def run(self, address: int, jobs: int) -> list[dict[str, int]]:
         """Run the program at a word address; the reports of its jobs."""
         self.reports.items.clear()
+        self.activity.items.clear()
         self.command.send({"program_address": address})
         await self.bench.until(lambda: self.dut.busy.value, "busy", 1000)
         await self.bench.until(lambda: len(self.reports.items) == jobs, f"reports of {jobs} jobs", CYCLE_LIMIT)
@@ -100,8 +103,13 @@ def check_numbers(where: str, reports: list[dict[str, int]], image: MemoryImage)
 
 def reports_of(layer: str, reports: list[dict[str, int]], image: MemoryImage) -> list[dict[str, int]]:
     """The reports of a layer's jobs."""
-    numbers = {job.number for job in image.network_program.jobs if job.layer == layer}
+    numbers = {job.number for job in jobs_of(layer, image)}
     return [report for report in reports if report["job"] in numbers]
+
+
+def jobs_of(layer: str, image: MemoryImage) -> list[Job]:
+    """A layer's jobs."""
+    return [job for job in image.network_program.jobs if job.layer == layer]
 
 
 def check_counters(where: str, expected: dict[str, int], reports: list[dict[str, int]]) -> None:
@@ -109,3 +117,22 @@ def check_counters(where: str, expected: dict[str, int], reports: list[dict[str,
     for name, count in expected.items():
         got = sum(report[name] for report in reports)
         assert got == count, f"{where}: expected {count} {name}, got {got}"
+
+
+def check_activity(
+    where: str, reports: list[dict[str, int]], activity: list[dict[str, int]], image: MemoryImage, config: ArchonConfig
+) -> None:
+    """What the units did adds up, job by job, and the jobs of a cluster do not overlap."""
+    if not config.counters:
+        assert not activity, f"{where}: no counts are expected, got {activity}"
+        return
+    units, last = list(sources(config).values()), dict[int, int]()
+    cluster = {job.number: job.fields["cluster"] for job in image.network_program.jobs}
+    assert {row["job"] for row in activity} == set(cluster), f"{where}: counts of jobs {cluster} are expected, got {activity}"
+    for report in reports:
+        number = cluster[report["job"]]
+        counts = [row for row in activity if row["job"] == report["job"]]
+        found = discrepancies(report, counts, units[number], config)
+        assert not found, f"{where}: {'; '.join(found)}"
+        assert report["start_cycle"] > last.get(number, -1), f"{where}: cycles of {reports}"
+        last[number] = report["end_cycle"]

@@ -133,6 +133,8 @@ class ArchonConfig:
     widths: Widths = field(default_factory=Widths)
     depths: Depths = field(default_factory=Depths)
     queues: Queues = field(default_factory=Queues)
+    counters: bool = True
+    """Whether it counts what its units do in every cycle (hw.contract.activity)."""
 
     def __post_init__(self) -> None:
         _expect(1 <= self.clusters <= 64, "clusters", "1 to 64", self.clusters)

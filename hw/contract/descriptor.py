@@ -117,8 +117,9 @@ REPORT = Layout(
         Field("steps", 40),
     ),
 )
-"""What a job cost. Cycles count from reset, start_cycle when the cluster took the job: it may have had to end another one
-before it could do more than load tables. multiplications: touched entries of A multiplied by an activation, over all
-lanes. additions: terms, non-zero masked products times a signed power of two, added to entries of A, plus those added to bias
-accumulators. steps: cycles in which adder rows
-of lanes accumulate."""
+"""What a job cost. Cycles count from reset. start_cycle is the first one in which the cluster had the job and neither the job
+before, with its report, nor a barrier; its tables may have been loaded before. end_cycle is the last one before the report. The
+cycles of a cluster's jobs, start_cycle and end_cycle included, never overlap. multiplications: touched entries of A multiplied
+by an activation, over all lanes. additions: terms, non-zero masked products times a signed power of two, added to entries of A,
+plus those added to bias accumulators. steps: cycles in which adder rows of lanes
+accumulate, over all of them."""

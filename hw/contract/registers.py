@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from itertools import accumulate
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.axi import BYTE_ADDRESS_BITS
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
 from hw.contract.descriptor import REPORT
@@ -26,7 +27,7 @@ REGISTER_ADDRESS_BITS = 12
 IDENTIFICATION = 0x4E435241
 """The letters ARCN in ascending bytes: what the first register holds."""
 
-VERSION_MAJOR, VERSION_MINOR = 1, 0
+VERSION_MAJOR, VERSION_MINOR = 1, 1
 """Of this register map: the major number changes where a driver written for it would go wrong."""
 
 STALL_LIMIT = 1 << 24
@@ -149,6 +150,7 @@ COUNTERS: tuple[Register, ...] = (
     _shown("multiplications", "count", COUNTER_BITS, "multiplications of these jobs"),
     _shown("additions", "count", COUNTER_BITS, "additions of these jobs"),
     _shown("steps", "count", COUNTER_BITS, "steps of accumulation of these jobs"),
+    _shown("activity_rows", "count", COUNTER_BITS, "rows of what units did in these jobs; none in hardware without counters"),
 )
 """Cleared by a start. What the host reads is a snapshot of all of them in one cycle, taken at the end of a run and at
 control.snapshot."""
@@ -207,6 +209,12 @@ REGISTERS: tuple[Register, ...] = (
     ),
     _set("report_capacity", "reports", 32, "reports that are written; jobs that end later are counted only"),
     *COUNTERS,
+    _set(
+        "activity_base", "address", BYTE_ADDRESS_BITS,
+        f"byte address of the first row of what a unit did in a job; bits 2..0 are taken as 0. The n-th row (from 0) is "
+        f"written to the {ACTIVITY.words} words from activity_base + {ACTIVITY.words * 8} n on",
+    ),
+    _set("activity_capacity", "rows", 32, "such rows that are written; later ones are counted only"),
 )  # fmt: skip
 """In the order of their offsets."""
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 
+from hw.contract.activity import CLUSTER_UNITS, LANE_UNITS, Unit, observed
 from hw.contract.config import ArchonConfig
 from hw.rtl.activation_loader import ActivationLoader
+from hw.rtl.activity_counters import ActivityCounters, handed_over, loading, observation
 from hw.rtl.arbiter import ReadArbiter
 from hw.rtl.job_sequencer import JobSequencer, cluster_signature
 from hw.rtl.lane import lane_signature
@@ -24,7 +26,9 @@ class Cluster(wiring.Component):
     """`lanes` lanes behind one predictor; runs whole jobs on its own.
 
     Members: `jobs` in, `hold`, `idle`: see JobSequencer; `read_request`, `read_data`, `write` to external memory; `reports`
-    one per finished job; `cycle` the clock cycles since reset, for the reports.
+    one per finished job; `cycle` the clock cycles since reset, for the reports. Where the configuration has counters,
+    `observed` what the units do in this cycle, `activity` counts of that after each report, `counts_pending` while some are
+    still to be taken.
     """
 
     jobs: stream.Interface
@@ -35,10 +39,13 @@ class Cluster(wiring.Component):
     read_data: stream.Interface
     write: stream.Interface
     reports: stream.Interface
+    observed: Any
+    activity: stream.Interface
+    counts_pending: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        super().__init__(cluster_signature())
+        super().__init__(cluster_signature(observed(CLUSTER_UNITS, config)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -100,6 +107,25 @@ class Cluster(wiring.Component):
         wiring.connect(m, arbiter.read_request, wiring.flipped(self.read_request))
         wiring.connect(m, wiring.flipped(self.read_data), arbiter.read_data)
         self._count(m, lanes)
+        if config.counters:
+            m.submodules.counters = counters = ActivityCounters(config)
+            sequencer.count(m, self, counters)
+            seen: dict[Unit, Any] = {
+                Unit.TABLE_LOADER: loading(_writes(tables), tables),
+                Unit.ACTIVATION_LOADER: loading(activations.activation_write.enable.any(), activations),
+                Unit.RESIDUAL_READER: loading(residual.read_data.valid & residual.read_data.ready, residual),
+                Unit.EXPAND_PREDICTOR: predictor.expand_observed,
+                Unit.DEPTHWISE_PREDICTOR: predictor.depthwise_observed,
+                Unit.REDUCTION: observation(Cat(lane.ready for lane in reduction.partials).any(), reduction.sums.valid),
+                Unit.REQUANTIZER: observation(
+                    requantizer.sums.valid & requantizer.sums.ready, requantizer.write.valid & ~requantizer.write.ready
+                ),
+                Unit.READ_PORT: loading(self.read_data.valid & self.read_data.ready, self),
+                Unit.WRITE_PORT: handed_over(self.write),
+            }
+            m.d.comb += [self.observed[unit.label][0].eq(state) for unit, state in seen.items()]
+            for unit in LANE_UNITS:
+                m.d.comb += self.observed[unit.label].eq(Cat(lane.observed[unit.label] for lane in lanes))
         return m
 
     def _fork_words(self, m: Module, predictor: Predictor, lanes: list[Any]) -> None:
@@ -117,6 +143,12 @@ class Cluster(wiring.Component):
             report.additions.eq(sum(lane.additions for lane in lanes)),
             report.steps.eq(sum(lane.steps for lane in lanes)),
         ]
+
+
+def _writes(tables: TableLoader) -> Value:
+    """Whether the table loader writes a row, or takes a word."""
+    rows = Cat(tables.table_write.valid, *(bus.valid for bus in tables.lane_writes))
+    return rows.any() | (tables.read_data.valid & tables.read_data.ready)
 
 
 def _drive(sink: wiring.PureInterface, source: wiring.PureInterface) -> list[object]:

@@ -58,7 +58,8 @@ class ExpandPredictor(wiring.Component):
 
     Members: `job`, `start`; `table_write` fills the EXPAND and EXPAND_THRESHOLD tables; `activation_write` fills the
     4-bit input store, rounded by numerics.predictor_input; `rows_loaded` in: first image row that is not completely in it;
-    `reading` in: what may still be read from the row store; `level_write` out; `done` out: what was written.
+    `reading` in: what may still be read from the row store; `level_write` out; `done` out: what was written; `busy` while a
+    turn is issued, `blocked` while a loaded pixel waits for its place in the row store.
 
     Latency: 6 to 8 cycles (5 + sum_cycles(lanes)) from the last turn of a slice to its write. Throughput: one turn of one
     slice (slice_channels * lanes ternary weights) a cycle, at least 2 cycles a pixel. Stalls only before a pixel, until its
@@ -74,6 +75,8 @@ class ExpandPredictor(wiring.Component):
     reading: Any
     level_write: Any
     done: Any
+    busy: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -87,6 +90,8 @@ class ExpandPredictor(wiring.Component):
                 "reading": In(rows_reading()),
                 "level_write": Out(level_write(config)),
                 "done": Out(rows_done()),
+                "busy": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -180,6 +185,7 @@ class ExpandPredictor(wiring.Component):
             last_turn.eq(turns_left == 1),
             last_slice.eq(slices_left == 1),
             begin.eq(pixel.permitted & (~active | (last_turn & last_slice))),
+            self.busy.eq(active),
         ]
         with m.If(active):
             m.d.sync += [turns_left.eq(turns_left - 1), first_turn.eq(0), table_address.eq(table_address + 1)]
@@ -220,7 +226,9 @@ class ExpandPredictor(wiring.Component):
         free = row < self.reading.row + ROW_BANKS
         freed = (row < self.reading.next_row + ROW_BANKS) & (column < self.reading.column)
         m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(~paired | below)]
-        m.d.sync += permitted.eq((rows_left != 0) & (row < self.rows_loaded) & (free | freed) & ~begin & ~self.start)
+        loaded = (rows_left != 0) & (row < self.rows_loaded)
+        m.d.sync += permitted.eq(loaded & (free | freed) & ~begin & ~self.start)
+        m.d.comb += self.blocked.eq(~self.busy & loaded & ~(free | freed))
         with m.If(begin & ~column_end):
             m.d.sync += [below.eq(1), row.eq(row + 1), store_address.eq(store_address + job.input_width)]
         with m.Elif(begin & last_column):

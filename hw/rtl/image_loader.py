@@ -85,7 +85,8 @@ class ImageLoader(wiring.Component):
     `levels_done` from the last row of the table until the next `start_levels`; `job`, `start` reads its image, once the levels
     are done and the image before is; `done` from its last pixel until the next `start`, counting from the cycle after the
     pulse in both cases; `read_request`, `read_data`; `rows_needed_from` in: lowest row that may still be read from the row
-    buffers; `pixel_write` out; `rows_done` out: first row not completely written yet.
+    buffers; `pixel_write` out; `rows_done` out: first row not completely written yet; `busy` while a word of the table or a
+    byte of the image is taken, `blocked` while one waits for room in the row buffers.
 
     Latency PIPELINE_CYCLES from a byte to its pixel's write. Throughput one word of the table, one
     byte of the image a cycle. Stalls only before a row, until it is less than 4 above `rows_needed_from`.
@@ -102,6 +103,8 @@ class ImageLoader(wiring.Component):
     rows_needed_from: Signal
     pixel_write: Any
     rows_done: Signal
+    busy: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -118,6 +121,8 @@ class ImageLoader(wiring.Component):
                 "rows_needed_from": In(DIMENSION_BITS),
                 "pixel_write": Out(pixel_write(config)),
                 "rows_done": Out(DIMENSION_BITS),
+                "busy": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -133,6 +138,7 @@ class ImageLoader(wiring.Component):
         m.d.comb += [
             table.word.eq(words.payload),
             table.enable.eq(taken),
+            self.busy.eq(taken | table.fill),
             table.value.eq(words.payload.word_select(byte, ACTIVATION_BITS)),
         ]
         with m.If(self.start_levels):
@@ -157,6 +163,7 @@ class ImageLoader(wiring.Component):
                 m.d.comb += [
                     taken.eq(words.valid & (place.row < self.rows_needed_from + ROW_BANKS)),
                     words.ready.eq(taken & word_ends),
+                    self.blocked.eq(words.valid & ~taken),
                 ]
                 with m.If(taken):
                     m.d.sync += byte.eq(byte + 1)

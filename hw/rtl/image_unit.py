@@ -1,9 +1,13 @@
 """The image unit: raw images in external memory become the stem's input."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 
+from hw.contract.activity import IMAGE_UNITS, Unit, observed
 from hw.contract.config import ArchonConfig
+from hw.rtl.activity_counters import ActivityCounters, handed_over, loading, observation
 from hw.rtl.image_loader import ImageLoader
 from hw.rtl.image_rows import ImageRows
 from hw.rtl.image_windows import ImageWindows
@@ -15,7 +19,8 @@ class ImageUnit(wiring.Component):
 
     Parameters: `config`.
 
-    Members: those of a cluster. Jobs are described in hw.contract.descriptor; the counters of their reports are 0.
+    Members: those of a cluster, with IMAGE_UNITS observed. Jobs are described in hw.contract.descriptor; the counters of their
+    reports are 0.
 
     A job's table of levels is read as soon as all bytes of the image before are. Throughput: one byte of the image in, one
     word of the tensor out a cycle, whichever takes longer; two image rows are read before the first word is written.
@@ -29,10 +34,13 @@ class ImageUnit(wiring.Component):
     read_data: stream.Interface
     write: stream.Interface
     reports: stream.Interface
+    observed: Any
+    activity: stream.Interface
+    counts_pending: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        super().__init__(cluster_signature())
+        super().__init__(cluster_signature(observed(IMAGE_UNITS, config)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -59,4 +67,16 @@ class ImageUnit(wiring.Component):
             loader.rows_needed_from.eq(windows.rows_needed_from),
             windows.rows_done.eq(loader.rows_done),
         ]
+        if self._config.counters:
+            m.submodules.counters = counters = ActivityCounters(self._config, IMAGE_UNITS)
+            sequencer.count(m, self, counters)
+            seen: dict[Unit, Any] = {
+                Unit.READ_PORT: loading(self.read_data.valid & self.read_data.ready, self),
+                Unit.WRITE_PORT: handed_over(self.write),
+                Unit.IMAGE_LOADER: observation(loader.busy, loader.blocked),
+                Unit.IMAGE_WINDOWS: observation(
+                    windows.pixel_read.enable | (windows.write.valid & windows.write.ready), windows.write.valid
+                ),
+            }
+            m.d.comb += [self.observed[unit.label][0].eq(state) for unit, state in seen.items()]
         return m

@@ -4,7 +4,7 @@ from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
-from hw.contract import descriptor, numerics
+from hw.contract import activity, descriptor, numerics
 from hw.contract.config import TAPS, ArchonConfig, index_bits
 from hw.contract.layout import WORD_BITS, Layout
 from hw.contract.tables import PER_LANE, SHARED, table_layout
@@ -27,6 +27,7 @@ READ_DATA = stream.Signature(WORD_BITS)
 WRITE = stream.Signature(struct(descriptor.WRITE))
 COMMAND = stream.Signature(struct(descriptor.COMMAND))
 REPORT = stream.Signature(struct(descriptor.REPORT))
+ACTIVITY = stream.Signature(struct(activity.ACTIVITY))
 
 
 def table_row_bits(config: ArchonConfig) -> int:

@@ -7,7 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import descriptor
-from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, REPORT, WRITE
+from hw.contract.layout import Layout
+from hw.rtl.interfaces import ACTIVITY, JOB, READ_DATA, READ_REQUEST, REPORT, WRITE, struct
 
 CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name == "start_cycle")
 
@@ -17,9 +18,9 @@ class JobSequencer(wiring.Component):
 
     Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
     `start_tables` (of `next_job`), `start` when they are loaded, each answered by `tables_done`, `done`, which count from the
-    cycle after the pulse; `reports` carries job
-    number and cycles (the cluster adds the counters); `hold`: jobs taken while it is high become `job` after it has fallen;
-    `idle` while there is no job that is not held.
+    cycle after the pulse; `reports` carries job number and cycles (the cluster adds the counters); `hold`: jobs taken while it
+    is high become `job` after it has fallen; `idle` while there is no job that is not held; `active` in the cycles from
+    start_cycle to end_cycle of a report; `report_held` keeps the report of an ended job back.
     """
 
     jobs: stream.Interface
@@ -36,6 +37,8 @@ class JobSequencer(wiring.Component):
     end_cycle: Signal
     report_valid: Signal
     report_ready: Signal
+    report_held: Signal
+    active: Signal
 
     def __init__(self) -> None:
         super().__init__(
@@ -54,22 +57,26 @@ class JobSequencer(wiring.Component):
                 "end_cycle": Out(CYCLE_BITS),
                 "report_valid": Out(1),
                 "report_ready": In(1),
+                "report_held": In(1),
+                "active": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         waiting, held, running, begin = Signal(), Signal(), Signal(), Signal()
-        taken_cycle = Signal(CYCLE_BITS)
+        first_cycle = Signal(CYCLE_BITS)
         m.d.comb += [
             self.jobs.ready.eq(~waiting),
             self.idle.eq(~running & (self.hold | ~self.jobs.valid) & ((self.hold & held) | ~waiting)),
         ]
+        with m.If(~self.active):
+            m.d.sync += first_cycle.eq(self.cycle + 1)
         with m.If(~self.hold):
             m.d.sync += held.eq(0)
         with m.FSM():
             with m.State("empty"):
-                m.d.sync += [self.next_job.eq(self.jobs.payload), taken_cycle.eq(self.cycle)]
+                m.d.sync += self.next_job.eq(self.jobs.payload)
                 with m.If(self.jobs.valid):
                     m.d.sync += [waiting.eq(1), held.eq(self.hold)]
                     m.next = "taken"
@@ -81,10 +88,14 @@ class JobSequencer(wiring.Component):
             with m.State("tables"):
                 with m.If(self.tables_done & ~running & ~(self.hold & held)):
                     m.d.comb += begin.eq(1)
-                    m.d.sync += [self.job.eq(self.next_job), self.start_cycle.eq(taken_cycle), waiting.eq(0)]
+                    m.d.sync += [self.job.eq(self.next_job), self.start_cycle.eq(first_cycle), waiting.eq(0)]
                     m.next = "empty"
         with m.FSM() as work:
-            m.d.comb += [running.eq(~work.ongoing("idle")), self.start.eq(work.ongoing("start"))]
+            m.d.comb += [
+                running.eq(~work.ongoing("idle")),
+                self.start.eq(work.ongoing("start")),
+                self.active.eq(~self.idle & ~work.ongoing("report")),
+            ]
             with m.State("idle"):
                 with m.If(begin):
                     m.next = "start"
@@ -95,8 +106,8 @@ class JobSequencer(wiring.Component):
                 with m.If(self.done):
                     m.next = "report"
             with m.State("report"):
-                m.d.comb += self.report_valid.eq(1)
-                with m.If(self.report_ready):
+                m.d.comb += self.report_valid.eq(~self.report_held)
+                with m.If(self.report_valid & self.report_ready):
                     m.next = "idle"
         return m
 
@@ -115,9 +126,21 @@ class JobSequencer(wiring.Component):
             report.end_cycle.eq(self.end_cycle),
         ]
 
+    def count(self, m: Module, unit: Any, counters: Any) -> None:
+        """Connect a unit's ActivityCounters; what the unit's parts do is left to it."""
+        wiring.connect(m, counters.activity, wiring.flipped(unit.activity))
+        m.d.comb += [
+            unit.observed.active.eq(self.active),
+            unit.counts_pending.eq(counters.pending),
+            counters.observed.eq(unit.observed),
+            counters.job.eq(self.job.job),
+            counters.ended.eq(self.report_valid & self.report_ready),
+            self.report_held.eq(~counters.ready),
+        ]
 
-def cluster_signature() -> wiring.Signature:
-    """The members of a cluster."""
+
+def cluster_signature(observed: Layout) -> wiring.Signature:
+    """The members of a cluster, or of what looks like one, whose units are observed in this layout."""
     return wiring.Signature(
         {
             "jobs": In(stream.Signature(JOB)),
@@ -128,5 +151,8 @@ def cluster_signature() -> wiring.Signature:
             "read_data": In(READ_DATA),
             "write": Out(WRITE),
             "reports": Out(REPORT),
+            "observed": Out(struct(observed)),
+            "activity": Out(ACTIVITY),
+            "counts_pending": Out(1),
         }
     )

@@ -1,16 +1,19 @@
 """One lane: survivor scan, accumulation into double-buffered banks, multiplication."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.activity import Unit, lane_observed
 from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator import COUNTER_BITS, Accumulator
 from hw.rtl.accumulator_bank import AccumulatorBank
+from hw.rtl.activity_counters import observation
 from hw.rtl.arithmetic import tree_sum
-from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, survivor, table_write
+from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, struct, survivor, table_write
 from hw.rtl.multiplier import Multiplier, WindowAddress
 from hw.rtl.pair_fetch import PairFetch, row_pair
 from hw.rtl.queue import Queue
@@ -32,6 +35,7 @@ def lane_signature(config: ArchonConfig) -> wiring.Signature:
             "multiplications": Out(COUNTER_BITS),
             "additions": Out(COUNTER_BITS),
             "steps": Out(COUNTER_BITS),
+            "observed": Out(struct(lane_observed(config))),
         }
     )
 
@@ -42,7 +46,8 @@ class Lane(wiring.Component):
     Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill the half of the
     tables that the job does not use, and activations between jobs; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
-    `multiplications`, `additions`, `steps` since `start`.
+    `multiplications`, `additions`, `steps` since `start`; `observed` Observations of LANE_UNITS, where the
+    configuration has counters.
 
     The adder rows accumulate independently of each other; each has two banks. While one fills for a pixel the other is drained
     for the pixel before; queues before scan, accumulation and reduction let lanes run ahead of each other.
@@ -57,6 +62,7 @@ class Lane(wiring.Component):
     multiplications: Signal
     additions: Signal
     steps: Signal
+    observed: Any
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -92,15 +98,18 @@ class Lane(wiring.Component):
         released = Signal(2)
         m.d.comb += released.eq(multiplier.released | walker.cleared.replicate(2))
         rows = [self._adder_row(m, index, pair_fetch, walker, multiplier, released) for index in range(config.adder_rows)]
-        filled = [Cat(waiting[bank] for waiting, _ in rows).all() for bank in range(2)]
+        filled = [Cat(waiting[bank] for waiting, _, _ in rows).all() for bank in range(2)]
         m.d.comb += walker.filled.eq(Cat(filled))
-        self._count(m, multiplier, [accumulator for _, accumulator in rows])
+        self._count(m, multiplier, [accumulator for _, _, accumulator in rows])
+        if config.counters:
+            fetches = [fetch for _, fetch, _ in rows]
+            self._observe(m, {Unit.SURVIVOR_SCAN: [scan], Unit.ACCUMULATORS: fetches, Unit.MULTIPLIERS: [multiplier]})
         return m
 
     def _adder_row(
         self, m: Module, index: int, pair_fetch: PairFetch, walker: RowWalker, multiplier: Multiplier, released: Signal
-    ) -> tuple[Signal, Accumulator]:
-        """One adder row. Returns: which of its banks wait for the walker; its accumulator."""
+    ) -> tuple[Signal, StepFetch, Accumulator]:
+        """One adder row. Returns: which of its banks wait for the walker; its steps; its accumulator."""
         config = self._config
         m.submodules[f"pair_queue{index}"] = pair_queue = Queue(row_pair(config), config.queues.pair)
         m.submodules[f"step_fetch{index}"] = step_fetch = StepFetch(config, index)
@@ -120,7 +129,7 @@ class Lane(wiring.Component):
             wiring.connect(m, walker.banks[index][number], bank.walk)
             wiring.connect(m, multiplier.entries[index][number], bank.entry)
             m.d.comb += bank.full.eq(full[number])
-        return waiting, accumulator
+        return waiting, step_fetch, accumulator
 
     def _count(self, m: Module, multiplier: Multiplier, accumulators: list[Accumulator]) -> None:
         """Counters of the job."""
@@ -134,3 +143,9 @@ class Lane(wiring.Component):
             m.d.sync += [self.additions.eq(0), self.steps.eq(0)]
         with m.Else():
             m.d.sync += [self.additions.eq(self.additions + additions), self.steps.eq(self.steps + steps)]
+
+    def _observe(self, m: Module, parts: Mapping[Unit, Sequence[Any]]) -> None:
+        """What the instances of each unit do in this cycle."""
+        for unit, found in parts.items():
+            for index, part in enumerate(found):
+                m.d.comb += self.observed[unit.label][index].eq(observation(part.works, part.blocked))

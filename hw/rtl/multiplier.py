@@ -166,7 +166,7 @@ class Multiplier(wiring.Component):
     Members: `start` (resets the counter); `activation_write` fills the activation store; `rows` in, from RowWalker; `centre`,
     `tap` ask a WindowAddress for `address`; `entries[r][b]` reads bank b of adder row r; `released[b]` pulses when the last
     entry of bank b has been read; `partials` out, one per output channel; `multiplications` counts touched entries
-    multiplied since `start`.
+    multiplied since `start`; `works` when one enters the pipeline, `blocked` while the first stage waits.
 
     Throughput one multiplication a cycle, without gaps between rows, outputs and pixels; an output channel without touched
     entries takes a cycle. Latency 8 cycles. Only the first stage waits, for a place in the queue of partial sums, which is
@@ -183,6 +183,8 @@ class Multiplier(wiring.Component):
     released: Signal
     partials: stream.Interface
     multiplications: Signal
+    works: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -199,6 +201,8 @@ class Multiplier(wiring.Component):
                 "released": Out(2),
                 "partials": Out(PARTIAL),
                 "multiplications": Out(COUNTER_BITS),
+                "works": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -221,6 +225,8 @@ class Multiplier(wiring.Component):
             leave.eq(go & (rest == 0)),
             closes.eq(leave & row.last),
             self.rows.ready.eq(~valid | leave),
+            self.works.eq(go & (row.touched != 0)),
+            self.blocked.eq(valid & ~go),
         ]
         m.d.sync += room.eq(room - closes + (self.partials.valid & self.partials.ready))
         following = self.rows.payload.touched
@@ -237,7 +243,7 @@ class Multiplier(wiring.Component):
             m.d.sync += self.tap[bit].eq(Cat(lowest[tap] for tap in range(TAPS) if tap >> bit & 1).any())
         m.d.sync += [
             read.eq(row),
-            reads.eq(go & (row.touched != 0)),
+            reads.eq(self.works),
             read_closes.eq(closes),
             read_ends.eq(leave & row.ends),
         ]

@@ -6,7 +6,9 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.activity import OBSERVATION_BITS
 from hw.contract.config import DIMENSION_BITS, ArchonConfig
+from hw.rtl.activity_counters import observation
 from hw.rtl.depthwise_predictor import DepthwisePredictor
 from hw.rtl.expand_predictor import ExpandPredictor
 from hw.rtl.fixed_masks import FixedMasks
@@ -25,7 +27,8 @@ class Predictor(wiring.Component):
     Members: `job`, `start`; `table_write` fills EXPAND, EXPAND_THRESHOLD and DEPTHWISE; `activation_write` fills the
     4-bit input store; `rows_loaded` in: first image row of which not all activations were written, `loaded`: all of the job
     were, both from the cycle after `start` on; `words` out: a slice word for every output pixel (row-major) and slice of the
-    job; in jobs with `job.fixed`, which have no predictor, those of one pixel with all masks set.
+    job; in jobs with `job.fixed`, which have no predictor, those of one pixel with all masks set; `expand_observed`,
+    `depthwise_observed` an Observation of each layer.
 
     Throughput: one slice of an output pixel a cycle, and one turn of one slice of an input pixel a cycle; the slower of the
     two binds. Stalls with `words`.
@@ -38,6 +41,8 @@ class Predictor(wiring.Component):
     rows_loaded: Signal
     loaded: Signal
     words: stream.Interface
+    expand_observed: Signal
+    depthwise_observed: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -50,6 +55,8 @@ class Predictor(wiring.Component):
                 "rows_loaded": In(DIMENSION_BITS),
                 "loaded": In(1),
                 "words": Out(stream.Signature(slice_word(config))),
+                "expand_observed": Out(OBSERVATION_BITS),
+                "depthwise_observed": Out(OBSERVATION_BITS),
             }
         )
 
@@ -75,5 +82,9 @@ class Predictor(wiring.Component):
             self.words.valid.eq(Mux(fixed, fixed_masks.words.valid, depthwise.words.valid)),
             fixed_masks.words.ready.eq(self.words.ready & fixed),
             depthwise.words.ready.eq(self.words.ready & ~fixed),
+            self.expand_observed.eq(observation(expand.busy, expand.blocked)),
+            self.depthwise_observed.eq(
+                observation(depthwise.level_read.enable, depthwise.words.valid & ~depthwise.words.ready)
+            ),
         ]
         return m

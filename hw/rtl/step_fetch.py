@@ -45,7 +45,7 @@ class StepFetch(wiring.Component):
     Parameters: `config`; `number` of the adder row.
 
     Members: `job`; `table_write` fills the step table; `pairs` in; `released[b]` pulses when bank b may be filled again;
-    `step` out, in every cycle.
+    `step` out, in every cycle; `works` when one is issued, `blocked` while issue waits.
 
     Pipeline: issue (one step address a cycle, the next pair is loaded in the last step's cycle), step read, output registers.
     Latency 3 cycles, throughput 1 step a cycle, without gaps between pairs; a pixel's end takes a cycle. Only issue waits, for
@@ -57,6 +57,8 @@ class StepFetch(wiring.Component):
     pairs: stream.Interface
     released: Signal
     step: Any
+    works: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig, number: int) -> None:
         self._config, self._number = config, number
@@ -67,6 +69,8 @@ class StepFetch(wiring.Component):
                 "pairs": In(stream.Signature(row_pair(config))),
                 "released": In(2),
                 "step": Out(step(config)),
+                "works": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -87,6 +91,8 @@ class StepFetch(wiring.Component):
         bank, taken = Signal(), Signal(2, init=0b11)
         m.d.comb += [
             go.eq(valid & ~Array(taken)[bank]),
+            self.works.eq(go & ~current.end),
+            self.blocked.eq(valid & ~go),
             self.pairs.ready.eq(~valid | (go & last)),
             table.enable.eq(1),
             table.half.eq(self.job.half),
@@ -113,7 +119,7 @@ class StepFetch(wiring.Component):
         # Step read, beside the table's; then the output registers.
         read: Any = Signal.like(self.step)
         m.d.sync += [
-            read.valid.eq(go & ~current.end),
+            read.valid.eq(self.works),
             read.end.eq(ends),
             read.bank.eq(bank),
             read.pair.eq(current.pair),

@@ -218,7 +218,7 @@ class SurvivorScan(wiring.Component):
 
     Members: `job`, `start`, between pixels and when all survivors were taken; `table_write` fills the membership table; `words`
     slice words in; `survivors` out: every pair with membership and m2 set exactly once, in order, then one payload with `end`
-    set for each pixel.
+    set for each pixel; `works` when the search finds something or looks at a row in vain, `blocked` while it waits.
 
     Throughput: one survivor, one membership row without survivors, or one end mark a cycle. Latency 3 cycles; stalls with
     `survivors`.
@@ -229,6 +229,8 @@ class SurvivorScan(wiring.Component):
     table_write: Any
     words: stream.Interface
     survivors: stream.Interface
+    works: Signal
+    blocked: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -239,6 +241,8 @@ class SurvivorScan(wiring.Component):
                 "table_write": In(table_write(config)),
                 "words": In(stream.Signature(slice_word(config))),
                 "survivors": Out(stream.Signature(survivor(config))),
+                "works": Out(1),
+                "blocked": Out(1),
             }
         )
 
@@ -251,6 +255,8 @@ class SurvivorScan(wiring.Component):
         wiring.connect(m, search.visits, numbers.visits)
         wiring.connect(m, numbers.survivors, wiring.flipped(self.survivors))
         m.d.comb += [search.job.eq(self.job), search.start.eq(self.start), numbers.start.eq(self.start)]
+        visits = search.visits
+        m.d.comb += [self.works.eq(visits.valid & visits.ready), self.blocked.eq(visits.valid & ~visits.ready)]
         return m
 
 

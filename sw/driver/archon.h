@@ -111,10 +111,21 @@
 #define ARCHON_STEPS_LOW 0x8cu
 #define ARCHON_STEPS_HIGH 0x90u
 
+/* rows of what units did in these jobs; none in hardware without counters */
+#define ARCHON_ACTIVITY_ROWS_LOW 0x94u
+#define ARCHON_ACTIVITY_ROWS_HIGH 0x98u
+
+/* byte address of the first row of what a unit did in a job; bits 2..0 are taken as 0. The n-th row (from 0) is written to the 3 words from activity_base + 24 n on */
+#define ARCHON_ACTIVITY_BASE_LOW 0x9cu
+#define ARCHON_ACTIVITY_BASE_HIGH 0xa0u
+
+/* such rows that are written; later ones are counted only */
+#define ARCHON_ACTIVITY_CAPACITY 0xa4u
+
 /* what identification and version hold */
 #define ARCHON_LETTERS 0x4e435241u
 #define ARCHON_MAJOR 1u
-#define ARCHON_MINOR 0u
+#define ARCHON_MINOR 1u
 
 /* values of error_code */
 #define ARCHON_CODE_NONE 0u

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.axi import WORD_BYTES
 from hw.contract.descriptor import REPORT
 from hw.contract.errors import ArchonError
-from hw.contract.layout import words_to_int
+from hw.contract.layout import Layout, words_to_int
 from hw.contract.registers import (
     BY_NAME,
     COUNTERS,
@@ -50,6 +51,8 @@ class Regions:
         write: What it may write; the reports must lie in it.
         reports: Where reports are to go; a multiple of a word's bytes.
         report_capacity: Reports that there is room for.
+        activity: Where rows of what units did in a job are to go; a multiple of a word's bytes.
+        activity_capacity: Such rows that there is room for: none by default.
     """
 
     base: int
@@ -57,6 +60,8 @@ class Regions:
     write: Window
     reports: int
     report_capacity: int
+    activity: int = 0
+    activity_capacity: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ class Run:
     Args:
         reports: The fields of hw.contract.descriptor.REPORT of every job, in the order in which they ended.
         counters: Value of every register in hw.contract.registers.COUNTERS.
+        activity: The fields of hw.contract.activity.ACTIVITY for every job and unit, as far as there was room.
     """
 
     reports: list[dict[str, int]]
     counters: dict[str, int]
+    activity: list[dict[str, int]]
 
 
 class Driver:
@@ -108,7 +115,7 @@ class Driver:
         Raises:
             ArchonError: an address that is no multiple of a word's bytes, or does not fit its register.
         """
-        for name, address in (("base", regions.base), ("reports", regions.reports)):
+        for name, address in (("base", regions.base), ("reports", regions.reports), ("activity", regions.activity)):
             if address % WORD_BYTES:
                 raise ArchonError(f"region {name} must start at a multiple of {WORD_BYTES} bytes, got {address:#x}")
         await self._write("memory_base", address=regions.base)
@@ -117,6 +124,8 @@ class Driver:
             await self._write(f"{name}_limit", address=window[1])
         await self._write("report_base", address=regions.reports)
         await self._write("report_capacity", reports=regions.report_capacity)
+        await self._write("activity_base", address=regions.activity)
+        await self._write("activity_capacity", rows=regions.activity_capacity)
         if stall_limit is not None:
             await self._write("stall_limit", cycles=stall_limit)
         self._regions = regions
@@ -158,8 +167,10 @@ class Driver:
         if status["error"]:
             await self._raise()
         await self._write("status", done=1)
-        counters = await self.counters()
-        return Run(await self._reports(counters["jobs"]), counters)
+        counters, regions = await self.counters(), self._configured()
+        reports = await self._rows(REPORT, regions.reports, min(counters["jobs"], regions.report_capacity))
+        rows = min(counters["activity_rows"], regions.activity_capacity)
+        return Run(reports, counters, await self._rows(ACTIVITY, regions.activity, rows))
 
     async def counters(self) -> dict[str, int]:
         """The counters as they were at the last snapshot: the end of the last run, or `snapshot`."""
@@ -182,13 +193,12 @@ class Driver:
             await self._bus.wait()
         raise ArchonError(f"{message}, and memory does not answer what was asked of it before")
 
-    async def _reports(self, jobs: int) -> list[dict[str, int]]:
-        regions = self._configured()
-        size = REPORT.words * WORD_BYTES
-        data = await self._bus.read_memory(regions.reports, min(jobs, regions.report_capacity) * size)
-        words = np.frombuffer(data, dtype="<u8").reshape(-1, REPORT.words)
-        fields = [REPORT.unpack(words_to_int(row)) for row in words]
-        return [{name: value for name, value in report.items() if isinstance(value, int)} for report in fields]
+    async def _rows(self, layout: Layout, address: int, count: int) -> list[dict[str, int]]:
+        """`count` rows of a layout from a byte address on."""
+        data = await self._bus.read_memory(address, count * layout.words * WORD_BYTES)
+        words = np.frombuffer(data, dtype="<u8").reshape(-1, layout.words)
+        fields = [layout.unpack(words_to_int(row)) for row in words]
+        return [{name: value for name, value in row.items() if isinstance(value, int)} for row in fields]
 
     def _place(self, word: int) -> int:
         return self._configured().base + word * WORD_BYTES

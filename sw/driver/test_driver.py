@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.config import preset
 from hw.contract.descriptor import REPORT
 from hw.contract.errors import ArchonError
@@ -14,7 +15,9 @@ from hw.contract.layout import int_to_words
 from hw.contract.registers import BY_NAME, OFFSETS, REGISTER_BYTES, REGISTERS, VERSION_MAJOR, ErrorCode, constants
 from sw.driver import Driver, Regions
 
-REGIONS = Regions(base=0x1_0000_0000, read=(0, 1 << 40), write=(8, 16), reports=0x800, report_capacity=3)
+REGIONS = Regions(
+    base=0x1_0000_0000, read=(0, 1 << 40), write=(8, 16), reports=0x800, report_capacity=3, activity=0x900, activity_capacity=5
+)
 WORD = (1 << 32) - 1
 
 
@@ -91,6 +94,7 @@ def test_regions_come_first() -> None:
     ("changes", "sentence"),
     [
         ({"base": 4}, "region base must start at a multiple of 8 bytes, got 0x4"),
+        ({"activity": 12}, "region activity must start at a multiple of 8 bytes, got 0xc"),
         ({"reports": 9}, "region reports must start at a multiple of 8 bytes, got 0x9"),
         ({"base": 1 << 40}, "layout memory_base.address holds"),
         ({"read": (0, 1 << 41)}, "layout read_limit.address holds"),
@@ -108,6 +112,7 @@ def test_regions_reach_their_registers() -> None:
     assert (bus.get("read_base")["address"], bus.get("read_limit")["address"]) == REGIONS.read
     assert (bus.get("write_base")["address"], bus.get("write_limit")["address"]) == REGIONS.write
     assert (bus.get("report_base")["address"], bus.get("report_capacity")["reports"]) == (0x800, 3)
+    assert (bus.get("activity_base")["address"], bus.get("activity_capacity")["rows"]) == (0x900, 5)
     assert bus.get("stall_limit") == {"cycles": 5}
 
 
@@ -121,14 +126,18 @@ def test_words_lie_behind_the_base() -> None:
 
 
 def test_a_run_gives_reports_and_counters() -> None:
-    bus = PlainBus(status={"done": 1}, jobs={"count": 2}, cycles={"count": 1 << 40})
+    bus = PlainBus(status={"done": 1}, jobs={"count": 2}, cycles={"count": 1 << 40}, activity_rows={"count": 7})
     driver = Driver(bus)
     run(driver.configure(REGIONS))
     reports = [{item.name: number + index for index, item in enumerate(REPORT.fields)} for number in (10, 20)]
     packed = [word for report in reports for word in int_to_words(REPORT.pack(report), REPORT.words)]
     run(bus.write_memory(REGIONS.reports, np.array(packed, dtype="<u8").tobytes()))
+    rows = [{item.name: number + index for index, item in enumerate(ACTIVITY.fields)} for number in range(5)]
+    packed = [word for row in rows for word in int_to_words(ACTIVITY.pack(row), ACTIVITY.words)]
+    run(bus.write_memory(REGIONS.activity, np.array(packed, dtype="<u8").tobytes()))
     result = run(driver.run(77))
     assert result.reports == reports
+    assert result.activity == rows
     assert (result.counters["jobs"], result.counters["cycles"]) == (2, 1 << 40)
     assert bus.get("program_address") == {"word": 77}
     assert bus.get("control")["start"] == 1

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.activity import ACTIVITY
 from hw.contract.config import ArchonConfig
 from hw.contract.registers import COUNTERS, constants
 from hw.rtl.arbiter import StreamArbiter
@@ -47,10 +48,11 @@ class ArchonAxi(wiring.Component):
         m.submodules.reads = reads = ReadMaster()
         m.submodules.writes = writes = WriteMaster()
         m.submodules.reporter = reporter = ResetInserter(control.stop)(ReportWriter())
-        m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 2))
+        m.submodules.recorder = recorder = ResetInserter(control.stop)(ReportWriter(ACTIVITY))
+        m.submodules.write_arbiter = arbiter = ResetInserter(control.stop)(StreamArbiter(BYTE_WRITE, 3))
         halted = Signal()
         m.d.comb += halted.eq(~control.running)
-        archon = shared(m, "archon", "archon", archon_signature(), halted)
+        archon = shared(m, "archon", "archon", archon_signature(self._config), halted)
 
         wiring.connect(m, wiring.flipped(self.registers), bank.bus)
         forward(m, self.memory, reads.axi)
@@ -67,7 +69,7 @@ class ArchonAxi(wiring.Component):
             reads.stop.eq(halted),
         ]
 
-        # Writes: of the clusters, and reports.
+        # Writes: of the clusters, reports, and what units did.
         of_clusters, written = arbiter.inputs[0], archon.write.payload
         writing = Signal()
         m.d.comb += [
@@ -79,14 +81,19 @@ class ArchonAxi(wiring.Component):
             writes.window.base.eq(bank.write_base.address),
             writes.window.limit.eq(bank.write_limit.address),
             writes.stop.eq(halted),
-            writing.eq(~arbiter.idle | writes.busy | reporter.busy),
+            writing.eq(~arbiter.idle | writes.busy | reporter.busy | recorder.busy),
             archon.writes_pending.eq(writing),
             reporter.start.eq(control.starting),
             reporter.base.eq(bank.report_base.address),
             reporter.capacity.eq(bank.report_capacity.reports),
+            recorder.start.eq(control.starting),
+            recorder.base.eq(bank.activity_base.address),
+            recorder.capacity.eq(bank.activity_capacity.rows),
         ]
         wiring.connect(m, reporter.writes, arbiter.inputs[1])
         wiring.connect(m, archon.report, reporter.reports)
+        wiring.connect(m, recorder.writes, arbiter.inputs[2])
+        wiring.connect(m, archon.activity, recorder.reports)
         wiring.connect(m, arbiter.output, writes.writes)
 
         # The run.
@@ -105,6 +112,7 @@ class ArchonAxi(wiring.Component):
             counters.word_read.eq(reads.word_taken),
             counters.word_written.eq(writes.word_taken),
             counters.job_ended.eq(job_ended),
+            counters.row.eq(archon.activity.valid & archon.activity.ready),
             counters.report.eq(archon.report.payload),
             counters.snapshot.eq(control.ending | bank.control.snapshot),
         ]

@@ -14,9 +14,9 @@ from hw.rtl.interfaces import struct
 class Counters(wiring.Component):
     """The counters of the contract.
 
-    Members: `clear` sets all to 0; for each cycle in which they are high, `running`, `word_read` and `word_written` count one,
-    and `job_ended` the work of `report`; `snapshot` shows all counters as they are in this cycle, this cycle's counts not
-    included, from the next one on; NAME out, one struct for each register in COUNTERS.
+    Members: `clear` sets all to 0; for each cycle in which they are high, `running`, `word_read`, `word_written` and `row` (of
+    activity) count one, and `job_ended` the work of `report`; `snapshot` shows all counters as they are in this cycle, this
+    cycle's counts not included, from the next one on; NAME out, one struct for each register in COUNTERS.
     """
 
     clear: Signal
@@ -24,11 +24,12 @@ class Counters(wiring.Component):
     word_read: Signal
     word_written: Signal
     job_ended: Signal
+    row: Signal
     report: Any
     snapshot: Signal
 
     def __init__(self) -> None:
-        inputs = ("clear", "running", "word_read", "word_written", "job_ended", "snapshot")
+        inputs = ("clear", "running", "word_read", "word_written", "job_ended", "row", "snapshot")
         outputs = {register.name: Out(struct(register.layout)) for register in COUNTERS}
         super().__init__({**{name: In(1) for name in inputs}, "report": In(struct(descriptor.REPORT)), **outputs})
 
@@ -43,6 +44,7 @@ class Counters(wiring.Component):
             "multiplications": (ended, report.multiplications),
             "additions": (ended, report.additions),
             "steps": (ended, report.steps),
+            "activity_rows": (self.row, 1),
         }
         for register in COUNTERS:
             count, shown = Signal(COUNTER_BITS, name=f"{register.name}_now"), getattr(self, register.name).count

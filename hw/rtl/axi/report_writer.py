@@ -1,4 +1,4 @@
-"""Writes job reports to memory."""
+"""Writes job reports, and other rows, to memory."""
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import stream, wiring
@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract import descriptor
 from hw.contract.axi import BYTE_ADDRESS_BITS, WORD_BYTES
-from hw.contract.layout import WORD_BITS
+from hw.contract.layout import WORD_BITS, Layout
 from hw.contract.registers import BY_NAME
 from hw.rtl.axi.burst_splitter import BYTE_INDEX_BITS
 from hw.rtl.axi.interfaces import BYTE_WRITE, WIDE_ADDRESS_BITS
-from hw.rtl.interfaces import REPORT
+from hw.rtl.interfaces import struct
 
 CAPACITY_BITS = BY_NAME["report_capacity"].layout.width
 
@@ -18,11 +18,13 @@ CAPACITY_BITS = BY_NAME["report_capacity"].layout.width
 class ReportWriter(wiring.Component):
     """Appends reports to the list that begins at a byte address.
 
+    Parameters: `layout` of what is to be appended, REPORT by default.
+
     Members: `reports` in; `start` begins a new list of at most `capacity` reports at `base`, of which whole words count:
-    reports beyond are taken and dropped; `writes` out, REPORT.words a report, its last one filled up with zeros; `busy` from
+    reports beyond are taken and dropped; `writes` out, layout.words a report, its last one filled up with zeros; `busy` from
     the cycle after a report was taken until its last word has left.
 
-    Latency 1 cycle, throughput 1 report in REPORT.words + 1 cycles; stalls with `writes`.
+    Latency 1 cycle, throughput 1 report in layout.words + 1 cycles; stalls with `writes`.
     """
 
     reports: stream.Interface
@@ -32,10 +34,11 @@ class ReportWriter(wiring.Component):
     writes: stream.Interface
     busy: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout = descriptor.REPORT) -> None:
+        self._words = layout.words
         super().__init__(
             {
-                "reports": In(REPORT),
+                "reports": In(stream.Signature(struct(layout))),
                 "start": In(1),
                 "base": In(BYTE_ADDRESS_BITS),
                 "capacity": In(CAPACITY_BITS),
@@ -46,7 +49,7 @@ class ReportWriter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        words = descriptor.REPORT.words
+        words = self._words
         kept = Signal(words * WORD_BITS)
         missing, room = Signal(range(words + 1)), Signal(CAPACITY_BITS)
         address = Signal(WIDE_ADDRESS_BITS)
