@@ -15,6 +15,7 @@ without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 # Said before anything is installed: $(call require,target,VARIABLE,example).
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
+$(call require,estimate,NET,NET=fusionet)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
@@ -98,6 +99,10 @@ coverage: .venv/.dev ## Measure line, toggle and functional coverage of the test
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)
 	@$(BIN)/python -m sim bench $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call option,LANES,lanes) \
 		$(call option,RUNS,runs)
+
+.PHONY: estimate
+estimate: .venv/.sim ## Estimate the cycles of a network's fused blocks, beside the last run's (NET PRESET LANES SEED)
+	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)

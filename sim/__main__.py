@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, fpga PRESET, formal, coverage, bench, registers."""
+"""Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, estimate NET, bench, registers."""
 
 import dataclasses
 import sys
@@ -15,6 +15,7 @@ from sim.coverage.regression import FOLDER as COVERAGE
 from sim.coverage.regression import RECORDS, coverage_of, measure
 from sim.coverage.render import cross_table, unit_table
 from sim.coverage.render import write_files as write_coverage
+from sim.estimate import estimate, estimate_table
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
@@ -62,6 +63,20 @@ def run(
         console.print(f"written: {path}", highlight=False)
     console.print(f"again: {outcome.report.command}", highlight=False)
     return 0 if outcome.report.passed else FAILED
+
+
+@app.command(name="estimate")
+def estimate_network(
+    network: str,
+    *,
+    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8; else the preset's")] = None,
+    seed: Annotated[int, Parameter(help="chooses the image")] = 1,
+    preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
+) -> int:
+    """Estimate the cycles of NETWORK's fused blocks without simulating, beside those of the last run."""
+    console = wide_console()
+    console.print(estimate_table(estimate(network, preset, lanes, seed, console)))
+    return 0
 
 
 WithCounters = Annotated[bool, Parameter(help="count what units do in every cycle")]

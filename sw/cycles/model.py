@@ -84,9 +84,7 @@ def fused_job(job: Job, work: LaneWork, config: ArchonConfig, sharing: int) -> J
     return JobCycles(int(ready[0]), times.cycles + TO_REPORT)
 
 
-def fused_layer(
-    jobs: tuple[Job, ...], block: FusedBlock, spec: BlockSpec, x: NDArray[np.int8], config: ArchonConfig
-) -> int:
+def fused_layer(jobs: tuple[Job, ...], block: FusedBlock, spec: BlockSpec, x: NDArray[np.int8], config: ArchonConfig) -> int:
     """Cycles of a fused block: of the cluster that is done last."""
     busy: dict[int, int] = {}
     works = {group: fused_work(block, spec, group, x, config) for group in {job.group for job in jobs}}
@@ -102,7 +100,9 @@ def _first_jobs(jobs: tuple[Job, ...]) -> list[Job]:
     return list({job.fields["cluster"]: job for job in reversed(jobs)}.values())
 
 
-def fused_cycles(network: IntegerNetwork, image: MemoryImage, pixels: NDArray[np.uint8], config: ArchonConfig) -> dict[str, int]:
+def fused_cycles(
+    network: IntegerNetwork, image: MemoryImage, pixels: NDArray[np.uint8], config: ArchonConfig
+) -> dict[str, int]:
     """Cycles of every fused block for one image (height, width, channels)."""
     golden = run(network, pixels[None], keep_activations=True)
     assert golden.block_inputs is not None

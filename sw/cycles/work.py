@@ -1,6 +1,6 @@
 """What a job asks of its lanes, pixel by pixel: the numbers from which cycles follow.
 
-Lane l owns input channel t * L + l in turn t (sw.program.tables), adder row r the output channels k with k modulo adder rows = r.
+Lane l owns input channel t * L + l in turn t (sw.program.tables), adder row r the output channels k = r modulo the adder rows.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ def _first_masks(prediction: Prediction, stride: int) -> Bits:
     return np.ascontiguousarray(views.transpose(3, 4, 1, 2, 0)).reshape(TAPS, -1, len(framed))
 
 
-def _pair_work(
-    weights: ValueWeights, second: Bits, reaches: Bits, config: ArchonConfig
-) -> tuple[Integers, Integers, Integers]:
+def _pair_work(weights: ValueWeights, second: Bits, reaches: Bits, config: ArchonConfig) -> tuple[Integers, Integers, Integers]:
     """Scans, survivors and steps (LaneWork).
 
     Args:
@@ -104,7 +102,7 @@ def _pair_work(
     by_turn = found.reshape(pixels, slices, turns, config.lanes)
     of_pair = _steps_of(weights, config)
     of_pair = np.pad(of_pair, ((0, 0), (0, padding))).reshape(-1, slices, config.slice_channels)
-    by_lane = lane_sums(owned, config.lanes, 2).astype(np.float32)
+    by_lane = lane_sums(owned.astype(np.float32), config.lanes, 2)
     working = np.pad(second & reaches, ((0, 0), (0, padding))).reshape(masks.shape).astype(np.float32)
     steps = [np.einsum("psc,scl->psl", working, row[..., None] * by_lane, optimize=True) for row in of_pair]
     return np.maximum(by_turn, 1).sum(axis=2), by_turn.sum(axis=2), np.stack(steps, axis=-1).astype(np.int64)
