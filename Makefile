@@ -15,6 +15,7 @@ without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 # Said before anything is installed: $(call require,target,VARIABLE,example).
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
+$(call require,estimate,NET,NET=fusionet)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
@@ -90,10 +91,18 @@ fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)
 	@$(BIN)/python -m sim formal $(call option,ONLY,only)
 
+.PHONY: coverage
+coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
+	@$(BIN)/python -m sim coverage
+
 .PHONY: bench
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)
 	@$(BIN)/python -m sim bench $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call option,LANES,lanes) \
 		$(call option,RUNS,runs)
+
+.PHONY: estimate
+estimate: .venv/.sim ## Estimate the cycles of a network's fused blocks, beside the last run's (NET PRESET LANES SEED)
+	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)

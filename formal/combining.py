@@ -1,6 +1,6 @@
 """Combining writes: every byte leaves once, unchanged, and no word waits without a reason."""
 
-from amaranth.hdl import Cat, Mux, Signal
+from amaranth.hdl import Mux, Signal
 
 from formal.bench import Bench, moves
 from hw.contract.numerics import ACTIVATION_BITS
@@ -45,10 +45,11 @@ def write_combiner() -> Bench:
 
     # When a word leaves.
     bench.check(sink.valid <= occupied)
-    bench.check(~(occupied & (unit.flush | held.all())) | sink.valid)
-    bench.check(~(source.valid & ~source.ready) | (sink.valid & ~sink.ready))
-    more = Cat(source.valid, unit.flush, bench.before(sink.valid & ~sink.ready), held.all()).any()
-    bench.check(~sink.valid | more)
+    bench.check(~(occupied & held.all()) | sink.valid)
+    bench.check(~bench.before(occupied & ~leaves & unit.flush) | sink.valid)
+    bench.check(~(source.valid & ~source.ready) | occupied)
+    bench.check(~bench.before(source.valid & ~source.ready) | sink.valid)
+    bench.check(~sink.valid | held.all() | bench.before(source.valid | unit.flush | (sink.valid & ~sink.ready)))
     bench.cover(leaves & held.all() & enters)
     bench.cover(leaves & unit.flush & (held == 3))
     return bench

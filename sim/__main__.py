@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, verilog PRESET, synth PRESET, fpga PRESET, formal, bench, registers."""
+"""Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, estimate NET, bench, registers."""
 
 import dataclasses
 import sys
@@ -11,6 +11,11 @@ from formal.catalogue import proofs
 from hw.contract.config import ArchonConfig, preset
 from hw.contract.errors import ArchonError
 from sim.bench import run_benchmark
+from sim.coverage.regression import FOLDER as COVERAGE
+from sim.coverage.regression import RECORDS, coverage_of, measure
+from sim.coverage.render import cross_table, unit_table
+from sim.coverage.render import write_files as write_coverage
+from sim.estimate import estimate, estimate_table
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
@@ -32,7 +37,7 @@ FAILED = 1
 REFUSED = 2
 """Exit code for bad input."""
 
-app = App(name="sim", help="Simulate, export, synthesise, prove and time the accelerator.")
+app = App(name="sim", help="Simulate, export, synthesise, prove, cover and time the accelerator.")
 
 
 @app.command
@@ -58,6 +63,20 @@ def run(
         console.print(f"written: {path}", highlight=False)
     console.print(f"again: {outcome.report.command}", highlight=False)
     return 0 if outcome.report.passed else FAILED
+
+
+@app.command(name="estimate")
+def estimate_network(
+    network: str,
+    *,
+    lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8; else the preset's")] = None,
+    seed: Annotated[int, Parameter(help="chooses the image")] = 1,
+    preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
+) -> int:
+    """Estimate the cycles of NETWORK's fused blocks without simulating, beside those of the last run."""
+    console = wide_console()
+    console.print(estimate_table(estimate(network, preset, lanes, seed, console)))
+    return 0
 
 
 WithCounters = Annotated[bool, Parameter(help="count what units do in every cycle")]
@@ -120,6 +139,20 @@ def formal(*, only: Annotated[str | None, Parameter(help="a proof, or the beginn
     for outcome in failed:
         console.print(outcome.sentences(), style="red", highlight=False, markup=False)
     return FAILED if failed else 0
+
+
+@app.command
+def coverage(*, merge: Annotated[bool, Parameter(help="the last runs' records again", negative="")] = False) -> int:
+    """Measure which branches, toggles and kinds of layers the tests reach (docs/verification.md)."""
+    console = wide_console()
+    found = coverage_of(RECORDS) if merge else measure()
+    console.print(unit_table(found))
+    console.print(cross_table(found))
+    for path in write_coverage(found, COVERAGE):
+        console.print(f"written: {path}", highlight=False)
+    for complaint in found.complaints():
+        console.print(complaint, style="red", highlight=False, markup=False)
+    return FAILED if found.complaints() else 0
 
 
 @app.command

@@ -19,6 +19,8 @@ from cocotb_tools.runner import get_runner
 
 from hw.contract.errors import ArchonError
 from sim import icarus
+from sim.coverage.collection import keep_points, points_of
+from sim.coverage.points import MOST_BITS
 from sim.toolchain import BUILD, Toolchain, find, publish
 
 SIMULATIONS = BUILD / "simulations"
@@ -89,6 +91,7 @@ def build(
         "verilog": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         "design": {**dataclasses.asdict(design), "sources": len(texts), "main": design.main and _text(design.main)},
         "options": [waves, optimize, TIMESCALE],
+        "coverage": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in points_of(design.sources).items()},
         "recipe": [hashlib.sha256(path.read_bytes()).hexdigest() for path in _RECIPE],
         "toolchain": toolchain.identity,
         "cocotb": [installed_version("cocotb"), str(cocotb_tools.config.libs_dir)],
@@ -107,6 +110,7 @@ def build(
             control = beside / "public.vlt"
             control.write_text(_public(design, ports, _boundaries(design, texts)), encoding="utf-8")
             _build_verilator(design, control, toolchain, beside, waves=waves, optimize=optimize)
+            keep_points(design.sources, beside)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         failed = cache / f"{digest}.failed"
         shutil.rmtree(failed, ignore_errors=True)
@@ -181,6 +185,8 @@ def _public(design: Design, ports: Sequence[str], boundaries: Sequence[tuple[str
     written = [(design.toplevel, port) for port in ports] + [tuple(name.rsplit(".", 1)) for name in design.public]
     lines = [f'public_flat_rw -module "{module}" -var "{variable}"' for module, variable in written]
     lines += [f'public_flat_rd -module "{module}" -var "{variable}"' for module, variable in boundaries]
+    covered = points_of(design.sources)
+    lines += [f'coverage_off -file "*/{source.name}"' for source in design.sources if covered and source.name not in covered]
     return "\n".join(["`verilator_config", *lines, ""])
 
 
@@ -210,6 +216,7 @@ def _build_verilator(
         "-o", design.toplevel, "--vpi", "--no-timing", "--assert", "-Wno-fatal", "--timescale", "/".join(TIMESCALE),
         *_main(design),
         *(["--trace"] if waves else []),
+        *(["--coverage-toggle", "--coverage-max-width", str(MOST_BITS)] if points_of(design.sources) else []),
         *(["-fno-dfg", "-fno-table"] if design.repeated else []),  # both number what they make, so no copy equals another
         *[f"-G{name}={value}" for name, value in design.parameters.items()],
         control.name, *[str(source.resolve()) for source in design.sources],
@@ -226,9 +233,10 @@ def _build_verilator(
             subprocess.run(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT, check=True)
 
         run(verilate)
-        _fetch_runtime(directory, toolchain, waves=waves)
+        kept = _runtime(toolchain, waves=waves, coverage=bool(points_of(design.sources)))
+        _fetch_runtime(directory, kept)
         run(make)
-    _keep_runtime(directory, toolchain, waves=waves)
+    _keep_runtime(directory, kept)
     for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
         leftover.unlink()
 
@@ -242,20 +250,19 @@ def _main(design: Design) -> list[str]:
     return [str(shared / "lib" / "verilator" / "verilator.cpp"), "-LDFLAGS", linked]
 
 
-def _runtime(toolchain: Toolchain, *, waves: bool) -> Path:
-    digest = hashlib.sha256(f"{toolchain.identity} {waves}".encode()).hexdigest()[:12]
+def _runtime(toolchain: Toolchain, *, waves: bool, coverage: bool) -> Path:
+    digest = hashlib.sha256(f"{toolchain.identity} {waves} {coverage}".encode()).hexdigest()[:12]
     return BUILD / "toolchain" / f"runtime-{digest}"
 
 
-def _fetch_runtime(directory: Path, toolchain: Toolchain, *, waves: bool) -> None:
+def _fetch_runtime(directory: Path, runtime: Path) -> None:
     """Lay the kept objects where make looks for them; being newer than the generated makefile, they stay."""
-    for kept in _runtime(toolchain, waves=waves).glob("*.o"):
+    for kept in runtime.glob("*.o"):
         shutil.copyfile(kept, directory / kept.name)
 
 
-def _keep_runtime(directory: Path, toolchain: Toolchain, *, waves: bool) -> None:
+def _keep_runtime(directory: Path, runtime: Path) -> None:
     """Keep the objects of Verilator's own sources, which do not depend on the design."""
-    runtime = _runtime(toolchain, waves=waves)
     runtime.mkdir(parents=True, exist_ok=True)
     for compiled in directory.glob("verilated*.o"):
         kept = runtime / compiled.name

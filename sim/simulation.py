@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 from cocotb_tools.runner import get_runner
 
 from hw.contract.errors import ArchonError
+from sim.coverage.collection import collect, forget
 from sim.model import Design, Model, SimulationFailedError, build, only_explicit_settings, tail
 from sim.toolchain import REPOSITORY, find
 
@@ -105,11 +106,13 @@ def run(model: Model, test: TestRun, directory: Path | None = None) -> Result:
     started = time.monotonic()
     log, results = directory / "simulation.log", directory / "results.xml"
     waves = directory / ("waves.fst" if model.toolchain.simulator == "icarus" else "waves.vcd") if test.waves else None
+    forget(directory)
     exit_note = _simulate(model, test, directory, waves)
     seconds = time.monotonic() - started
     cases = _parse(results) if results.is_file() else []
     if exit_note or not cases or not all(case.passed for case in cases):
         raise SimulationFailedError(_failure(model, test, specification, log, cases, exit_note))
+    collect(model.directory, directory, f"{test.module}-{digest}")
     return Result(cases, directory, log, waves, seconds)
 
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from amaranth.back import verilog
 from amaranth.lib import wiring
 
 from hw.rtl.arbiter import ReadArbiter, StreamArbiter
 from hw.rtl.interfaces import WRITE
 from sim.model import Design
 from sim.simulation import TestRun, build_and_test
+from sim.verilog import write_verilog
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,7 @@ from sim.simulation import TestRun, build_and_test
 def test_arbiter(kind: str, clients: int, background: int, tmp_path: Path) -> None:
     reads = kind == "read"
     arbiter: wiring.Component = ReadArbiter(clients, background=background) if reads else StreamArbiter(WRITE, clients)
-    source = tmp_path / "arbiter.v"
-    source.write_text(verilog.convert(arbiter, name="arbiter", emit_src=False, strip_internal_attrs=True))
+    source = write_verilog({"arbiter": arbiter}, tmp_path / "arbiter.v")
     run = TestRun(
         f"tb.{kind}_arbiter_tests", environment={"ARCHON_CLIENTS": str(clients), "ARCHON_BACKGROUND": str(background)}
     )

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from amaranth.back import verilog
 from amaranth.lib import wiring
 
 from hw.rtl.axi.read_master import ReadMaster
@@ -11,12 +10,12 @@ from hw.rtl.axi.window_guard import WindowGuard
 from hw.rtl.axi.write_master import WriteMaster
 from sim.model import Design
 from sim.simulation import TestRun, build_and_test
+from sim.verilog import write_verilog
 
 
 def run_component(component: wiring.Component, name: str, folder: Path, environment: dict[str, str] | None = None) -> None:
     """Run tb.NAME_tests on a component."""
-    source = folder / f"{name}.v"
-    source.write_text(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
+    source = write_verilog({name: component}, folder / f"{name}.v")
     build_and_test(Design([source], name), TestRun(f"tb.{name}_tests", environment=environment or {}))
 
 

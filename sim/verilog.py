@@ -4,7 +4,9 @@ import hashlib
 import importlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -12,6 +14,8 @@ from amaranth.lib import wiring
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
+from sim.coverage.collection import collecting
+from sim.coverage.points import instrumented, probed_text, sidecar
 from sim.toolchain import BUILD
 
 SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster"), "archon_axi": ("lane", "cluster", "archon")}
@@ -59,18 +63,33 @@ def unit_verilog(unit: str, config: ArchonConfig) -> Path:
     if unit not in UNITS:
         raise ArchonError(f"unknown unit {unit!r}, expected one of {', '.join(UNITS)}")
     digest = hashlib.sha256(repr(asdict(config)).encode()).hexdigest()[:12]
-    path = BUILD / "verilog" / digest / f"{unit}.v"
-    text = "\n".join(_module_text(name, config) for name in (*SHARED.get(unit, ()), unit))
+    folder = BUILD / "verilog" / (f"{digest}-coverage" if collecting() else digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_verilog({name: _component(name, config) for name in (*SHARED.get(unit, ()), unit)}, folder / f"{unit}.v")
+
+
+def write_verilog(components: Mapping[str, wiring.Component], path: Path) -> Path:
+    """Write components, by their modules' names, as one Verilog file, anew only when its text changes; returns its path.
+
+    Where coverage is collected (sim.coverage.collection), the text is one that is made for it, with its points beside it.
+    """
+    if collecting():
+        parts = [probed_text(component, name) for name, component in components.items()]
+        branches = {register: branch for _, registers in parts for register, branch in registers.items()}
+        text, points = instrumented("\n".join(compact(part) for part, _ in parts), branches)
+        points.write(sidecar(path))
+    else:
+        convert = partial(verilog.convert, emit_src=False, strip_internal_attrs=True)
+        text = "\n".join(compact(convert(component, name=name)) for name, component in components.items())
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}")
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     return path
 
 
-def _module_text(unit: str, config: ArchonConfig) -> str:
-    text = verilog.convert(_component(unit, config), name=unit, emit_src=False, strip_internal_attrs=True)
+def compact(text: str) -> str:
+    """The same Verilog, with a loop for the initialisation of every memory."""
     return _ZEROED_MEMORY.sub(_loop_initialisation, text)
 
 

@@ -1,5 +1,6 @@
 """The accelerator on its buses, with memory, a host, and the driver between them."""
 
+import dataclasses
 from typing import Any
 
 import cocotb
@@ -23,6 +24,7 @@ from tb.axi_bus import AxiMemory, register_port
 from tb.bench import Bench
 from tb.block_cases import BlockCase
 from tb.block_tests import placed_blocks
+from tb.coverage import sample_block
 from tb.programs import check_activity, check_counters, check_numbers, reports_of
 
 WAIT_CYCLES = 100
@@ -70,6 +72,7 @@ class AxiAccelerator:
 
     def __init__(self, dut: Any, case: BlockCase, config: ArchonConfig, held: str, depth: int = 8) -> None:
         self.dut, self.config = dut, config
+        self.circumstances = dataclasses.replace(case, idle=held, back_pressure=held, latency=(1, 1))
         self.bench = Bench(dut, case.name, held, held)
         rng = self.bench.random
         self.memory = self.bench.follow(AxiMemory(dut, "memory", held, rng, depth=depth))
@@ -118,6 +121,8 @@ class AxiAccelerator:
         expected = await self.lay()
         result = await self.driver.run(self.image.network_program.address)
         await self.check(expected, result)
+        for item in self.blocks:
+            sample_block(item, self.image, self.config, self.circumstances)
         return result
 
     async def check(self, expected: NDArray[np.uint64], result: Run) -> None:

@@ -13,10 +13,12 @@ from hw.contract.memory import IMAGE_LEVELS
 from sw.bundle.network import FusedBlock, Requantization
 from sw.golden.network import run_block, run_block_layerwise
 from sw.golden.random_block import random_activation, random_block
+from sw.golden.statistics import BlockStatistics
 from sw.program import ImageLayer, PlacedBlock, Program, TensorForm, TensorPlace, build_image, image_windows
 from sw.program.image import pack_program
 from tb.bench import configuration
 from tb.block_cases import DIRECTED, BlockCase, random_case
+from tb.coverage import sample_block, sample_layer
 from tb.programs import (
     Accelerator,
     check_activity,
@@ -57,10 +59,13 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
         check_numbers(where, reports, image)
         for item in blocks:
             expected, counts = run_block(item.block, item.spec, tensor)
-            assert (expected == run_block_layerwise(item.block, item.spec, tensor)).all(), f"{where}: golden models differ"
+            statistics = BlockStatistics()
+            again = run_block_layerwise(item.block, item.spec, tensor, statistics)
+            assert (expected == again).all(), f"{where}: golden models differ"
             got = image.tensors[item.name].read(accelerator.memory.words)
             check_tensor(f"{where}, {item.name}", expected, got)
             check_counters(f"{where}, {item.name}", vars(counts), reports_of(item.name, reports, image))
+            sample_block(item, image, config, case, extreme=case.extreme, statistics=statistics)
             tensor = expected
         check_writes(where, accelerator.memory, image)
         check_activity(where, reports, accelerator.activity.items, image, config)
@@ -129,6 +134,9 @@ async def images_and_a_block(dut: Any, back_pressure: str) -> None:
     # The image unit writes whole words, of padding bytes too.
     padding = CHANNELS_PER_WORD * sum(place.words for place in places) - tensors[0].size
     check_writes("images and a block", memory, image, padding)
+    for layer, fields in zip(layers, (image.network_program.jobs[0], job), strict=True):
+        sample_layer("image", layer.input_shape, [fields], config, case)
+    sample_block(blocks[0], image, config, case)
 
 
 def placed_blocks(case: BlockCase, seed: int) -> list[PlacedBlock]:

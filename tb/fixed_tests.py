@@ -9,6 +9,7 @@ from sw.golden.network import run_block
 from sw.golden.random_block import random_activation
 from sw.program import PlacedBlock, build_image
 from tb.bench import configuration
+from tb.coverage import sample_block, sample_layer
 from tb.fixed_cases import CASES, make_layers, run_layer
 from tb.programs import (
     Accelerator,
@@ -18,6 +19,7 @@ from tb.programs import (
     check_tensor,
     check_writes,
     expect_outputs,
+    jobs_of,
     reports_of,
 )
 
@@ -39,11 +41,14 @@ async def outputs_and_counters(dut: Any, index: int) -> None:
         expect_outputs(accelerator.memory, image)
         reports = await accelerator.run(image.network_program.address, len(image.network_program.jobs))
         check_numbers(where, reports, image)
-        for layer in layers:
+        for layer, (kind, *_) in zip(layers, case.layers, strict=True):
             if isinstance(layer, PlacedBlock):
+                sample_block(layer, image, config, case)
                 tensor, counts = run_block(layer.block, layer.spec, tensor.astype(np.int8))
                 expected = vars(counts)
             else:
+                shown = "convolution" if kind == "sums" else kind
+                sample_layer(shown, layer.input_shape, jobs_of(layer.name, image), config, case)
                 tensor, multiplications = run_layer(layer, tensor)
                 expected = {"multiplications": multiplications, **vars(image.loads[layer.name])}
             got = image.tensors[layer.name].read(accelerator.memory.words)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hw.contract.activity import ACTIVITY, discrepancies, sources
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.descriptor import COMMAND, REPORT
-from sw.program import MemoryImage
+from sw.program import Job, MemoryImage
 from tb.bench import Bench
 from tb.memory import StreamMemory
 from tb.streams import StreamSink, StreamSource
@@ -103,8 +103,13 @@ def check_numbers(where: str, reports: list[dict[str, int]], image: MemoryImage)
 
 def reports_of(layer: str, reports: list[dict[str, int]], image: MemoryImage) -> list[dict[str, int]]:
     """The reports of a layer's jobs."""
-    numbers = {job.number for job in image.network_program.jobs if job.layer == layer}
+    numbers = {job.number for job in jobs_of(layer, image)}
     return [report for report in reports if report["job"] in numbers]
+
+
+def jobs_of(layer: str, image: MemoryImage) -> list[Job]:
+    """A layer's jobs."""
+    return [job for job in image.network_program.jobs if job.layer == layer]
 
 
 def check_counters(where: str, expected: dict[str, int], reports: list[dict[str, int]]) -> None:

@@ -16,7 +16,8 @@ class WriteCombiner(wiring.Component):
 
     Members: `input` writes; `output` writes; `flush` while nothing follows for now; `empty`: no word is held.
 
-    Latency 1 cycle from a word's last byte, throughput 1 write a cycle; stalls with `output`.
+    Latency 1 cycle from a complete word's last byte, else 1 from what ends the word. Throughput 1 write a cycle, and a cycle
+    more for a word that is not complete; stalls with `output`, whose offer comes from a register.
     """
 
     input: stream.Interface
@@ -31,24 +32,26 @@ class WriteCombiner(wiring.Component):
         m = Module()
         incoming, word = self.input.payload, Signal.like(self.input.payload)
         held, offered, joins, enters, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
-        due: Value = word.strobe.all() | self.flush | (self.input.valid & ~joins)
+        strobe = Signal.like(word.strobe)
+        due: Value = (held & (self.flush | (self.input.valid & ~joins))) | (enters & strobe.all())
         m.d.comb += [
             joins.eq(held & (incoming.address == word.address) & ((incoming.strobe & word.strobe) == 0)),
             self.output.payload.eq(word),
-            self.output.valid.eq(held & (offered | due)),
+            self.output.valid.eq(offered),
             leaves.eq(self.output.valid & self.output.ready),
             # A word on offer may not change any more.
-            self.input.ready.eq(~held | leaves | (joins & ~self.output.valid)),
+            self.input.ready.eq(~held | leaves | (joins & ~offered)),
             enters.eq(self.input.valid & self.input.ready),
             self.empty.eq(~held),
         ]
-        m.d.sync += [offered.eq(self.output.valid & ~self.output.ready), held.eq(enters | (held & ~leaves))]
+        m.d.comb += strobe.eq(Mux(held & ~leaves, word.strobe, 0) | incoming.strobe)
+        # The offer comes from a register: memory's arbiter decides by it.
+        m.d.sync += [offered.eq(Mux(leaves, enters & strobe.all(), offered | due)), held.eq(enters | (held & ~leaves))]
         with m.If(enters):
-            kept = Mux(held & ~leaves, word.strobe, 0)
             taken = Cat(bit.replicate(ACTIVATION_BITS) for bit in incoming.strobe)
             m.d.sync += [
                 word.address.eq(incoming.address),
-                word.strobe.eq(kept | incoming.strobe),
+                word.strobe.eq(strobe),
                 word.data.eq((incoming.data & taken) | (word.data & ~taken)),
             ]
         return m

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sw.bundle.network import FusedBlock
+from sw.program.balance import MOST_BANDS, Load, expected_multiplications, shared_out
 from sw.program.jobs import Job, Window, check_row_store, numbered, reduced, window_fields
 from sw.program.plan import LayerPlan
-from sw.program.tables import slices_of, table_segment, turns_of
+from sw.program.tables import group_weights, slices_of, table_segment, turns_of
 from sw.spec import BlockSpec
 
 
@@ -35,38 +37,62 @@ class PlacedBlock:
         segments = [
             table_segment(self.block, spec, group, math.prod(output[1:]), config, self.name) for group in range(spec.groups)
         ]
-        jobs = block_jobs(self.name, spec, self.height, self.width, config)
+        cycles = group_cycles(self.block, spec, config)
+        jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles)
         return LayerPlan(self.name, (spec.in_channels, self.height, self.width), output, tuple(segments), jobs, None)
 
 
+def group_cycles(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[float]:
+    """Of a pixel of each group, about: multipliers bind."""
+    return [expected_multiplications(group_weights(block, spec, group), config) for group in range(spec.groups)]
+
+
 def block_jobs(
-    name: str, spec: BlockSpec, height: int, width: int, config: ArchonConfig, *, relu: bool = False, shared: bool = False
+    name: str,
+    spec: BlockSpec,
+    height: int,
+    width: int,
+    config: ArchonConfig,
+    cycles: Sequence[float],
+    *,
+    relu: bool = False,
+    shared: bool = False,
 ) -> tuple[Job, ...]:
     """The jobs of one block, still without places and halves.
 
-    Group g runs on cluster g modulo the clusters; where there are at least twice as many clusters as groups, or where
-    activations do not fit otherwise, a group's rows are split into bands of (almost) equal height, each a job. With `relu`
-    negative outputs become 0; with `shared` the groups read the same input channels.
+    A group's rows are cut into bands of (almost) equal height, each a job, where activations do not fit otherwise, or where
+    the clusters are done sooner (sw.program.balance).
+
+    Args:
+        name: of the layer.
+        spec: of the block.
+        height: of the input image.
+        width: of the input image.
+        config: of the accelerator.
+        cycles: of a pixel of each group, about.
+        relu: negative outputs become 0.
+        shared: the groups read the same input channels.
 
     Raises:
         ArchonError: an activation or row memory is too small for the block.
     """
     window = Window(height, width, spec.stride, spec.kernel // 2, spec.kernel // 2)
     inputs, slices = spec.in_channels // spec.groups, slices_of(spec.expanded_channels // spec.groups, config)
+    loads = [Load(of_pixel, window.output_width) for of_pixel in cycles]
+    try:
+        check_row_store(width, slices, config)
+        wanted = max(1, config.clusters // spec.groups)
+        cuts = [window.fitting_bands(turns_of(inputs, config), wanted * times, config) for times in range(1, MOST_BANDS + 1)]
+    except ArchonError as error:
+        raise ArchonError(f"{name}, group 0: {error}") from error
     jobs: list[Job] = []
-    for group in range(spec.groups):
-        try:
-            check_row_store(width, slices, config)
-            bands = window.fitting_bands(turns_of(inputs, config), max(1, config.clusters // spec.groups), config)
-        except ArchonError as error:
-            raise ArchonError(f"{name}, group {group}: {error}") from error
-        for index, band in enumerate(bands):
-            fields = window_fields(window, band, 0 if shared else group * inputs, inputs, config) | {
-                "relu": int(relu),
-                "residual": int(spec.residual),
-                "cluster": (group * len(bands) + index) % config.clusters,
-                "slices": slices,
-                "output_channels": spec.out_channels // spec.groups,
-            }
-            jobs.append(Job(name, group, group, fields))
+    for group, band, cluster in shared_out(loads, cuts, config.clusters):
+        fields = window_fields(window, band, 0 if shared else group * inputs, inputs, config) | {
+            "relu": int(relu),
+            "residual": int(spec.residual),
+            "cluster": cluster,
+            "slices": slices,
+            "output_channels": spec.out_channels // spec.groups,
+        }
+        jobs.append(Job(name, group, group, fields))
     return numbered(jobs)

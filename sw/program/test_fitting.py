@@ -70,7 +70,7 @@ def test_the_row_store_holds_all_slices_of_a_row() -> None:
 def test_activations_and_rows_of_the_known_networks_fit_their_presets(network: str, name: str) -> None:
     spec = load_spec(network)
     for block, shape in zip(spec.fused_blocks, spec.block_shapes(), strict=True):
-        jobs = block_jobs("block", block, shape.in_height, shape.in_width, preset(name))
+        jobs = block_jobs("block", block, shape.in_height, shape.in_width, preset(name), [100.0] * block.groups)
         assert {job.group for job in jobs} == set(range(block.groups))
 
 
