@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from hw.contract.axi import BYTE_ADDRESS_BITS
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
-from hw.contract.descriptor import REPORT
+from hw.contract.descriptor import JOB_BITS, REPORT
 from hw.contract.errors import ArchonError
 from hw.contract.layout import Field, Layout
 
@@ -26,7 +26,7 @@ REGISTER_ADDRESS_BITS = 12
 IDENTIFICATION = 0x4E435241
 """The letters ARCN in ascending bytes: what the first register holds."""
 
-VERSION_MAJOR, VERSION_MINOR = 1, 0
+VERSION_MAJOR, VERSION_MINOR = 1, 1
 """Of this register map: the major number changes where a driver written for it would go wrong."""
 
 STALL_LIMIT = 1 << 24
@@ -62,6 +62,7 @@ class ErrorCode(IntEnum):
     DESCRIPTOR = 5
     STALLED = 6
     ABORTED = 7
+    TABLES = 8
 
     @property
     def meaning(self) -> str:
@@ -75,9 +76,12 @@ _MEANINGS = {
     ErrorCode.WRITE_RESPONSE: "memory answered a write with an error; error_address is the word's",
     ErrorCode.READ_OUTSIDE: "a read outside the read window was asked for and not issued; error_address is the burst's",
     ErrorCode.WRITE_OUTSIDE: "a write outside the write window was asked for and not issued; error_address is the word's",
-    ErrorCode.DESCRIPTOR: "a descriptor named a cluster that does not exist",
+    ErrorCode.DESCRIPTOR: "a descriptor named a cluster that does not exist, or broke a rule of hw/contract/rules.py, or the "
+    "program went on without an end; error_descriptor is its number in the program, from 0",
     ErrorCode.STALLED: "no word was read or written and no job ended for stall_limit cycles",
     ErrorCode.ABORTED: "the host asked for it",
+    ErrorCode.TABLES: "a table segment was too short, too long, or not what its job needs; error_descriptor is the number that "
+    "the job has in its descriptor",
 }
 
 
@@ -207,6 +211,7 @@ REGISTERS: tuple[Register, ...] = (
     ),
     _set("report_capacity", "reports", 32, "reports that are written; jobs that end later are counted only"),
     *COUNTERS,
+    _shown("error_descriptor", "index", JOB_BITS, "descriptor that the error code speaks of, else 0"),
 )  # fmt: skip
 """In the order of their offsets."""
 

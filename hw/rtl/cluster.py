@@ -23,7 +23,8 @@ class Cluster(wiring.Component):
     """`lanes` lanes behind one predictor; runs whole jobs on its own.
 
     Members: `jobs` in, `hold`, `idle`: see JobSequencer; `read_request`, `read_data`, `write` to external memory; `reports`
-    one per finished job; `cycle` the clock cycles since reset, for the reports.
+    one per finished job; `cycle` the clock cycles since reset, for the reports; `bad_tables`: the table segment of the job with
+    number `bad_job` is not what the job needs (TableLoader); only a reset helps.
     """
 
     jobs: stream.Interface
@@ -34,6 +35,8 @@ class Cluster(wiring.Component):
     read_data: stream.Interface
     write: stream.Interface
     reports: stream.Interface
+    bad_tables: Signal
+    bad_job: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -58,6 +61,8 @@ class Cluster(wiring.Component):
         m.d.comb += [
             tables.start.eq(sequencer.start_tables),
             sequencer.tables_done.eq(tables.done),
+            self.bad_tables.eq(tables.bad),
+            self.bad_job.eq(sequencer.next_job.job),
             activations.start.eq(sequencer.start_activations),
             sequencer.activations_done.eq(activations.done),
             sequencer.compute_done.eq(summation.finished & requantizer.finished),

@@ -29,6 +29,9 @@ class ImageUnit(wiring.Component):
     read_data: stream.Interface
     write: stream.Interface
     reports: stream.Interface
+    bad_tables: Signal
+    """Stays low: its table has one size."""
+    bad_job: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config

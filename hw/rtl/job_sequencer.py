@@ -137,5 +137,7 @@ def cluster_signature() -> wiring.Signature:
             "read_data": In(READ_DATA),
             "write": Out(WRITE),
             "reports": Out(REPORT),
+            "bad_tables": Out(1),
+            "bad_job": Out(descriptor.JOB_BITS),
         }
     )

@@ -111,10 +111,15 @@
 #define ARCHON_STEPS_LOW 0x8cu
 #define ARCHON_STEPS_HIGH 0x90u
 
+/* descriptor that the error code speaks of, else 0 */
+#define ARCHON_ERROR_DESCRIPTOR 0x94u
+#define ARCHON_ERROR_DESCRIPTOR_INDEX_SHIFT 0
+#define ARCHON_ERROR_DESCRIPTOR_INDEX_MASK 0x0000ffffu
+
 /* what identification and version hold */
 #define ARCHON_LETTERS 0x4e435241u
 #define ARCHON_MAJOR 1u
-#define ARCHON_MINOR 0u
+#define ARCHON_MINOR 1u
 
 /* values of error_code */
 #define ARCHON_CODE_NONE 0u
@@ -125,5 +130,6 @@
 #define ARCHON_CODE_DESCRIPTOR 5u
 #define ARCHON_CODE_STALLED 6u
 #define ARCHON_CODE_ABORTED 7u
+#define ARCHON_CODE_TABLES 8u
 
 #endif

@@ -1,0 +1,74 @@
+"""Random job descriptors that keep the rules of hw.contract.rules, and ones that differ from them by some bits."""
+
+import random
+
+from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, TAPS, ArchonConfig
+from hw.contract.descriptor import JOB, PIXEL_BITS
+from hw.contract.layout import Layout
+from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS
+
+Fields = dict[str, int]
+
+MOST = (1 << DIMENSION_BITS) - 1
+
+
+def random_job(config: ArchonConfig, rng: random.Random, unit: int) -> Fields:
+    """A job of a cluster or the image unit; what no rule speaks of is random."""
+    job = {item.name: rng.getrandbits(item.bits) for item in JOB.fields} | {"end": 0, "cluster": unit}
+    stride = 1 + job["stride_two"]
+    return job | (_image(config, rng, stride) if unit == config.image_unit else _cluster(config, rng, job))
+
+
+def flipped(fields: Fields, rng: random.Random, bits: int, layout: Layout = JOB) -> Fields:
+    """The descriptor with some bits inverted, but never its `end`."""
+    number = layout.pack(fields)
+    for _ in range(bits):
+        number ^= 1 << rng.randrange(layout.offsets["barrier"], layout.width)
+    changed: Fields = layout.unpack(number)  # type: ignore[assignment]
+    return changed
+
+
+def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
+    depths, lanes, stride = config.depths, config.lanes, 1 + job["stride_two"]
+    turns = rng.randint(1, 4)
+    channels = rng.randint((turns - 1) * lanes + 1, turns * lanes)
+    slices = rng.randint(1, min(depths.slices, depths.turned_slices // turns))
+    area = depths.activation // turns
+    width = rng.randint(1, min(area, depths.row_store // slices, MOST))
+    rows = rng.randint(1, min(area // width, MOST))
+    start = rng.randrange(MOST - rows + 1)
+    start -= start % stride
+    first, last = start // stride, (start + rows - 1) // stride
+    output_start = rng.randint(first, last)
+    return {
+        "input_channels": channels,
+        "planes": -(-(job["first_byte"] + channels) // CHANNELS_PER_WORD),
+        "turns": turns,
+        "slices": slices,
+        "output_channels": rng.randint(1, min(depths.output, depths.accumulator // turns)),
+        "input_width": width,
+        "input_rows": rows,
+        "segment": width * rows,
+        "input_row_start": start,
+        "input_height": rng.randint(start + rows, MOST),
+        "output_width": -(-width // stride),
+        "output_row_start": output_start,
+        "output_rows": rng.randint(1, last - output_start + 1),
+        "table_words": rng.randrange(1, 1 << PIXEL_BITS),
+        "raw": job["raw"] & ~job["relu"] & ~job["residual"],
+    }
+
+
+def _image(config: ArchonConfig, rng: random.Random, stride: int) -> Fields:
+    height, width = rng.randint(1, MOST), rng.randint(1, config.depths.image_row)
+    channels = rng.randint(1, IMAGE_CHANNELS)
+    return {
+        "input_height": height,
+        "input_width": width,
+        "input_channels": channels,
+        "output_rows": -(-height // stride),
+        "output_width": -(-width // stride),
+        "planes": -(-TAPS * channels // CHANNELS_PER_WORD),
+        "segment": -(-height * width * channels // CHANNELS_PER_WORD),
+        "table_words": LEVEL_WORDS,
+    }
