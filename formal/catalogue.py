@@ -3,7 +3,7 @@
 import dataclasses
 from functools import partial
 
-from formal import accumulation, order, reading, scanning, sharing, windows
+from formal import accumulation, combining, order, reading, scanning, sharing, windows
 from formal.proof import Proof
 from hw.contract.config import PRESETS, TAPS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
@@ -35,6 +35,10 @@ def proofs() -> list[Proof]:
         for lanes in (1, 2, 8)
     ]
     found += [
+        Proof(f"lane-turns-{lanes}", partial(sharing.lane_turns, dataclasses.replace(large, lanes=lanes)), quick=lanes == 2)
+        for lanes in (2, 8)
+    ]
+    found += [
         Proof(f"stream-arbiter-{clients}", partial(sharing.stream_arbiter, WRITE, clients), quick=clients == 1)
         for clients in (1, 3, 4)
     ]
@@ -42,6 +46,7 @@ def proofs() -> list[Proof]:
         Proof(f"read-arbiter-{clients}-{background}", partial(sharing.read_arbiter, clients, 4, background), depth=3)
         for clients, background in ((1, 0), (3, 0), (3, 1))
     ]
+    found += [Proof("write-combiner", combining.write_combiner, quick=True)]
     found += [
         Proof("burst-requester-narrow", partial(reading.burst_requester, 8, 4), cover_depth=8),
         Proof("burst-requester", partial(reading.burst_requester, PIXEL_BITS, BURST_WORDS), cover_depth=8),
@@ -51,9 +56,10 @@ def proofs() -> list[Proof]:
         for name, record in records.items()
     ]
     found += [
-        Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_scan, channels, rows), cover_depth=16)
+        Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_search, channels, rows), cover_depth=18)
         for channels, rows in ((2, 4), (4, 4))
     ]
+    found += [Proof(f"scan-numbers-{channels}", partial(scanning.pair_numbers, channels)) for channels in (4, 16)]
     found += [Proof("windows", partial(windows.windows, PRESETS["tiny"]), cover_depth=24)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [

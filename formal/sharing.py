@@ -111,6 +111,9 @@ def reduction(config: ArchonConfig) -> Bench:
     m = bench.m
     unit = Reduction(config)
     bench.inside(unit)
+    bench.fixed(unit.job)
+    bench.free(unit.start)
+    bench.assume(~unit.job.depthwise)
     for lane in unit.partials:
         bench.offers(lane)
     bench.takes(unit.sums)
@@ -127,6 +130,44 @@ def reduction(config: ArchonConfig) -> Bench:
     offered = Cat(lane.valid for lane in unit.partials).all()
     bench.check(entering == (offered & (~held | unit.sums.ready)))
     bench.cover(held & entering & (total == -1))
+    return bench
+
+
+def lane_turns(config: ArchonConfig) -> Bench:
+    """In a depthwise job the lanes' partials are taken in turn, a pixel's from lane 0 on; each channel's leaves unchanged."""
+    bench = Bench()
+    m = bench.m
+    unit = Reduction(config)
+    inside = bench.inside(unit)
+    bench.fixed(unit.job)
+    bench.m.d.comb += unit.start.eq(0)
+    bench.assume(unit.job.depthwise & (unit.job.input_channels != 0))
+    bench.assume(unit.job.input_channels <= config.depths.output)
+    for lane in unit.partials:
+        bench.offers(lane)
+    bench.takes(unit.sums)
+    taken = bench.let(Cat(moves(lane) for lane in unit.partials), name="taken")
+    bench.check((taken == 0) | _one_hot(taken))
+    channel = Signal(range(config.depths.output + config.lanes), name="channel_due")
+    turn, exists = channel % config.lanes, channel < unit.job.input_channels
+    held, total = Signal(name="held"), Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name="total")
+    entering = bench.let(taken.any() & exists, name="entering")
+    m.d.sync += held.eq(entering | (held & ~moves(unit.sums)))
+    for index, partial in enumerate(unit.partials):
+        bench.check(~taken[index] | (turn == index))
+        with m.If(taken[index] & exists):
+            m.d.sync += total.eq(partial.payload)
+        due = (turn == index) & partial.valid & (~exists | ~held | unit.sums.ready)
+        bench.check(~due | taken[index])
+    with m.If(taken.any()):
+        ends = (turn == config.lanes - 1) & (channel + 1 >= unit.job.input_channels)
+        m.d.sync += channel.eq(Mux(ends, 0, channel + 1))
+    bench.check(inside.register("channel") == channel)
+    bench.check((channel == 0) | (channel - turn < unit.job.input_channels))
+    bench.check(unit.sums.valid == held)
+    bench.check(~held | (unit.sums.payload == total))
+    bench.check(~entering | ~held | unit.sums.ready)
+    bench.cover(held & taken.any() & ~exists)
     return bench
 
 

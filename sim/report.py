@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from sw.golden.cost import Kind
+from sw.spec import Kind
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
@@ -23,7 +23,11 @@ class LayerReport(_Section):
     """One layer; everything counted is the mean over the images, and null where it does not apply."""
 
     name: Annotated[
-        str, Field(description="image, stem, first_pointwise, first_depthwise, block 1..., last_pointwise, pool, dense")
+        str,
+        Field(
+            description="image, stem, first_pointwise, first_depthwise, block 1..., last_pointwise, pool, dense; "
+            "of a block that is several layers, block 1 expand, depthwise, project, pair, shortcut or relu"
+        ),
     ]
     kind: Annotated[Kind, Field(description="what the layer computes")]
     on: Annotated[

@@ -27,7 +27,7 @@ from sim.report import Report, write_report
 from sim.summary import Evidence, make_report, measured_counts
 from sim.toolchain import BUILD, find
 from sw.bundle import find_bundle, load_bundle
-from sw.datasets import Excerpt, load_excerpt
+from sw.datasets import Excerpt, cropped, load_excerpt
 from sw.program import MemoryImage
 from sw.spec import NetworkSpec
 
@@ -98,21 +98,23 @@ def check_simulator(simulator: str, hardware: Hardware) -> None:
 
 
 def choose_images(spec: NetworkSpec, count: int | None, seed: int) -> Excerpt:
-    """Some images of the excerpt, drawn by the seed.
+    """Some images of the excerpt, drawn by the seed; of a network for smaller images, their middle.
 
     Raises:
-        ArchonError: more images than there are, or a network for images of another size.
+        ArchonError: more images than there are, or a network for larger images or other channels.
     """
     excerpt = load_excerpt()
-    shape, there = (spec.height, spec.width, spec.channels), len(excerpt.labels)
-    if excerpt.images.shape[1:] != shape:
-        raise ArchonError(f"{spec.name} takes images of {shape}, the ones that are there have {excerpt.images.shape[1:]}")
+    (height, width, channels), there = excerpt.images.shape[1:], len(excerpt.labels)
+    if spec.height > height or spec.width > width or spec.channels != channels:
+        wanted = (spec.height, spec.width, spec.channels)
+        raise ArchonError(f"{spec.name} takes images of {wanted}, the ones that are there have {excerpt.images.shape[1:]}")
     if count is None:
         count = 2 if spec.multiply_accumulates() < SMALL_NETWORK_MACS else 1
     if not 1 <= count <= there:
         raise ArchonError(f"IMAGES must be 1 to {there}, got {count}")
     chosen = np.random.default_rng(seed).permutation(there)[:count]
-    return Excerpt(excerpt.images[chosen], excerpt.labels[chosen], excerpt.indices[chosen])
+    images = cropped(excerpt.images[chosen], spec.height, spec.width)
+    return Excerpt(images, excerpt.labels[chosen], excerpt.indices[chosen])
 
 
 def with_flipped_bit(image: MemoryImage, bit: int) -> MemoryImage:

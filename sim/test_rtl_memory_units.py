@@ -23,9 +23,9 @@ def test_residual_reader(queue: int) -> None:
     run_unit("residual_reader", config, "tb.residual_reader_tests")
 
 
-@pytest.mark.parametrize(("lanes", "slice_channels"), [(1, 2), (8, 16)])
-def test_table_loader(lanes: int, slice_channels: int) -> None:
-    config = dataclasses.replace(TINY, lanes=lanes, slice_channels=slice_channels)
+@pytest.mark.parametrize(("lanes", "adder_rows", "slice_channels"), [(1, 1, 2), (8, 2, 16)])
+def test_table_loader(lanes: int, adder_rows: int, slice_channels: int) -> None:
+    config = dataclasses.replace(TINY, lanes=lanes, adder_rows=adder_rows, slice_channels=slice_channels)
     run_unit("table_loader", config, "tb.table_loader_tests")
 
 

@@ -22,9 +22,12 @@ from sim.run import check_simulator, choose_images, run_network, with_flipped_bi
 from sim.small_network import make_network, small_spec
 from sw.bundle import find_bundle, load_bundle, save_bundle
 from sw.bundle.network import DenseLayer, Requantization
+from sw.datasets import cropped, load_excerpt
+from sw.export.random_network import Survivors, random_network
 from sw.golden import fixed_multiplications, layer_costs, run
 from sw.program import MemoryImage
 from sw.spec import load_spec
+from tb.kinds_cases import kinds_spec
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +138,28 @@ def test_the_nano_network_passes_on_eight_lanes(tmp_path: Path, monkeypatch: pyt
     assert (report.preset, report.lanes) == ("small", 8)
 
 
+@pytest.mark.slow
+def test_every_kind_of_block_passes_on_images_of_odd_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sim.run, "BUILD", tmp_path)
+    spec = kinds_spec(27, 30, 2)
+    images = cropped(load_excerpt().images[:2], 27, 30)
+    path = tmp_path / "kinds.archon"
+    save_bundle(random_network(spec, 7, Survivors(0.5, 0.5), images).network, path)
+    assert main(["run", str(path), "--images", "1", "--latency", "5"]) == 0
+    printed = capsys.readouterr().out
+    report = Report.model_validate_json((tmp_path / "kinds" / "report.json").read_text(encoding="utf-8"))
+    assert report.bit_exact
+    assert [layer.name for layer in report.layers] == [layer.name for layer in spec.layers]
+    layers = {layer.name: layer for layer in report.layers}
+    assert layers["block 5 pair"].kind == "fused pointwise pair"
+    assert layers["block 5 pair"].predictor_agreement_second == 1
+    assert layers["block 4 shortcut"].survivors_first is None
+    assert all(layer.on == "rtl" for layer in report.layers)
+    assert "block 4 shortcut" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -219,8 +244,10 @@ def test_the_seed_chooses_the_images() -> None:
     assert len(set(first)) == 10
     assert len(choose_images(spec, None, 1).labels) == 2
     assert len(choose_images(load_spec("fusionet"), None, 1).labels) == 1
-    with pytest.raises(ArchonError, match=r"takes images of \(16, 32, 3\), the ones that are there have \(32, 32, 3\)"):
-        choose_images(spec.model_copy(update={"height": 16}), 1, 1)
+    with pytest.raises(ArchonError, match=r"takes images of \(33, 32, 3\), the ones that are there have \(32, 32, 3\)"):
+        choose_images(spec.model_copy(update={"height": 33}), 1, 1)
+    smaller = choose_images(spec.model_copy(update={"height": 27, "width": 30}), 10, 1)
+    np.testing.assert_array_equal(smaller.images, choose_images(spec, 10, 1).images[:, 2:29, 1:31])
 
 
 def test_a_flipped_bit_is_one_bit_of_the_tables(bundle: Path) -> None:

@@ -31,7 +31,7 @@ UNITS: dict[str, str] = {
     "depthwise_predictor": "DepthwisePredictor",
     "lane": "Lane",
     "survivor_scan": "SurvivorScan",
-    "step_fetch": "StepFetch",
+    "pair_fetch": "PairFetch",
     "accumulator": "Accumulator",
     "multiplier": "Multiplier",
     "reduction": "Reduction",

@@ -20,13 +20,35 @@ WORDS = 1 << 12
 
 
 class ActivationStores:
-    """What the activation-write bus wrote: (lane, row) to activation; writing a row twice fails."""
+    """What the activation-write bus wrote: (lane, row) to activation; writing a row twice fails.
+
+    So does a count of loaded image rows that is ahead of what was written.
+    """
 
     def __init__(self, dut: Any, config: ArchonConfig) -> None:
         self._dut, self._lanes = dut, config.lanes
         self._address_bits = index_bits(config.depths.activation)
         self.written: dict[tuple[int, int], int] = {}
+        self._rows: list[set[tuple[int, int]]] = []
+        self._first_row, self._started = 0, False
         cocotb.start_soon(self._run())
+
+    def begin(self, fields: dict[str, int], expected: dict[tuple[int, int], int]) -> None:
+        """Prepare for a job that is about to start and writes what is expected."""
+        self.written.clear()
+        self._started, self._first_row = False, fields["input_row_start"]
+        width, segment = fields["input_width"], fields["segment"]
+        self._rows = [
+            {place for place in expected if place[1] % segment // width == row} for row in range(fields["input_rows"])
+        ]
+
+    def _check_rows(self) -> None:
+        if self._started:
+            loaded = int(self._dut.rows_loaded.value) - self._first_row
+            assert 0 <= loaded <= len(self._rows), f"{loaded} of {len(self._rows)} rows loaded"
+            missing = set().union(*self._rows[:loaded]) - self.written.keys()
+            assert not missing, f"{loaded} rows loaded, but not lane and row {min(missing)}"
+        self._started |= bool(self._dut.start.value)
 
     async def _run(self) -> None:
         edge, dut = RisingEdge(self._dut.clk), self._dut
@@ -35,6 +57,7 @@ class ActivationStores:
             await edge
             if dut.rst.value:
                 continue
+            self._check_rows()
             enable, addresses, data = (int(dut[f"activation_write__{name}"].value) for name in ("enable", "address", "data"))
             for lane in range(self._lanes):
                 if enable >> lane & 1:
@@ -54,9 +77,10 @@ async def every_activation_once(dut: Any, idle: str, back_pressure: str, latency
     await bench.reset()
     for number in range(JOBS):
         fields, expected = random_band(config, random, bench.memory)
-        stores.written.clear()
+        stores.begin(fields, expected)
         await bench.load(fields)
         assert stores.written == expected, f"job {number}: {first_difference(stores.written, expected)}"
+        assert int(dut.rows_loaded.value) == fields["input_row_start"] + fields["input_rows"]
         await bench.check_stays_done(fields["planes"] * fields["segment"])
         assert len(stores.written) == len(expected), "rows written after done"
 
@@ -85,6 +109,7 @@ def random_band(
     fields = {
         "input_address": band_address, "plane_words": height * width, "segment": segment, "planes": planes,
         "first_byte": first_byte, "input_channels": channels, "turns": turns,
+        "input_width": width, "input_row_start": start, "input_rows": rows,
     }  # fmt: skip
     band = tensor[first : first + channels, start : start + rows].reshape(channels, segment)
     expected = {

@@ -1,5 +1,6 @@
 """Agents for the write buses inside a cluster: they have no ready, a row is taken in the cycle in which it is shown."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,9 +57,9 @@ class TableWriter(BusWriter):
         self.half = 0
         """Of the tables, to be written."""
 
-    async def write(self, kind: TableKind, rows: Rows, first: int = 0) -> None:
-        """Write rows from row `first` on: packed rows (rows, words) as by Layout.pack_rows, or one number each."""
-        for index, row in enumerate(rows, start=first):
+    async def write(self, kind: TableKind, rows: Rows, first: int = 0, places: Iterable[int] | None = None) -> None:
+        """Write rows, packed (rows, words) as by Layout.pack_rows or one number each, from row `first` on, or to `places`."""
+        for index, row in zip(itertools.count(first) if places is None else places, rows, strict=False):
             place = {"half": self.half, "kind": int(kind), "row": index}
             number = row if isinstance(row, int) else words_to_int(row)
             await self._take(place | {"valid": 0, "data": 0}, **place, valid=1, data=number)
@@ -72,12 +73,15 @@ class ActivationWriter(BusWriter):
         super().__init__(dut, name, idle, enable=0, address=0, data=0)
         self._lanes, self._address_bits = config.lanes, index_bits(config.depths.activation)
 
-    async def write(self, tensor: NDArray[np.integer]) -> None:
-        """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel."""
+    async def write(self, tensor: NDArray[np.integer], first: int = 0, stop: int | None = None) -> None:
+        """Write (channels, pixels) int8 values: channel c goes to lane c % lanes, row (c // lanes) * pixels + pixel.
+
+        Only pixels `first` to `stop` - 1, by default all of them.
+        """
         channels, pixels = tensor.shape
         for channel in range(channels):
             turn, lane = divmod(channel, self._lanes)
-            for pixel in range(pixels):
+            for pixel in range(pixels)[first:stop]:
                 address = (turn * pixels + pixel) << (lane * self._address_bits)
                 data = (int(tensor[channel, pixel]) & 0xFF) << (lane * 8)
                 await self._take({"enable": 0}, enable=1 << lane, address=address, data=data)

@@ -24,43 +24,53 @@ ABANDONED = (2, 5)
 
 
 class RowsProducer:
-    """Stands in for the expand predictor: fills rows of the row store at random times, never over rows still needed."""
+    """Stands in for the expand predictor: fills the row store at random times, never over words still needed."""
 
     def __init__(self, dut: Any, banks: LevelBanks, idle: Pattern) -> None:
         self._dut, self._banks, self._idle = dut, banks, idle
-        self.rows: list[dict[tuple[int, int], int]] = []
-        self.next_row = 0
-        dut.rows_done.value = 0
+        self.pixels: list[tuple[int, int, dict[tuple[int, int], int]]] = []
+        self._width = 1
+        self._show(0, 0)
         cocotb.start_soon(self._run())
 
-    def begin(self, first_row: int, rows: list[dict[tuple[int, int], int]]) -> None:
-        """Offer the rows of a job that starts now."""
-        self.next_row, self.rows = first_row, rows
-        self._dut.rows_done.value = first_row
+    def _show(self, row: int, column: int) -> None:
+        self._dut.done__row.value, self._dut.done__column.value = row, column
+
+    def begin(self, band: Band, pixels: list[tuple[int, int, dict[tuple[int, int], int]]]) -> None:
+        """Offer the pixels of a job that starts now: (row, column, words), rows in order."""
+        self.pixels, self._width = pixels, band.input_width
+        self._show(band.input_row_start, 0)
 
     async def _run(self) -> None:
-        edge = RisingEdge(self._dut.clk)
+        edge, dut = RisingEdge(self._dut.clk), self._dut
         while True:
             await edge
-            if not self.rows or self._dut.start.value or next(self._idle):
+            if not self.pixels or dut.start.value or next(self._idle):
                 continue
-            if self.next_row < int(self._dut.rows_needed_from.value) + ROW_BANKS:
-                self._banks.words |= self.rows.pop(0)
-                self.next_row += 1
-                self._dut.rows_done.value = self.next_row
+            row, column, words = self.pixels[0]
+            free = row < int(dut.reading__row.value) + ROW_BANKS
+            freed = row < int(dut.reading__next_row.value) + ROW_BANKS and column < int(dut.reading__column.value)
+            if free or freed:
+                self._banks.words |= words
+                del self.pixels[0]
+                self._show(*((row, column + 1) if column + 1 < self._width else (row + 1, 0)))
 
 
-def stored_rows(config: ArchonConfig, band: Band, levels: NDArray) -> list[dict[tuple[int, int], int]]:
-    """The row store's words of every input row of the band; levels is (E, input_height, input_width)."""
+def stored_pixels(config: ArchonConfig, band: Band, levels: NDArray) -> list[tuple[int, int, dict[tuple[int, int], int]]]:
+    """Row, column and row store's words of every input pixel of the band; levels is (E, input_height, input_width)."""
     layout = level_word(config)
     words = levels.transpose(1, 2, 0).reshape(band.input_height, band.input_width, band.slices, config.slice_channels)
     return [
-        {
-            (row % ROW_BANKS, column * band.slices + index): layout.pack({"levels": words[row, column, index]})
-            for column in range(band.input_width)
-            for index in range(band.slices)
-        }
+        (
+            row,
+            column,
+            {
+                (row % ROW_BANKS, column * band.slices + index): layout.pack({"levels": words[row, column, index]})
+                for index in range(band.slices)
+            },
+        )
         for row in range(band.input_row_start, band.input_row_start + band.input_rows)
+        for column in range(band.input_width)
     ]
 
 
@@ -101,7 +111,7 @@ def random_layer(config: ArchonConfig, band: Band, random: np.random.Generator) 
 @cocotb.test()
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
 async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
-    """Jobs in a row, some of them abandoned, with rows coming and words taken at random times."""
+    """Jobs in a row, some of them abandoned, with pixels coming and words taken at random times."""
     bench = Bench(dut, "depthwise", idle, back_pressure)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
@@ -125,11 +135,11 @@ async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
         board = bench.follow(Scoreboard("words", expected_words(config, band, levels, weights, thresholds), band_place(band)))
         words.on_item = board.check
         await bench.pulse("start")
-        rows = stored_rows(config, band, levels)
+        pixels = stored_pixels(config, band, levels)
         abandoned = number in ABANDONED
-        producer.begin(band.input_row_start, rows[: len(rows) // 2] if abandoned else rows)
+        producer.begin(band, pixels[: len(pixels) // 2] if abandoned else pixels)
         if abandoned:
-            await bench.until(lambda: not producer.rows, "the rows of an abandoned job")
+            await bench.until(lambda: not producer.pixels, "the rows of an abandoned job")
             await bench.cycles(1000)  # its last words are taken, so that none is withdrawn
             continue
         await bench.until(lambda: board.complete, "all words")  # noqa: B023 - awaited within the turn

@@ -29,23 +29,25 @@ def flipped(fields: Fields, rng: random.Random, bits: int, layout: Layout = JOB)
 
 
 def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
-    depths, lanes, stride = config.depths, config.lanes, 1 + job["stride_two"]
-    turns = rng.randint(1, 4)
-    channels = rng.randint((turns - 1) * lanes + 1, turns * lanes)
+    depths, stride, kind = config.depths, 1 + job["stride_two"], _kind(rng)
+    lane_channels, depthwise = rng.randint(1, 20 if kind["channel_taps"] else 4), kind["depthwise"]
+    channels = rng.randint((lane_channels - 1) * config.lanes + 1, lane_channels * config.lanes)
+    turns = 1 if depthwise else -(-lane_channels // TAPS) if kind["channel_taps"] else lane_channels
+    outputs = rng.randint(1, min(depths.output, depths.accumulator // turns // config.adder_rows * config.adder_rows))
     slices = rng.randint(1, min(depths.slices, depths.turned_slices // turns))
-    area = depths.activation // turns
-    width = rng.randint(1, min(area, depths.row_store // slices, MOST))
+    area = depths.activation // lane_channels
+    width = rng.randint(1, min(area, MOST if kind["fixed"] else depths.row_store // slices, MOST))
     rows = rng.randint(1, min(area // width, MOST))
     start = rng.randrange(MOST - rows + 1)
     start -= start % stride
     first, last = start // stride, (start + rows - 1) // stride
     output_start = rng.randint(first, last)
-    return {
+    return kind | {
         "input_channels": channels,
         "planes": -(-(job["first_byte"] + channels) // CHANNELS_PER_WORD),
         "turns": turns,
         "slices": slices,
-        "output_channels": rng.randint(1, min(depths.output, depths.accumulator // turns)),
+        "output_channels": lane_channels if depthwise else outputs,
         "input_width": width,
         "input_rows": rows,
         "segment": width * rows,
@@ -57,6 +59,13 @@ def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
         "table_words": rng.randrange(1, 1 << PIXEL_BITS),
         "raw": job["raw"] & ~job["relu"] & ~job["residual"],
     }
+
+
+def _kind(rng: random.Random) -> Fields:
+    """A fused job, or a fixed one of one of three mappings."""
+    mapping = rng.choice([{}, {"fixed": 1}, {"fixed": 1, "channel_taps": 1}, {"fixed": 1, "depthwise": 1}])
+    flags = {name: mapping.get("fixed", 0) & rng.getrandbits(1) for name in ("same_input", "summed")}
+    return dict.fromkeys(("fixed", "channel_taps", "depthwise"), 0) | mapping | flags
 
 
 def _image(config: ArchonConfig, rng: random.Random, stride: int) -> Fields:

@@ -22,28 +22,45 @@ ABANDONED = (2, 5)
 
 
 class RowsConsumer:
-    """Stands in for the depthwise predictor: frees rows at once or late, and watches the unit."""
+    """Stands in for the depthwise predictor: frees columns and rows at once or late, and watches the unit."""
 
     def __init__(self, dut: Any, hold: Pattern) -> None:
         self._dut, self._hold = dut, hold
-        self.needed, self.row_words, self.written, self.first_row = 0, 1, 0, 0
-        self.active, self.row_cycles, self._pause = False, 1, 0
-        dut.rows_needed_from.value = 0
+        self.active, self._pause = False, 0
+        self._show(0, 0, 0)
         cocotb.start_soon(self._run())
 
-    def begin(self, band: Band) -> None:
-        """Prepare for a job that is about to start."""
-        self.active = False
-        self.needed = self.first_row = band.input_row_start
-        self.row_words, self.written = band.input_width * band.slices, 0
-        self.row_cycles, self._pause = self.row_words * band.turns, 0
-        self._dut.rows_needed_from.value = self.needed
+    def _show(self, row: int, next_row: int, column: int) -> None:
+        self._row, self._next_row, self._column = row, next_row, column
+        for name, value in (("row", row), ("next_row", next_row), ("column", column)):
+            self._dut[f"reading__{name}"].value = value
+
+    def begin(self, band: Band, places: list[tuple[int, int, int]]) -> None:
+        """Prepare for a job that is about to start and writes (row, column, slice) in this order."""
+        self.active, self._pause = False, 0
+        self._band, self._places, self._written = band, places, 0
+        self._column_cycles = band.slices * band.turns
+        self._show(band.input_row_start, band.input_row_start, 0)
 
     def count(self) -> None:
-        """Note one write; AssertionError where it overwrites a row still needed."""
-        row = self.first_row + self.written // self.row_words
-        assert row < self.needed + ROW_BANKS, f"row {row} written while row {self.needed} was still needed"
-        self.written += 1
+        """Note one write; AssertionError where it overwrites a word still needed, or its row was not loaded."""
+        row, column, _ = self._places[self._written]
+        free = row < self._row + ROW_BANKS or (row < self._next_row + ROW_BANKS and column < self._column)
+        assert free, f"row {row}, column {column} written, but rows from {self._row} on were still needed"
+        assert row < int(self._dut.rows_loaded.value), f"row {row} written before it was loaded"
+        self._written += 1
+
+    def _check_done(self) -> tuple[int, int]:
+        row, column = int(self._dut.done__row.value), int(self._dut.done__column.value)
+        written = set(self._places[: self._written])
+        # Of the first two rows columns are done in both.
+        below = [(row, column)] if column else []
+        below += [(row - 1, column if row == self._band.input_row_start + 1 else self._band.input_width)]
+        for done_row, columns in below:
+            if done_row >= self._band.input_row_start:
+                claimed = {(done_row, index, self._band.slices - 1) for index in range(columns)}
+                assert claimed <= written, f"done is row {row}, column {column}, but {min(claimed - written)} is not written"
+        return row, column
 
     async def _run(self) -> None:
         edge = RisingEdge(self._dut.clk)
@@ -51,14 +68,19 @@ class RowsConsumer:
             await edge
             if not self.active or self._dut.start.value:
                 continue
-            done = int(self._dut.rows_done.value)
-            complete = self.first_row + self.written // self.row_words
-            assert self.first_row <= done <= complete, f"rows_done is {done}, but only rows below {complete} are written"
+            done = self._check_done()
             self._pause = max(0, self._pause - 1)
-            if self.needed < done and not self._pause:
-                self.needed += 1
-                self._dut.rows_needed_from.value = self.needed
-                self._pause = self.row_cycles * 8 if next(self._hold) else 0
+            if self._pause:
+                continue
+            if self._column == self._band.input_width:
+                stride = self._band.stride
+                self._show(self._next_row, self._next_row + stride, 0)
+            elif self._next_row == self._row:
+                self._show(self._row, self._row + self._band.stride, 0)
+            elif (self._next_row - 1, self._column) < done:
+                self._show(self._row, self._next_row, self._column + 1)
+            if next(self._hold):
+                self._pause = self._column_cycles * 8
 
 
 def random_tables(config: ArchonConfig, band: Band, channels: int, random: np.random.Generator) -> tuple[NDArray, ...]:
@@ -81,15 +103,24 @@ def random_activations(shape: tuple[int, ...], random: np.random.Generator) -> N
     return random.integers(-128, 128, shape)
 
 
+async def load_rows(bench: Bench, writer: ActivationWriter, band: Band, x: NDArray, pause: Pattern) -> None:
+    """Load the band's activations row by row, each at once after the one before or late."""
+    for row in range(band.input_rows):
+        while next(pause):
+            await bench.cycles(band.input_width * band.slices)
+        first = row * band.input_width
+        await writer.write(x, first, first + band.input_width)
+        bench.dut.rows_loaded.value = band.input_row_start + row + 1
+
+
 @cocotb.test()
 @cocotb.parametrize(hold=list(PATTERNS))
 async def levels_of_all_pixels(dut: Any, hold: str) -> None:
-    """Jobs in a row, some of them abandoned; no row is overwritten too early, none is called done too early."""
+    """Jobs in a row, some of them abandoned; no word is overwritten too early, none is called done too early."""
     bench = Bench(dut, "expand", hold)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = 0
-    dut.job.value = 0
+    dut.start.value = dut.job.value = dut.rows_loaded.value = 0
     monitor, consumer = LevelWriteMonitor(dut), RowsConsumer(dut, pattern(hold, bench.random))
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = ActivationWriter(dut, config)
@@ -100,27 +131,37 @@ async def levels_of_all_pixels(dut: Any, hold: str) -> None:
         channels = int(random.integers((band.turns - 1) * config.lanes, most)) + 1
         weights, thresholds, shifts = random_tables(config, band, channels, random)
         x = random_activations((channels, band.input_rows * band.input_width), random)
-        await activations.write(x)
         tables.half = band.half
         for kind, columns in table_columns(config, band, weights, thresholds, shifts).items():
             await tables.write(kind, pack_table(kind, config, columns))
         dut.job.value = band.job()
-        consumer.begin(band)
-        board = bench.follow(Scoreboard("levels", expected_writes(config, band, x, weights, thresholds, shifts)))
+        consumer.begin(band, places := write_order(band))
+        board = bench.follow(Scoreboard("levels", expected_writes(config, band, places, x, weights, thresholds, shifts)))
 
         def check(write: dict[str, int], board: Scoreboard = board) -> None:
             consumer.count()
             board.check(write)
 
+        dut.rows_loaded.value = band.input_row_start
         await bench.pulse("start")
         monitor.on_write, consumer.active = check, True
+        loading = cocotb.start_soon(load_rows(bench, activations, band, x, pattern(hold, bench.random)))
         if number in ABANDONED:
             await bench.cycles(int(random.integers(1, 60)))
             monitor.on_write, consumer.active = None, False
+            await loading
             continue
         await bench.until(lambda: board.complete, "all level words")  # noqa: B023 - awaited within the turn
         await bench.cycles(20)
-        assert int(dut.rows_done.value) == band.input_row_start + band.input_rows
+        assert (int(dut.done__row.value), int(dut.done__column.value)) == (band.input_row_start + band.input_rows, 0)
+
+
+def write_order(band: Band) -> list[tuple[int, int, int]]:
+    """Row (of the image), column and slice of every write: the first two rows column by column, then row by row."""
+    paired = 2 if band.input_rows > 1 else 0
+    pixels = [(row, column) for column in range(band.input_width) for row in range(paired)]
+    pixels += [(row, column) for row in range(paired, band.input_rows) for column in range(band.input_width)]
+    return [(band.input_row_start + row, column, index) for row, column in pixels for index in range(band.slices)]
 
 
 def table_columns(
@@ -138,18 +179,24 @@ def table_columns(
 
 
 def expected_writes(
-    config: ArchonConfig, band: Band, x: NDArray, weights: NDArray, thresholds: NDArray, shifts: NDArray
+    config: ArchonConfig,
+    band: Band,
+    places: list[tuple[int, int, int]],
+    x: NDArray,
+    weights: NDArray,
+    thresholds: NDArray,
+    shifts: NDArray,
 ) -> list[dict[str, int]]:
-    """Level words by the contract's arithmetic, pixel by pixel and slice by slice."""
+    """Level words by the contract's arithmetic, at these places."""
     sums = weights @ numerics.predictor_input(x)
     levels = numerics.predictor_level(sums - thresholds[:, None], shifts[:, None])
     levels = levels.T.reshape(band.input_rows, band.input_width, band.slices, config.slice_channels)
     layout = level_word(config)
     return [
         {
-            "row": (band.input_row_start + row) % ROW_BANKS,
+            "row": row % ROW_BANKS,
             "address": column * band.slices + index,
-            "levels": layout.pack({"levels": levels[row, column, index]}),
+            "levels": layout.pack({"levels": levels[row - band.input_row_start, column, index]}),
         }
-        for row, column, index in np.ndindex(*levels.shape[:3])
+        for row, column, index in places
     ]

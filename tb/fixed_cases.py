@@ -24,7 +24,7 @@ VARIANTS: dict[str, ArchonConfig] = {
         clusters=2,
         depths=dataclasses.replace(TINY.depths, activation=64, accumulator=8, output=4, step=40, pair=24, turned_slices=32),
     ),
-    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, slice_channels=16),
+    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16),
 }
 """Hardware that the cases run on; the third has memories so small that bands, parts and chains of jobs are needed."""
 
@@ -124,17 +124,17 @@ def _fixed_layer(
     outputs, groups, stride = sizes
     inputs = shape[0]
     if kind == "pool":
-        return pool_layer(name, _requantization(random, inputs, shape[1] * shape[2] * 128), shape, lanes)
+        return pool_layer(name, _requantization(random, inputs, shape[1] * shape[2] * 128), shape)
     if kind == "dense":
         bias = random.integers(-(10**6), 10**6, outputs).astype(np.int32)
         return dense_layer(name, _random_weight(random, (outputs, inputs), weights), bias)
     if kind == "depthwise":
         weight = _random_weight(random, (inputs, KERNEL, KERNEL), weights)
-        return depthwise_layer(name, DenseLayer(weight, _requantization(random, inputs, 9 * 5000)), shape, stride, lanes)
+        return depthwise_layer(name, DenseLayer(weight, _requantization(random, inputs, 9 * 5000)), shape, stride)
     if kind == "pointwise":
         weight = _random_weight(random, (outputs, inputs // groups), weights)
         layer = DenseLayer(weight, _requantization(random, outputs, 5000 * inputs // groups))
-        return pointwise_layer(name, layer, shape, groups, shuffle=shuffle)
+        return pointwise_layer(name, layer, shape, groups, lanes, shuffle=shuffle)
     weight = _random_weight(random, (outputs, inputs, TAPS), weights)
     requantization = _requantization(random, outputs, 5000 * inputs * TAPS)
     if kind == "sums":

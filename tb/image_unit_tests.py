@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB, REPORT
 from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor
-from sw.program import ImagePlace, image_job, image_windows
+from sw.program import ImageLayer, image_windows
 from tb.bench import Bench, configuration
 from tb.streams import PATTERNS
 
@@ -114,37 +114,37 @@ def check_words(where: str, case: ImageCase, words: NDArray[np.uint64], counts: 
     assert (times == 1).all(), f"{where}: every byte to be written once, got {times.min()} to {times.max()} times"
 
 
-def image_cases(config: ArchonConfig, random: np.random.Generator, places: list[ImagePlace], first: int) -> list[ImageCase]:
-    """Random images and tables of these sizes, and the jobs for them, each thing somewhere between `first` and the others."""
+def image_cases(config: ArchonConfig, random: np.random.Generator, layers: list[ImageLayer], first: int) -> list[ImageCase]:
+    """Random images and the jobs for them, each thing somewhere between `first` and the others."""
     cases = []
     position = first
-    for number, size in enumerate(places):
-        image = random.integers(0, 256, (size.height, size.width, size.channels), dtype=np.uint8)
-        levels = random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8)
-        parts = [pack_levels(levels), pack_image(image), pack_tensor(image_windows(image, levels, size.stride))]
+    for number, layer in enumerate(layers):
+        channels, height, width = layer.input_shape
+        image = random.integers(0, 256, (height, width, channels), dtype=np.uint8)
+        levels = pack_levels(layer.levels)
+        parts = [levels, pack_image(image), pack_tensor(image_windows(image, layer.levels, layer.stride))]
         addresses = [0] * len(parts)
         for index in random.permutation(len(parts)):
             addresses[index] = position = position + int(random.integers(0, 4))
             position += len(parts[index])
-        place = ImagePlace(
-            size.height, size.width, size.channels, size.stride,
-            image_address=addresses[1], levels_address=addresses[0], output_address=addresses[2],
-        )  # fmt: skip
-        fields = image_job(place, config, number).fields | {"half": int(random.integers(2))}
+        (job,) = layer.plan(config).jobs
+        placed = job.placed(number, addresses[1], addresses[2], [(addresses[0], len(levels))])
         levels_place, image_place, output_place = zip(addresses, parts, strict=True)
+        fields = placed.fields | {"half": int(random.integers(2)), "barrier": 0}
         cases.append(ImageCase(fields, levels_place, image_place, output_place))
     return cases
 
 
-def sized(height: int, width: int, channels: int, stride: int) -> ImagePlace:
-    """An image without places yet."""
-    return ImagePlace(height, width, channels, stride, image_address=0, levels_address=0, output_address=0)
+def sized(random: np.random.Generator, height: int, width: int, channels: int, stride: int) -> ImageLayer:
+    """An image of this size, with a random table."""
+    levels = random.integers(-128, 128, IMAGE_LEVELS).astype(np.int8)
+    return ImageLayer("image", (channels, height, width), levels, stride)
 
 
-def random_sizes(random: np.random.Generator, count: int) -> list[ImagePlace]:
+def random_sizes(random: np.random.Generator, count: int) -> list[ImageLayer]:
     """Small images of any kind."""
     return [
-        sized(*(int(random.integers(1, top)) for top in (9, 10, IMAGE_CHANNELS + 1, 3))) for _ in range(count)
+        sized(random, *(int(random.integers(1, top)) for top in (9, 10, IMAGE_CHANNELS + 1, 3))) for _ in range(count)
     ]  # fmt: skip
 
 
@@ -172,7 +172,7 @@ async def images_of_all_sizes(dut: Any, channels: int, stride: int) -> None:
     config = configuration()
     bench = UnitBench(dut, f"sizes {channels} {stride}", 1 << 15, "never", "never", (20, 20))
     sizes = [*SIZES, (3, config.depths.image_row)]
-    cases = image_cases(config, bench.numbers, [sized(*size, channels, stride) for size in sizes], 0)
+    cases = image_cases(config, bench.numbers, [sized(bench.numbers, *size, channels, stride) for size in sizes], 0)
     for case in cases:
         bench.store(case.levels)
         bench.store(case.image)
@@ -186,7 +186,7 @@ async def images_of_all_sizes(dut: Any, channels: int, stride: int) -> None:
 async def held_jobs_wait(dut: Any, idle: str, running: bool) -> None:
     """A job taken while `hold` is high reads its table alone, even where it meets a job at work, until `hold` falls."""
     bench = UnitBench(dut, f"hold {running}", 1 << 13, idle, "rarely", (5, 20))
-    sizes = [sized(6, 6, 3, 1), *random_sizes(bench.numbers, 2)]
+    sizes = [sized(bench.numbers, 6, 6, 3, 1), *random_sizes(bench.numbers, 2)]
     cases = image_cases(configuration(), bench.numbers, sizes, 0)[0 if running else 1 :]
     held = cases[1:] if running else cases
     for case in cases:
@@ -221,7 +221,7 @@ async def reset_in_the_middle(dut: Any, counter: str, count: int) -> None:
     """A job that a reset cuts short while its table or its image is read or written leaves no trace in the next one."""
     bench = UnitBench(dut, f"reset {counter} {count}", 1 << 13, "rarely", "rarely", (1, 20))
     config = configuration()
-    [cut] = image_cases(config, bench.numbers, [sized(7, 6, 3, 1)], 0)
+    [cut] = image_cases(config, bench.numbers, [sized(bench.numbers, 7, 6, 3, 1)], 0)
     cases = image_cases(config, bench.numbers, random_sizes(bench.numbers, 1), 1 << 12)
     for case in (cut, *cases):
         bench.store(case.levels)

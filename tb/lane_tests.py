@@ -20,7 +20,7 @@ from tb.bench import Bench, configuration
 from tb.buses import LaneActivationWriter, TableWriter
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Number, Scoreboard, pattern
-from tb.tables import segment_rows
+from tb.tables import places, segment_rows
 
 Integers = NDArray[np.int64]
 PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
@@ -30,7 +30,10 @@ WEIGHTS = [0, 0, 1, -1, 2, 3, -5, 7, 11, -64, -85, 91, 128, 127]
 
 @dataclass(frozen=True)
 class Case:
-    """A group, its image and the shares of survivors of both layers; `fixed`: all survive, at one pixel."""
+    """A group, its image and the shares of survivors of both layers; `fixed`: all survive, at one pixel.
+
+    With `channel_taps` or `depthwise` (descriptor.JOB) `inputs` counts turns times lanes, and the lane has other activations.
+    """
 
     inputs: int
     expanded: int
@@ -41,6 +44,8 @@ class Case:
     shares: tuple[float, float]
     zeros: float = 0.5
     fixed: bool = False
+    channel_taps: bool = False
+    depthwise: bool = False
 
 
 CASES = (
@@ -60,6 +65,11 @@ CASES = (
     Case(3, 6, 2, 1, 7, 2, (1.0, 1.0), fixed=True),
     Case(3, 6, 2, 6, 1, 1, (1.0, 1.0), fixed=True),
     Case(4, 5, 2, 3, 3, 1, (1.0, 1.0), 1.0, fixed=True),
+    Case(4, 9, 5, 3, 4, 1, (1.0, 1.0), 0.6, fixed=True, channel_taps=True),
+    Case(2, 12, 3, 5, 5, 2, (1.0, 1.0), 0.3, fixed=True, channel_taps=True),
+    Case(1, 11, 4, 5, 4, 1, (1.0, 1.0), 0.5, fixed=True, depthwise=True),
+    Case(2, 9, 7, 4, 5, 2, (1.0, 1.0), 0.2, fixed=True, depthwise=True),
+    Case(4, 12, 3, 5, 4, 1, (0.5, 0.4)),
 )
 
 
@@ -89,21 +99,26 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
-        dut.job.value = JOB.pack({**fields, "half": number % 2, "fixed": int(case.fixed)})
+        flags = {name: int(getattr(case, name)) for name in ("fixed", "channel_taps", "depthwise")}
+        dut.job.value = JOB.pack({**fields, **flags, "half": number % 2})
         tables.half = number % 2
         lane = bench.random.randrange(config.lanes)
         place = (fields["table_address"], fields["table_words"])
         rows = segment_rows(image.words, *place, config, fields["turns"], fields["output_channels"])
         for kind in PER_LANE:
-            await tables.write(kind, rows[kind, lane])
+            await tables.write(kind, rows[kind, lane], places=places(kind, rows[kind, lane], config))
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
-        await activations.write(tensor.reshape(case.inputs, -1)[lane :: config.lanes])
+        in_lane = tensor[lane :: config.lanes]
+        if case.channel_taps or case.depthwise:  # channels of the lane alone, more of them than turns
+            count = TAPS * len(in_lane) if case.channel_taps else case.outputs
+            in_lane = random.integers(-128, 128, (count, case.height, case.width))
+        await activations.write(in_lane.reshape(len(in_lane), case.height * case.width))
         weights = group_weights(item.block, item.spec, 0)
         masks = full_masks(case) if case.fixed else random_masks(case, random)
         channels = slice(lane, None, config.lanes)
         owned = bias_owners(weights, config.lanes) == lane
         if case.fixed:
-            expected, counted = fixed_sums(weights, masks, tensor, case, channels, owned)
+            expected, counted = fixed_sums(weights, masks, in_lane, case, channels, owned)
         else:
             expected = partial_sums(weights, masks, windows(tensor, case), channels, owned)
             counted = counters(weights, masks, channels, owned)
@@ -226,17 +241,32 @@ def partial_sums(weights: GroupWeights, masks: Masks, window: Integers, channels
 
 
 def fixed_sums(
-    weights: GroupWeights, masks: Masks, tensor: Integers, case: Case, channels: slice, owned: Any
+    weights: GroupWeights, masks: Masks, in_lane: Integers, case: Case, channels: slice, owned: Any
 ) -> tuple[Integers, dict[str, int]]:
-    """(pixels, K) of a fixed job, whose A is that of one pixel where everything survives; and the counters."""
+    """(pixels, K) of a fixed job, whose A is that of one pixel where everything survives; and the counters.
+
+    Args:
+        weights: Of the group.
+        masks: All set.
+        in_lane: (channels of the lane, height, width) activations.
+        case: Of the job.
+        channels: Which turns and lanes of the weights are the lane's.
+        owned: (E,), which biases are the lane's.
+    """
     pairs = (weights.expand_weight * weights.pairs)[:, channels]
     terms = weights.project_weight.T[:, :, None, None] * (pairs[:, :, None] * weights.depthwise_weight[:, None])[:, None]
     entries, touched = terms.sum(axis=0), (terms != 0).any(axis=0)  # (K, C of the lane, 9)
     biases = (weights.depthwise_bias + weights.bias_products.sum(axis=1)) * owned
-    window, inside = windows(tensor, case)[:, channels], windows(np.ones_like(tensor), case)[:, channels]
-    sums = np.einsum("kcd,pcd->pk", entries, window) + weights.project_weight @ biases
+    factors = []
+    for tensor in (in_lane, np.ones_like(in_lane)):
+        window = windows(tensor, case)  # (pixels, channels, 9)
+        if case.channel_taps:
+            window = window[:, :, TAPS // 2].reshape(len(window), len(in_lane) // TAPS, TAPS)
+        factors.append(window)
+    form = "kcd,pkd->pk" if case.depthwise else "kcd,pcd->pk"
+    sums = np.einsum(form, entries, factors[0]) + weights.project_weight @ biases
     counted = counters(weights, masks, channels, owned)
-    return sums, counted | {"multiplications": int(np.einsum("kcd,pcd->", touched.astype(int), inside))}
+    return sums, counted | {"multiplications": int(np.einsum(form, touched.astype(int), factors[1]).sum())}
 
 
 def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -> dict[str, int]:
@@ -254,5 +284,8 @@ def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -
     touched = np.einsum(
         "ped,ecd,ke->pkcd", touching.astype(int), product.astype(int), (weights.project_weight != 0).astype(int)
     )
-    steps = (masks.second * (pairs != 0).sum(axis=1) * cycles).sum()
+    working = np.einsum("ped,ecd->pec", touching.astype(int), product.astype(int)) != 0
+    first = np.cumsum(pairs != 0, axis=1) == 1  # of the owner's pairs, the first one adds the biases
+    working |= masks.second[:, :, None] & (owners[:, None] & first & (pairs != 0))
+    steps = (working.sum(axis=2) * cycles).sum()
     return {"multiplications": int((touched != 0).sum()), "additions": int(additions), "steps": int(steps)}

@@ -32,6 +32,7 @@ class OutputJob:
     half: int
     relu: bool = False
     raw: bool = False
+    depthwise: bool = False
     summed: bool = False
     sum_first: bool = False
     sum_last: bool = False
@@ -44,8 +45,10 @@ class OutputJob:
     def job(self) -> int:
         """The packed job; fields that outputs do not need are zero."""
         values = JOB.unpack(0) | {"output_rows": self.rows, "output_width": self.width, "output_channels": self.channels}
+        if self.depthwise:
+            values |= {"input_channels": self.channels, "output_channels": -(-self.channels // 8)}
         values |= {"residual": int(self.residual), "first_pixel": self.first_pixel, "half": self.half}
-        values |= {name: int(getattr(self, name)) for name in ("relu", "raw", "summed", "sum_first", "sum_last")}
+        values |= {name: int(getattr(self, name)) for name in ("relu", "raw", "depthwise", "summed", "sum_first", "sum_last")}
         return JOB.pack(values | {"output_address": self.output_address, "residual_address": self.residual_address})
 
     def places(self, base: int) -> Iterator[tuple[int, int, int]]:
@@ -64,7 +67,7 @@ def random_output_job(
     relu: bool = False,
     raw: bool = False,
     channels: int | None = None,
-    **sums: bool,
+    **others: bool,
 ) -> OutputJob:
     """Any size of a few hundred outputs; half of the rescalings are extreme, the other half give usual activations.
 
@@ -75,7 +78,7 @@ def random_output_job(
         relu: Of the job.
         raw: Of the job.
         channels: Of the output, at most 20 by default.
-        sums: Its fields summed, sum_first and sum_last.
+        others: Its fields depthwise, summed, sum_first and sum_last.
     """
     channels = channels or int(random.integers(1, min(config.depths.output, 20) + 1))
     low, high = signed_range(OUTPUT_ACCUMULATOR_BITS - 2)
@@ -87,7 +90,8 @@ def random_output_job(
         ),
         "shift": np.where(small, random.integers(13, 20, channels), random.integers(0, MULTIPLIER_SHIFT_MAX + 1, channels)),
         "byte": random.integers(0, 8, channels),
-        "plane": random.integers(0, PLANES, channels) * 256,
+        # Neighbouring channels often share a plane, as in a shuffled tensor.
+        "plane": np.sort(random.integers(0, PLANES, channels) * 256)[:: random.choice([-1, 1])],
     }
     if raw:
         table |= {"multiplier": np.ones_like(table["bias"]), "shift": np.zeros_like(table["bias"])}
@@ -95,7 +99,7 @@ def random_output_job(
     base, residual_base = (int(random.integers(0, WORDS - PLANES * 256 - 256)) for _ in range(2))
     rows, width, first = (int(random.integers(1, top)) for top in (6, 9, 100))
     half = int(random.integers(2))
-    return OutputJob(rows, width, channels, residual, first, base, residual_base, table, half, relu, raw, **sums)
+    return OutputJob(rows, width, channels, residual, first, base, residual_base, table, half, relu, raw, **others)
 
 
 def random_sums(job: OutputJob, random: np.random.Generator) -> NDArray[np.int64]:

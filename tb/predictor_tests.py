@@ -9,11 +9,11 @@ import numpy as np
 from hw.contract import numerics
 from hw.contract.config import TAPS
 from hw.contract.tables import TableKind
-from tb.bands import random_band
+from tb.bands import Band, random_band
 from tb.bench import Bench, configuration
 from tb.buses import ActivationWriter, TableWriter, pack_table
 from tb.depthwise_predictor_tests import band_place, expected_words, random_layer
-from tb.expand_predictor_tests import random_activations, random_tables, table_columns
+from tb.expand_predictor_tests import load_rows, random_activations, random_tables, table_columns
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Scoreboard, pattern
 
@@ -25,13 +25,12 @@ JOBS = 8
 async def masks_from_activations(dut: Any, back_pressure: str) -> None:
     """Jobs in a row: the second layer works from the rows that the first one writes, whichever of the two is slower.
 
-    Every third job is a fixed one.
+    Activations are loaded meanwhile. Every third job is a fixed one, whose last word comes when all of them are.
     """
     bench = Bench(dut, "predictor", back_pressure=back_pressure)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = 0
-    dut.job.value = 0
+    dut.start.value = dut.job.value = dut.rows_loaded.value = dut.loaded.value = 0
     words = bench.sink("words", slice_word(config))
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = ActivationWriter(dut, config)
@@ -51,7 +50,6 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
             "weights": second_weights.reshape(band.slices, -1),
             "thresholds": second_thresholds.reshape(band.slices, -1),
         }
-        await activations.write(x)
         tables.half = band.half
         for kind, values in columns.items():
             await tables.write(kind, pack_table(kind, config, values))
@@ -64,7 +62,15 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
         else:
             expected = expected_words(config, band, levels, second_weights, second_thresholds)
             board = bench.follow(Scoreboard("words", expected, band_place(band)))
-        words.on_item = board.check
+
+        def check(word: dict[str, Any], board: Scoreboard = board, band: Band = band) -> None:
+            assert not (band.fixed and word["last"]) or dut.loaded.value, "the last word came before all activations"
+            board.check(word)
+
+        words.on_item = check
+        dut.rows_loaded.value, dut.loaded.value = band.input_row_start, 0
         await bench.pulse("start")
+        await load_rows(bench, activations, band, x, pattern(back_pressure, bench.random))
+        dut.loaded.value = 1
         await bench.until(lambda: board.complete, "all words")  # noqa: B023 - awaited within the turn
         await bench.cycles(20)

@@ -86,7 +86,8 @@ def check_tensor(where: str, expected: NDArray[np.integer], got: NDArray[np.inte
 def check_writes(where: str, memory: StreamMemory, image: MemoryImage, others: int = 0) -> None:
     """Every byte of every output, and so many others that were missing, was written once, and nothing else was."""
     assert not memory.missing.any(), f"{where}: {memory.missing.sum()} output bytes were never written"
-    size = sum(int(np.prod(image.tensors[program.name].bytes_shape)) for program in image.layer_programs) + others
+    places = [image.tensors[program.name] for program in image.layer_programs]
+    size = sum(int(np.prod(place.shape if place.part_of else place.bytes_shape)) for place in places) + others
     assert memory.write_counts.sum() == size, f"{where}: {size} bytes to write, got {memory.write_counts.sum()}"
 
 

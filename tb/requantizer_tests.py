@@ -1,4 +1,4 @@
-"""Requantizer: every output's bytes and address against the contract's arithmetic, with and without residual, ReLU, and raw."""
+"""Requantizer: every output's bytes and address against the contract's arithmetic, for jobs of every kind."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ JOBS: tuple[dict[str, bool], ...] = (
     {"residual": True, "relu": True},
     {"residual": False, "relu": True},
     {"residual": False, "raw": True},
+    {"residual": False, "depthwise": True},
     {"residual": False, "relu": True, "summed": True, "sum_first": True},
     {"residual": False, "relu": True, "summed": True, "sum_last": True},
     {"residual": False, "raw": True, "summed": True, "sum_last": True},

@@ -38,7 +38,7 @@ async def rows_hold_what_was_written(dut: Any, write_share: float, read_share: f
         write = first_writes or random.random() < write_share
         read = {"row": random.randrange(ROW_BANKS), "address": random.randrange(ADDRESSES)}
         read["inside"] = random.getrandbits(KERNEL)
-        if write:  # the row that is written is not read
+        if write and read["address"] == place[1]:  # the word that is written is not read
             read["inside"] &= ~(1 << (place[0] - read["row"] + 1) % ROW_BANKS)
         enable = not first_writes and random.random() < read_share
         dut.level_write__valid.value = write

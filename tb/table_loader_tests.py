@@ -11,11 +11,12 @@ from hw.contract import numerics, tables
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.layout import Layout
+from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.streams import PATTERNS, Scoreboard
-from tb.tables import TableRows, segment_rows
+from tb.tables import TableRows, places, segment_rows
 
 JOBS = 4
 WORDS = 1 << 13
@@ -63,7 +64,7 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
         rows = segment_rows(memory.words, address, len(words), config, turns, outputs)
         half = int(random.integers(2))
         for bus, (kinds, lane) in buses.items():
-            monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows)) for kind in kinds}
+            monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows, config)) for kind in kinds}
         await bench.load(job | {"table_address": address, "table_words": len(words), "half": half})
         for monitor in monitors.values():
             for board in monitor.boards.values():
@@ -79,42 +80,47 @@ async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> 
     config, memory = configuration(), bench.memory
     random = np.random.default_rng(bench.random.getrandbits(64))
     for _ in range(JOBS):
-        await bench.reset()
         job = random_settings(config, random)
         parts = segment_parts(config, random, job)
-        good = words = np.concatenate(parts)
-        place = int(random.integers(len(parts)))
-        if wrong == "short":
-            words = words[: int(random.integers(1, len(words)))]
-        elif wrong == "long":
-            words = np.concatenate([words, random.integers(0, 1 << 64, int(random.integers(1, 9)), dtype=np.uint64)])
-        elif wrong == "twice":
-            words = np.concatenate([*parts, parts[place]])
-        elif wrong == "missing":
-            words = np.concatenate([part for index, part in enumerate(parts) if index != place])
-        else:
-            fields: dict[str, Any] = SECTION_HEADER.unpack(int(parts[place][0]))
-            if wrong == "rows":
-                place = next(index for index, part in enumerate(parts) if int(part[0]) & 15 != TableKind.EXPAND)
-                fields = SECTION_HEADER.unpack(int(parts[place][0]))
-                fields["rows"] += 1
-            elif wrong == "words":
-                place = next(index for index, part in enumerate(parts) if int(part[0]) & 15 != TableKind.LANES)
-                fields = SECTION_HEADER.unpack(int(parts[place][0]))
-                fields["words"] -= 1
-            else:
-                fields["kind"] = int(random.choice([*PER_LANE, *range(8, 16)]))
-            parts[place][0] = header(fields["kind"], fields["rows"], fields["words"])[0]
-            words = np.concatenate(parts)
-        for segment, told in ((words, "bad"), (good, "done")):
+        good = np.concatenate(parts)
+        for segment, outcome, other in ((spoilt(parts, wrong, random), "bad", "done"), (good, "done", "bad")):
+            await bench.reset()
             memory.words[: len(segment)] = segment
             dut.job.value = JOB.pack(JOB.unpack(0) | job | {"table_words": len(segment)})
             await bench.pulse("start")
-            await bench.until(lambda told=told: dut[told].value, told)
-            await bench.cycles(10)
-            assert bool(dut.bad.value) == (told == "bad")
-            assert bool(dut.done.value) == (told == "done")
-            await bench.reset()
+            told = dut[outcome]
+            await bench.until(lambda told=told: bool(told.value), outcome)  # type: ignore[misc]
+            for _ in range(10):
+                await bench.cycles(1)
+                assert told.value
+                assert not dut[other].value
+
+
+def spoilt(parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Generator) -> NDArray[np.uint64]:
+    """A segment of these sections with something wrong."""
+    place, words = int(random.integers(len(parts))), np.concatenate(parts)
+    if wrong == "short":
+        return words[: int(random.integers(1, len(words)))]
+    if wrong == "long":
+        return np.concatenate([words, random.integers(0, 1 << 64, int(random.integers(1, 9)), dtype=np.uint64)])
+    if wrong == "twice":
+        return np.concatenate([*parts, parts[place]])
+    if wrong == "missing":
+        return np.concatenate([part for index, part in enumerate(parts) if index != place])
+    spared = {"rows": TableKind.EXPAND, "words": TableKind.LANES}.get(wrong)  # there any number may be right
+    kinds = [part_header(part)["kind"] for part in parts]
+    place = int(random.choice([index for index, kind in enumerate(kinds) if kind != spared]))
+    changed = {"rows": 1, "words": -1, "kind": int(random.choice([*PER_LANE, *range(8, 16)])) - kinds[place]}
+    fields = part_header(parts[place])
+    fields[wrong] += changed[wrong]
+    first = header(fields["kind"], fields["rows"], fields["words"])
+    return np.concatenate([*parts[:place], first, parts[place][1:], *parts[place + 1 :]])
+
+
+def part_header(part: NDArray[np.uint64]) -> dict[str, int]:
+    """Of a section."""
+    fields: dict[str, Any] = SECTION_HEADER.unpack(int(part[0]))
+    return fields
 
 
 async def never_stalls(dut: Any) -> None:
@@ -124,19 +130,24 @@ async def never_stalls(dut: Any) -> None:
         assert dut.rst.value or dut.read_data__ready.value or not dut.read_data__valid.value, "read_data is stalled"
 
 
-def board_of(kind: TableKind, lane: int, half: int, rows: TableRows) -> Scoreboard:
+def board_of(kind: TableKind, lane: int, half: int, rows: TableRows, config: ArchonConfig) -> Scoreboard:
     """Expects one table's rows."""
-    return Scoreboard(f"{kind.name}, lane {lane}", [(half, row, data) for row, data in enumerate(rows.get((kind, lane), []))])
+    expected = rows.get((kind, lane), [])
+    placed = zip(places(kind, expected, config), expected, strict=True)
+    return Scoreboard(f"{kind.name}, lane {lane}", [(half, place, data) for place, data in placed])
 
 
 def random_settings(config: ArchonConfig, random: np.random.Generator) -> dict[str, int]:
     """What the loader looks at in a job."""
-    outputs = min(config.depths.accumulator // 4, config.depths.output)
+    most = min(config.depths.accumulator // 4, config.depths.output // config.lanes)
+    outputs, fixed = int(random.integers(1, most + 1)), int(random.integers(2))
     return {
         "turns": int(random.integers(1, 5)),
         "slices": int(random.integers(1, 4)),
-        "output_channels": int(random.integers(1, outputs + 1)),
-        "fixed": int(random.integers(2)),
+        "input_channels": outputs * config.lanes - int(random.integers(config.lanes)),
+        "output_channels": outputs,
+        "fixed": fixed,
+        "depthwise": fixed * int(random.integers(2)),
     }
 
 
@@ -151,7 +162,7 @@ def segment_parts(config: ArchonConfig, random: np.random.Generator, job: dict[s
     kinds = [TableKind.REQUANTIZE, TableKind.LANES] if job["fixed"] else [*SHARED, TableKind.LANES]
     for number in random.permutation(kinds):
         kind = TableKind(number)
-        rows = job["output_channels"] if kind is TableKind.REQUANTIZE else job["slices"]
+        rows = outputs_of_pixel(job, choose) if kind is TableKind.REQUANTIZE else job["slices"]
         if kind is TableKind.LANES:
             slices = [random_slice(config, random, job["turns"]) for _ in range(rows)]
             parts.append(np.concatenate([header(kind, rows, 0), *slices]))

@@ -12,7 +12,15 @@ from hw.contract.tables import PER_LANE, SECTION_HEADER, TableKind, table_layout
 
 Fields = dict[str, Any]
 TableRows = dict[tuple[TableKind, int], list[int]]
-"""Packed rows from row 0 on by table and lane (0 for the shared ones)."""
+"""Packed rows by table and lane (0 for the shared ones), in the order in which they come; see places."""
+
+
+def places(kind: TableKind, rows: list[int], config: ArchonConfig) -> list[int]:
+    """Where the rows of a table lie: one after the other, in the STEP table for each adder row apart."""
+    if kind is not TableKind.STEP:
+        return list(range(len(rows)))
+    adder_rows = _adder_rows(rows, config)
+    return [adder_rows[:index].count(number) for index, number in enumerate(adder_rows)]
 
 
 class SegmentReader:
@@ -69,7 +77,7 @@ def lane_rows(reader: SegmentReader, slices: int, config: ArchonConfig, turns: i
             for lane in range(config.lanes):
                 rows[TableKind.MEMBERSHIP, lane].append(members[lane])
             for (lane, p), weight in zip(pairs, weights, strict=True):
-                pair = _pair(channels[p], lane, weight["weight"], turn * outputs)
+                pair = _pair(channels[p], lane, weight["weight"], turn * config.part_of_row(outputs))
                 rows[TableKind.PAIR, lane].append(tables.pair_row(config).pack(pair))
     return rows
 
@@ -80,10 +88,24 @@ def _channel(reader: SegmentReader, config: ArchonConfig, rows: TableRows) -> Fi
         channel |= reader.record(tables.bias_record(config))
     steps = reader.dense(tables.step_row(config), channel["step_count"])
     lanes = [lane for lane in range(config.lanes) if channel["lanes"] >> lane & 1]
-    channel["step_start"] = {lane: len(rows[TableKind.STEP, lane]) for lane in lanes}
+    channel["step_start"] = {lane: _of_adder_rows(rows[TableKind.STEP, lane], config) for lane in lanes}
+    packed = [tables.step_row(config).pack(step) for step in steps]
+    channel["step_count"] = _of_adder_rows(packed, config)
     for lane in lanes:
-        rows[TableKind.STEP, lane] += [tables.step_row(config).pack(step) for step in steps]
+        rows[TableKind.STEP, lane] += packed
     return channel
+
+
+def _of_adder_rows(steps: list[int], config: ArchonConfig) -> list[int]:
+    """How many steps there are for each adder row."""
+    numbers = _adder_rows(steps, config)
+    return [numbers.count(row) for row in range(config.adder_rows)]
+
+
+def _adder_rows(steps: list[int], config: ArchonConfig) -> list[int]:
+    """The adder row of each step."""
+    unpacked: list[Fields] = [tables.step_row(config).unpack(step) for step in steps]
+    return [step["output"] % config.adder_rows for step in unpacked]
 
 
 def _pair(channel: Fields, lane: int, weight: int, accumulator_base: int) -> Fields:

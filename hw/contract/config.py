@@ -85,9 +85,9 @@ class Depths:
     pair: int = 1024
     """Pairs (expanded channel, input channel) of one lane."""
     step: int = 8192
-    """Steps (output channel, one or two signed powers of two) of one lane."""
+    """Steps (output channel, one or two signed powers of two) of one lane, in equal parts for its adder rows."""
     accumulator: int = 128
-    """turns * output channels of one group: entries of each tap bank."""
+    """turns * output channels of one group: entries of each tap bank, in equal parts for a lane's adder rows."""
     output: int = 64
     """Output channels of one group."""
     image_row: int = 64
@@ -98,12 +98,18 @@ class Depths:
 class Queues:
     """Depths of the queues between the units of a cluster."""
 
-    slice_word: int = 4
+    slice_word: int = 16
     """Slice words waiting for a lane's survivor scan."""
-    survivor: int = 16
+    survivor: int = 32
     """Survivors waiting for a lane's accumulation."""
-    partial: int = 4
+    pair: int = 8
+    """Masked pairs waiting for an adder row."""
+    row: int = 4
+    """Rows of A waiting for a lane's multiplier."""
+    partial: int = 16
     """Partial sums of a lane waiting for the reduction."""
+    activation: int = 256
+    """Words of activations that all clusters ask for ahead, but for a burst each, where residuals wait behind them."""
     residual: int = 64
     """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
@@ -120,6 +126,8 @@ class ArchonConfig:
 
     clusters: int = 1
     lanes: int = 8
+    adder_rows: int = 2
+    """Steps of accumulation that a lane does each cycle, one in each row; row r owns output channels r, r + adder_rows, ..."""
     slice_channels: int = 16
     """Expanded channels that the predictor handles each cycle."""
     widths: Widths = field(default_factory=Widths)
@@ -129,6 +137,7 @@ class ArchonConfig:
     def __post_init__(self) -> None:
         _expect(1 <= self.clusters <= 64, "clusters", "1 to 64", self.clusters)
         _expect(self.lanes in (1, 2, 4, 8), "lanes", "1, 2, 4 or 8 a cluster", self.lanes)
+        _expect(self.adder_rows in (1, 2, 4), "adder_rows", "1, 2 or 4", self.adder_rows)
         _expect(self.slice_channels in (2, 4, 8, 16, 32), "slice_channels", "2, 4, 8, 16 or 32", self.slice_channels)
         limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
         limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
@@ -139,11 +148,23 @@ class ArchonConfig:
             for item in dataclasses.fields(group):
                 value = getattr(group, item.name)
                 _expect(2 <= value <= 1 << 16, f"{type(group).__name__.lower()}.{item.name}", "2 to 65536 rows", value)
+        for name in ("step", "accumulator", "output"):
+            rows = getattr(self.depths, name)
+            _expect(rows % self.adder_rows == 0, f"depths.{name}", f"a multiple of {self.adder_rows} adder rows", rows)
+
+    def part_of_row(self, rows: int) -> int:
+        """Rows of a memory, or output channels, that each adder row has at most: an equal share, rounded up."""
+        return -(-rows // self.adder_rows)
 
     @property
     def image_unit(self) -> int:
         """Number of the image unit where jobs name the cluster that they are for: it comes after the clusters."""
         return self.clusters
+
+    @property
+    def activation_words_ahead(self) -> int:
+        """Words of activations asked for ahead at which a cluster asks for no further burst, in jobs with residuals."""
+        return max(1, self.queues.activation // self.clusters)
 
     @property
     def multipliers(self) -> int:
@@ -159,7 +180,7 @@ class ArchonConfig:
             raise ArchonError(f"LANES must be 1, 2, 4 or a multiple of {CHANNELS_PER_WORD} up to 512, got {total}")
         lanes = min(total, CHANNELS_PER_WORD)
         scaled = {
-            name: max(2, getattr(self.depths, name) * self.lanes // lanes)
+            name: max(2 * self.adder_rows, getattr(self.depths, name) * self.lanes // lanes)
             for name in ("activation", "turned_slices", "pair", "step", "accumulator")
         }
         depths = dataclasses.replace(self.depths, **scaled)
@@ -174,11 +195,14 @@ def _expect(holds: bool, name: str, expected: str, got: object) -> None:
 PRESETS: dict[str, ArchonConfig] = {
     "tiny": ArchonConfig(
         lanes=2,
+        adder_rows=1,
         slice_channels=4,
         depths=Depths(
             activation=256, slices=16, turned_slices=128, row_store=256, pair=256, step=512, accumulator=64, output=32
         ),
-        queues=Queues(slice_word=2, survivor=4, partial=2, residual=4, output=2, table=8, image=4),
+        queues=Queues(
+            slice_word=2, survivor=4, pair=2, row=2, partial=4, activation=16, residual=4, output=2, table=8, image=4
+        ),
     ),
     "small": ArchonConfig(
         depths=Depths(

@@ -20,6 +20,9 @@ JOB = Layout(
         Field("residual", 1),
         Field("stride_two", 1),
         Field("fixed", 1),
+        Field("channel_taps", 1),
+        Field("depthwise", 1),
+        Field("same_input", 1),
         Field("relu", 1),
         Field("summed", 1),
         Field("sum_first", 1),
@@ -65,8 +68,17 @@ first_center = (stride * output_row_start - input_row_start) * input_width: inde
 the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
 The tables come from the table_words words of the segment at table_address (hw.contract.tables).
 
+output_channels: rows of A of a turn; the job's outputs for a pixel, but for depthwise jobs.
+
 fixed: the layer is not fused. There is no predictor: all masks are ones, so A, loaded once with the layer's weights, serves all
 pixels of the job, and only taps inside the image are multiplied. The segment has no tables of the predictor.
+channel_taps: in a fixed job, the nine taps of a lane are not nine pixels of a channel but nine of its channels, all at the
+output's pixel: tap d of lane l in turn t is the job's input channel (9 t + d) * lanes + l. Taps of channels that do not exist
+have no weights. turns counts such nines.
+depthwise: in a fixed job with one turn, the sums of lanes are not added up; each is an output. There are as many as input
+channels, output_channels of them (or one less) in each lane: output k of the job is output k // lanes of lane k % lanes, from
+the taps of input channel k alone.
+same_input: the activations are those of the job before on this cluster, and are not read again.
 relu: negative activations become 0, before a residual is added.
 summed: the sums of all pixels of the job are added up, channel by channel; one output pixel, at first_pixel, is written for
 all. Sums go on from job to job of a cluster: sum_first begins from zero, sum_last requantises and writes. Without summed both
@@ -108,5 +120,5 @@ REPORT = Layout(
 """What a job cost. Cycles count from reset, start_cycle when the cluster took the job: it may have had to end another one
 before it could do more than load tables. multiplications: touched entries of A multiplied by an activation, over all
 lanes. additions: terms, non-zero masked products times a signed power of two, added to entries of A, plus those added to bias
-accumulators. steps: lane cycles
-of accumulation."""
+accumulators. steps: cycles in which adder rows
+of lanes accumulate."""

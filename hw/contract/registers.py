@@ -152,7 +152,7 @@ COUNTERS: tuple[Register, ...] = (
     _shown("jobs", "count", COUNTER_BITS, "jobs that have ended"),
     _shown("multiplications", "count", COUNTER_BITS, "multiplications of these jobs"),
     _shown("additions", "count", COUNTER_BITS, "additions of these jobs"),
-    _shown("steps", "count", COUNTER_BITS, "lane cycles of accumulation of these jobs"),
+    _shown("steps", "count", COUNTER_BITS, "steps of accumulation of these jobs"),
 )
 """Cleared by a start. What the host reads is a snapshot of all of them in one cycle, taken at the end of a run and at
 control.snapshot."""

@@ -9,15 +9,18 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
 - Of kind LANES, then `rows` slices, from which the lanes' own tables are made. A slice is
 
   1. for each of its P channels e: a channel_record; with has_bias a bias_record; then step_count step rows,
-     step_row.per_word a word. The steps are appended to the STEP table of every lane of the record's mask.
+     step_row.per_word a word. The steps are appended to the STEP tables of every lane of the record's mask: a lane has one
+     for each of its adder rows, and a step belongs to row `output` modulo adder_rows.
   2. for each turn: a members_record, then one weight W1[e,c] for each set bit, lanes ascending and within a lane channels
      ascending, weight_record.per_word a word. Its lanes' bits are appended to the MEMBERSHIP tables, a row a turn, and
      each weight, with the channel's record, makes the next row of its lane's PAIR table.
 
 Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
 
-A layer that is not fused is a block whose expanded channels stand for its weights (descriptor.JOB, `fixed`): one for each input
-channel c and tap d at which any output channel k has a weight, with W1[e,c] = D[e,d] = 1, W2[k,e] that weight, and no biases.
+A layer that is not fused is a block whose expanded channels stand for its weights (descriptor.JOB, `fixed`), such that with all
+masks set A holds the weights, and without biases. Input channels, taps and output channels of the tables are what lanes take
+for them: with channel_taps tap d of the input channel t * L + l is the job's input channel (9 t + d) * L + l, with depthwise
+output channel j of the input channel l is the job's output j * L + l.
 Its segment has the sections LANES and REQUANTIZE alone.
 """
 
@@ -97,20 +100,25 @@ STEP_COUNT_BITS = 9
 """Steps of one pair: 1..511."""
 
 
-def pair_row(config: ArchonConfig) -> Layout:
-    """One (expanded channel e, input channel c): products[d] = D[e,d] * W1[e,c], and where its steps are.
+def adder_row_bits(config: ArchonConfig) -> int:
+    """Low bits of an output channel that are the number of its adder row; the others are its place in that row."""
+    return config.adder_rows.bit_length() - 1
 
-    `accumulator_base` = turn * output channels of the group. One pair of every expanded channel owns the biases:
-    owns_bias = 1, bias_products[d] = D[e,d] * b1[e], bias = b2[e]; the others hold zeros there.
+
+def pair_row(config: ArchonConfig) -> Layout:
+    """One (expanded channel e, input channel c): products[d] = D[e,d] * W1[e,c], and where each adder row has its steps.
+
+    `accumulator_base` = turn * output channels of an adder row (config.part_of_row). One pair of every expanded channel owns
+    the biases: owns_bias = 1, bias_products[d] = D[e,d] * b1[e], bias = b2[e]; the others hold zeros there.
     """
     widths, depths = config.widths, config.depths
     return Layout(
         "pair",
         (
             Field("products", widths.product, signed=True, count=TAPS),
-            Field("accumulator_base", index_bits(depths.accumulator)),
-            Field("step_start", index_bits(depths.step)),
-            Field("step_count", STEP_COUNT_BITS),
+            Field("accumulator_base", index_bits(config.part_of_row(depths.accumulator))),
+            Field("step_start", index_bits(config.part_of_row(depths.step)), count=config.adder_rows),
+            Field("step_count", STEP_COUNT_BITS, count=config.adder_rows),
             Field("owns_bias", 1),
             Field("bias_products", widths.bias_product, signed=True, count=TAPS),
             Field("bias", widths.bias, signed=True),
@@ -206,7 +214,10 @@ def table_layout(kind: TableKind, config: ArchonConfig) -> Layout:
 
 
 def table_depth(kind: TableKind, config: ArchonConfig) -> int:
-    """Rows that a table has room for in each half of its memory: one is the running job's, the other the next job's."""
+    """Rows that a table has room for in each half of its memory: one is the running job's, the other the next job's.
+
+    Of the STEP table: of each adder row.
+    """
     depths = config.depths
     return {
         TableKind.EXPAND: depths.turned_slices,
@@ -214,6 +225,6 @@ def table_depth(kind: TableKind, config: ArchonConfig) -> int:
         TableKind.DEPTHWISE: depths.slices,
         TableKind.MEMBERSHIP: depths.turned_slices,
         TableKind.PAIR: depths.pair,
-        TableKind.STEP: depths.step,
+        TableKind.STEP: config.part_of_row(depths.step),
         TableKind.REQUANTIZE: depths.output,
     }[kind]

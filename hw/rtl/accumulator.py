@@ -1,14 +1,14 @@
-"""Adds scaled products into the accumulators of a lane."""
+"""Adds scaled products into the accumulators of a lane's adder row."""
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig, index_bits
-from hw.rtl.accumulator_bank import bank_port
+from hw.contract.config import TAPS, ArchonConfig
+from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits
 from hw.rtl.arithmetic import add_with_carry, popcount
 from hw.rtl.step_fetch import step
 
@@ -16,98 +16,126 @@ COUNTER_BITS = 40
 """Width of the counters of additions, steps and multiplications."""
 
 
+def control(config: ArchonConfig) -> data.StructLayout:
+    """What goes along with the numbers of a step; `negative`, `carry`: carries that its first and second term leave."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "end": 1,
+            "bank": 1,
+            "row": row_bits(config),
+            "place": place_bits(config),
+            "touches": TAPS,
+            "owns_bias": 1,
+            "second": 1,
+            "negative": 1,
+            "carry": 1,
+        }
+    )
+
+
 class Accumulator(wiring.Component):
     """One step (hw.contract.tables.step_row) a cycle: adds scaled products to all taps of a row, and the scaled bias.
 
-    Members: `steps` in; `bank` the port of the bank being filled; `swap_ready` says that the other bank is drained; `swap`
-    pulses when a pixel has ended and the banks change roles; `enable` holds the unit while banks are cleared; `start` zeroes
-    the counters `additions` (terms added to entries whose masked product is not zero, and to biases) and `steps_done`.
+    Parameters: `config`.
 
-    Latency 1 cycle (scaling registers) plus the update; throughput 1 step a cycle; waits at a pixel's end for `swap_ready`.
+    Members: `step` in, in every cycle; `banks` the ports of both banks; `filled[b]` pulses when bank b is complete; `stepped`,
+    `added`: that a step was done, and how many terms it has added to entries whose masked product is not zero, and to biases.
+
+    Pipeline: shifts; bank read beside the sum of both terms; addition and write; counts. Latency 3 cycles, throughput 1 step a
+    cycle; never stalls.
     """
 
-    steps: stream.Interface
-    bank: Any
-    start: Signal
-    enable: Signal
-    swap_ready: Signal
-    swap: Signal
-    additions: Signal
-    steps_done: Signal
+    step: Any
+    banks: list[Any]
+    filled: Signal
+    stepped: Signal
+    added: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
         super().__init__(
             {
-                "steps": In(stream.Signature(step(config))),
-                "bank": Out(bank_port(config)),
-                "start": In(1),
-                "enable": In(1),
-                "swap_ready": In(1),
-                "swap": Out(1),
-                "additions": Out(COUNTER_BITS),
-                "steps_done": Out(COUNTER_BITS),
+                "step": In(step(config)),
+                "banks": Out(fill_port(config)).array(2),
+                "filled": Out(2),
+                "stepped": Out(1),
+                "added": Out(range(2 * (TAPS + 1) + 1)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, incoming = self._config, self.steps.payload
+        config, step = self._config, self.step
+        shifted: Any = Signal(control(config))
+        now: Any = Signal(control(config))
 
-        # Scaling registers.
+        # Both terms, shifted, then their sum; of a negative second term the carry is left to the next adder.
+        term = data.ArrayLayout(signed(config.widths.product + config.widths.shift_max), TAPS)
+        first, second = (Signal(term, name=name) for name in ("first", "second"))
         scaled = Signal(data.ArrayLayout(signed(config.widths.accumulator), TAPS))
-        scaled_bias = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
-        touches = Signal(TAPS)
-        valid, end, owns_bias = (Signal(name=name) for name in ("valid", "end", "owns_bias"))
-        advance, update = Signal(), Signal()
-        second, carry = Signal(), Signal()
-        address = Signal(index_bits(config.depths.accumulator))
-        output = Signal(index_bits(config.depths.output))
-        m.d.comb += [
-            advance.eq(self.enable & ~(valid & end & ~self.swap_ready)),
-            self.steps.ready.eq(advance),
-            self.swap.eq(advance & valid & end),
-            update.eq(advance & valid & ~end),
-        ]
-        with m.If(advance):
-            m.d.sync += [
-                valid.eq(self.steps.valid),
-                end.eq(incoming.end),
-                address.eq(incoming.address),
-                output.eq(incoming.output),
-                owns_bias.eq(incoming.owns_bias),
-                second.eq(incoming.second),
-                carry.eq(incoming.second & incoming.second_negative),
-                scaled_bias.eq(_scaled(incoming, incoming.bias)),
-            ]
-            for tap in range(TAPS):
-                product = incoming.products[tap]
-                m.d.sync += [scaled[tap].eq(_scaled(incoming, product)), touches[tap].eq(product != 0)]
-
-        # Update, read and write in one cycle.
-        m.d.comb += [
-            self.bank.address.eq(address),
-            self.bank.output.eq(output),
-            self.bank.write_taps.eq(Mux(update, touches, 0)),
-            self.bank.write_bias.eq(update & owns_bias),
-            self.bank.new_bias.eq(add_with_carry(self.bank.bias, scaled_bias, carry)),
+        first_bias, second_bias, scaled_bias = (
+            Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("first_bias", "second_bias", "scaled_bias")
+        )
+        for name in ("valid", "end", "bank", "row", "place", "negative", "second"):
+            m.d.sync += shifted[name].eq(step[name])
+        m.d.sync += [
+            shifted.touches.eq(step.pair.touches),
+            shifted.owns_bias.eq(step.pair.owns_bias),
+            shifted.carry.eq(step.second & step.second_negative),
+            first_bias.eq(_first(step, step.pair.bias)),
+            second_bias.eq(_second(step, step.pair.bias)),
+            now.eq(shifted),
+            scaled_bias.eq(add_with_carry(first_bias, second_bias, shifted.negative)),
         ]
         for tap in range(TAPS):
-            m.d.comb += self.bank.new_entries[tap].eq(add_with_carry(self.bank.entries[tap], scaled[tap], carry))
-
-        with m.If(self.start):
-            m.d.sync += [self.additions.eq(0), self.steps_done.eq(0)]
-        with m.Elif(update):
-            updates = popcount(touches) + owns_bias
             m.d.sync += [
-                self.additions.eq(self.additions + Mux(second, updates << 1, updates)),
-                self.steps_done.eq(self.steps_done + 1),
+                first[tap].eq(_first(step, step.pair.products[tap])),
+                second[tap].eq(_second(step, step.pair.products[tap])),
+                scaled[tap].eq(add_with_carry(first[tap], second[tap], shifted.negative)),
             ]
+
+        # Addition and write.
+        entries, touched = (Array(getattr(port, name) for port in self.banks)[now.bank] for name in ("entries", "touched"))
+        bias = Array(port.bias for port in self.banks)[now.bank]
+        for index, port in enumerate(self.banks):
+            update = now.valid & (now.bank == index)
+            m.d.comb += [
+                self.filled[index].eq(now.end & (now.bank == index)),
+                port.read_row.eq(shifted.row),
+                port.read_place.eq(shifted.place),
+                port.write_row.eq(now.row),
+                port.write_place.eq(now.place),
+                port.write_taps.eq(Mux(update, now.touches, 0)),
+                port.new_touched.eq(touched | now.touches),
+                port.write_bias.eq(update & now.owns_bias),
+                port.new_bias.eq(add_with_carry(bias, scaled_bias, now.carry)),
+            ]
+            for tap in range(TAPS):
+                entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
+                m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], now.carry))
+        self._count(m, now)
         return m
 
+    def _count(self, m: Module, now: Any) -> None:
+        """Registers: updates of the step, then its additions."""
+        updates, counted, both = Signal(range(TAPS + 2)), Signal(), Signal()
+        m.d.sync += [
+            updates.eq(popcount(Cat(now.touches, now.owns_bias))),
+            counted.eq(now.valid),
+            both.eq(now.second),
+            self.stepped.eq(counted),
+            self.added.eq(Mux(counted, Mux(both, updates << 1, updates), 0)),
+        ]
 
-def _scaled(step: data.View, value: Value) -> Value:
-    """The terms of a step times `value`, less one where the second one is negative: that is left to the next adder's carry."""
-    first = (value << step.shift) ^ step.negative.replicate(len(value << step.shift)).as_signed()
-    second = (value << step.second_shift) ^ step.second_negative.replicate(len(value << step.second_shift)).as_signed()
-    return add_with_carry(first.as_signed(), Mux(step.second, second, 0).as_signed(), step.negative)
+
+def _first(terms: data.View, value: Value) -> Value:
+    """The first term of a step times `value`, less one where it is negative."""
+    shifted = value << terms.shift
+    return (shifted ^ terms.negative.replicate(len(shifted)).as_signed()).as_signed()
+
+
+def _second(terms: data.View, value: Value) -> Value:
+    """The same of the second term, 0 where there is none."""
+    shifted = value << terms.second_shift
+    return Mux(terms.second, shifted ^ terms.second_negative.replicate(len(shifted)).as_signed(), 0).as_signed()

@@ -1,4 +1,4 @@
-"""One of a lane's two sets of accumulators: a small memory for each kernel tap, and the bias accumulators."""
+"""One of the two sets of accumulators of a lane's adder row: a small memory for each kernel tap, and the bias accumulators."""
 
 from typing import Any
 
@@ -10,105 +10,134 @@ from hw.contract.config import TAPS, ArchonConfig, index_bits
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 
 
-def bank_port(config: ArchonConfig) -> wiring.Signature:
-    """The one access port of a bank, seen from whoever uses it.
+def row_bits(config: ArchonConfig) -> int:
+    """Width of a row address = turn * output channels of the adder row + place of the output channel in it."""
+    return index_bits(config.part_of_row(config.depths.accumulator))
 
-    `address` = turn * output channels + output channel; `output` the output channel alone. `entries`, `touched` and `bias`
-    show that row in the same cycle; untouched entries read as zero. A write takes effect at the clock edge: entries whose
-    `write_taps` bit is set become touched; `clear_taps` makes the row untouched; `write_bias` stores `new_bias`.
+
+def place_bits(config: ArchonConfig) -> int:
+    """Width of the place of an output channel in its adder row."""
+    return index_bits(config.part_of_row(config.depths.output))
+
+
+def fill_port(config: ArchonConfig) -> wiring.Signature:
+    """Read and write ports of a bank, seen from the accumulator.
+
+    `entries`, `touched` and `bias` show row `read_row` and place `read_place` in the next cycle, with what is written in this
+    one; untouched entries read as anything. A write stores the entries of `write_taps` and all flags of the row.
     """
     entries = data.ArrayLayout(signed(config.widths.accumulator), TAPS)
     return wiring.Signature(
         {
-            "address": Out(index_bits(config.depths.accumulator)),
-            "output": Out(index_bits(config.depths.output)),
+            "read_row": Out(row_bits(config)),
+            "read_place": Out(place_bits(config)),
             "entries": In(entries),
             "touched": In(TAPS),
             "bias": In(signed(OUTPUT_ACCUMULATOR_BITS)),
+            "write_row": Out(row_bits(config)),
+            "write_place": Out(place_bits(config)),
             "write_taps": Out(TAPS),
             "new_entries": Out(entries),
-            "clear_taps": Out(1),
+            "new_touched": Out(TAPS),
             "write_bias": Out(1),
             "new_bias": Out(signed(OUTPUT_ACCUMULATOR_BITS)),
         }
     )
 
 
-class AccumulatorBank(wiring.Component):
-    """Entries A[k, c, d] of one lane for one pixel: TAPS memories of depths.accumulator rows, written and read in one cycle.
+def walk_port(config: ArchonConfig) -> wiring.Signature:
+    """What a walker reads and clears: flags and biases.
 
-    Members: `port` as in bank_port. Reads are combinational, so a row can be updated every cycle without hazards.
-    A touched flag an entry replaces zeroing; flags and biases hold rubbish until cleared once after reset.
+    `touched` and `bias` show row `row` and place `place` from the cycle after `enable` until the next one. `clear` makes row
+    `clear_row` untouched, `clear_bias` sets the bias at `clear_place` to 0.
+    """
+    return wiring.Signature(
+        {
+            "enable": Out(1),
+            "row": Out(row_bits(config)),
+            "place": Out(place_bits(config)),
+            "touched": In(TAPS),
+            "bias": In(signed(OUTPUT_ACCUMULATOR_BITS)),
+            "clear": Out(1),
+            "clear_row": Out(row_bits(config)),
+            "clear_bias": Out(1),
+            "clear_place": Out(place_bits(config)),
+        }
+    )
+
+
+def entry_port(config: ArchonConfig) -> wiring.Signature:
+    """What a multiplier reads: `entries` show row `row` in the next cycle."""
+    entries = data.ArrayLayout(signed(config.widths.accumulator), TAPS)
+    return wiring.Signature({"row": Out(row_bits(config)), "entries": In(entries)})
+
+
+class AccumulatorBank(wiring.Component):
+    """Entries A[k, c, d] of one lane and adder row for one pixel: TAPS memories, one touched flag an entry instead of zeroing.
+
+    Parameters: `config`.
+
+    Members: `full`: the bank belongs to `walk` and `entry`, otherwise to `fill`; ports as their signatures say.
+    Flags and biases hold rubbish until cleared once after reset.
+
+    Latency of a read 1 cycle, throughput a read and a write a cycle.
     """
 
-    port: Any
+    full: Signal
+    fill: Any
+    walk: Any
+    entry: Any
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        super().__init__({"port": In(bank_port(config))})
+        super().__init__(
+            {"full": In(1), "fill": In(fill_port(config)), "walk": In(walk_port(config)), "entry": In(entry_port(config))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, port = self._config, self.port
-        depth = config.depths.accumulator
+        config, fill, walk, full = self._config, self.fill, self.walk, self.full
+        rows, places = (config.part_of_row(depth) for depth in (config.depths.accumulator, config.depths.output))
 
-        m.submodules.touched = touched_memory = memory.Memory(shape=TAPS, depth=depth, init=[])
-        touched_write, touched_read = touched_memory.write_port(), touched_memory.read_port(domain="comb")
+        m.submodules.touched = touched_memory = memory.Memory(shape=TAPS, depth=rows, init=[])
+        touched_write = touched_memory.write_port()
+        touched_read = touched_memory.read_port(transparent_for=(touched_write,))
         m.d.comb += [
-            touched_read.addr.eq(port.address),
-            port.touched.eq(touched_read.data),
-            touched_write.addr.eq(port.address),
-            touched_write.data.eq(Mux(port.clear_taps, 0, touched_read.data | port.write_taps)),
-            touched_write.en.eq(port.clear_taps | port.write_taps.any()),
+            touched_read.en.eq(~full | walk.enable),
+            touched_read.addr.eq(Mux(full, walk.row, fill.read_row)),
+            fill.touched.eq(touched_read.data),
+            walk.touched.eq(touched_read.data),
+            touched_write.en.eq(Mux(full, walk.clear, fill.write_taps.any())),
+            touched_write.addr.eq(Mux(full, walk.clear_row, fill.write_row)),
+            touched_write.data.eq(Mux(full, 0, fill.new_touched)),
         ]
 
         for tap in range(TAPS):
             shape = signed(config.widths.accumulator)
-            m.submodules[f"tap{tap}"] = tap_memory = memory.Memory(shape=shape, depth=depth, init=[])
-            write, read = tap_memory.write_port(), tap_memory.read_port(domain="comb")
+            m.submodules[f"tap{tap}"] = tap_memory = memory.Memory(shape=shape, depth=rows, init=[])
+            write = tap_memory.write_port()
+            read = tap_memory.read_port(transparent_for=(write,))
             m.d.comb += [
-                read.addr.eq(port.address),
-                port.entries[tap].eq(Mux(touched_read.data[tap], read.data, 0)),
-                write.addr.eq(port.address),
-                write.data.eq(port.new_entries[tap]),
-                write.en.eq(port.write_taps[tap]),
+                read.en.eq(1),
+                read.addr.eq(Mux(full, self.entry.row, fill.read_row)),
+                fill.entries[tap].eq(read.data),
+                self.entry.entries[tap].eq(read.data),
+                write.en.eq(fill.write_taps[tap]),
+                write.addr.eq(fill.write_row),
+                write.data.eq(fill.new_entries[tap]),
             ]
 
         bias_shape = signed(OUTPUT_ACCUMULATOR_BITS)
-        m.submodules.bias = bias_memory = memory.Memory(shape=bias_shape, depth=config.depths.output, init=[])
-        bias_write, bias_read = bias_memory.write_port(), bias_memory.read_port(domain="comb")
+        m.submodules.bias = bias_memory = memory.Memory(shape=bias_shape, depth=places, init=[])
+        bias_write = bias_memory.write_port()
+        bias_read = bias_memory.read_port(transparent_for=(bias_write,))
         m.d.comb += [
-            bias_read.addr.eq(port.output),
-            port.bias.eq(bias_read.data),
-            bias_write.addr.eq(port.output),
-            bias_write.data.eq(port.new_bias),
-            bias_write.en.eq(port.write_bias),
+            bias_read.en.eq(~full | walk.enable),
+            bias_read.addr.eq(Mux(full, walk.place, fill.read_place)),
+            fill.bias.eq(bias_read.data),
+            walk.bias.eq(bias_read.data),
+            bias_write.en.eq(Mux(full, walk.clear_bias, fill.write_bias)),
+            bias_write.addr.eq(Mux(full, walk.clear_place, fill.write_place)),
+            bias_write.data.eq(Mux(full, 0, fill.new_bias)),
         ]
-        return m
-
-
-class BankCounter(wiring.Component):
-    """Walks every row of a bank once, so that both banks can be cleared when a job starts.
-
-    Members: `start` begins, `busy` while walking, `row` the row to clear. Takes as many cycles as the deepest memory has rows.
-    """
-
-    start: Signal
-    busy: Signal
-    row: data.View
-
-    def __init__(self, config: ArchonConfig) -> None:
-        self._rows = max(config.depths.accumulator, config.depths.output)
-        super().__init__({"start": In(1), "busy": Out(1), "row": Out(index_bits(self._rows))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        busy, row = Signal(), Signal(index_bits(self._rows))
-        m.d.comb += [self.busy.eq(busy), self.row.eq(row)]
-        with m.If(self.start):
-            m.d.sync += [busy.eq(1), row.eq(0)]
-        with m.Elif(busy):
-            m.d.sync += row.eq(row + 1)
-            with m.If(row == self._rows - 1):
-                m.d.sync += busy.eq(0)
         return m

@@ -2,25 +2,34 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import TAPS, ArchonConfig, index_bits
-from hw.contract.tables import STEP_COUNT_BITS, bias_record, channel_record, step_row
+from hw.contract.tables import STEP_COUNT_BITS, adder_row_bits, bias_record, channel_record, step_row
 from hw.rtl.interfaces import READ_DATA, struct
 from hw.rtl.record_reader import RecordReader
 
 
 def channel_row(config: ArchonConfig) -> data.StructLayout:
-    """What the pairs of an expanded channel have in common: D, and where each lane has its steps."""
+    """What the pairs of an expanded channel have in common: D, and where each lane has its steps, by adder row."""
     return data.StructLayout(
         {
             "weights": data.ArrayLayout(signed(config.widths.weight), TAPS),
-            "step_count": STEP_COUNT_BITS,
-            "step_start": data.ArrayLayout(index_bits(config.depths.step), config.lanes),
+            "step_start": data.ArrayLayout(step_places(config), config.lanes),
         }
     )
+
+
+def step_places(config: ArchonConfig) -> data.ArrayLayout:
+    """A row of the step table of each adder row."""
+    return data.ArrayLayout(index_bits(config.part_of_row(config.depths.step)), config.adder_rows)
+
+
+def step_counts(config: ArchonConfig) -> data.ArrayLayout:
+    """Steps of an expanded channel in each adder row."""
+    return data.ArrayLayout(STEP_COUNT_BITS, config.adder_rows)
 
 
 class ChannelLoader(wiring.Component):
@@ -30,7 +39,8 @@ class ChannelLoader(wiring.Component):
 
     Members: `restart` begins with the first row of all STEP tables; `begin` a slice; `words` in; `done` in the cycle in which
     the slice's last channel is complete; `channel` its number in the slice, `row` its record while `row_valid`, `bias` its
-    bias record while `bias_valid`; `step` goes to the lanes of the mask `step_lanes`, row `step_rows[lane]`.
+    bias record while `bias_valid`; while `counts_valid`, `counts` are the steps of channel `counted`; `step` goes to the lanes
+    of the mask `step_lanes`, row `step_rows[lane]`.
 
     Throughput one word of a record or one step a cycle; stalls with `words`.
     """
@@ -44,6 +54,9 @@ class ChannelLoader(wiring.Component):
     row_valid: Signal
     bias: Any
     bias_valid: Signal
+    counted: Signal
+    counts: Any
+    counts_valid: Signal
     step: Signal
     step_lanes: Signal
     step_rows: Any
@@ -61,9 +74,12 @@ class ChannelLoader(wiring.Component):
                 "row_valid": Out(1),
                 "bias": Out(struct(bias_record(config))),
                 "bias_valid": Out(1),
+                "counted": Out(range(config.slice_channels)),
+                "counts": Out(step_counts(config)),
+                "counts_valid": Out(1),
                 "step": Out(step_row(config).width),
                 "step_lanes": Out(config.lanes),
-                "step_rows": Out(data.ArrayLayout(index_bits(config.depths.step), config.lanes)),
+                "step_rows": Out(data.ArrayLayout(index_bits(config.part_of_row(config.depths.step)), config.lanes)),
             }
         )
 
@@ -76,8 +92,6 @@ class ChannelLoader(wiring.Component):
         steps_left, position = Signal(STEP_COUNT_BITS), Signal(range(step_row(config).per_word))
         m.d.comb += [
             self.row.weights.eq(records.record.weights),
-            self.row.step_count.eq(records.record.step_count),
-            self.row.step_start.eq(self.step_rows),
             self.row_valid.eq(records.valid),
             self.bias.eq(biases.record),
             self.bias_valid.eq(biases.valid),
@@ -88,6 +102,7 @@ class ChannelLoader(wiring.Component):
         for reader in (records, biases):
             m.d.comb += [reader.words.payload.eq(words.payload), reader.words.valid.eq(words.valid)]
 
+        m.d.sync += self.counts_valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.begin):
@@ -114,16 +129,33 @@ class ChannelLoader(wiring.Component):
                     m.d.sync += [steps_left.eq(steps_left - 1), position.eq(Mux(word_ends, 0, position + 1))]
                     with m.If(last_step):
                         self._complete(m)
-        for lane in range(config.lanes):
-            with m.If(self.restart):
-                m.d.sync += self.step_rows[lane].eq(0)
-            with m.Elif(self.step_lanes[lane]):
-                m.d.sync += self.step_rows[lane].eq(self.step_rows[lane] + 1)
+        self._place_steps(m, records.valid)
         return m
+
+    def _place_steps(self, m: Module, new_channel: Signal) -> None:
+        """Where the steps go: registers hold the next row of every STEP table and the channel's steps so far."""
+        config = self._config
+        low_bits = adder_row_bits(config)
+        adder_row = self.step[:low_bits]  # output channels come first in a step's row
+        next_rows: Any = Signal(data.ArrayLayout(step_places(config), config.lanes))
+        m.d.comb += self.row.step_start.eq(next_rows)
+        for index in range(config.adder_rows):
+            mine = adder_row == index if low_bits else Const(1)
+            with m.If(new_channel):
+                m.d.sync += self.counts[index].eq(0)
+            with m.Elif(self.step_lanes.any() & mine):
+                m.d.sync += self.counts[index].eq(self.counts[index] + 1)
+            for lane in range(config.lanes):
+                with m.If(self.restart):
+                    m.d.sync += next_rows[lane][index].eq(0)
+                with m.Elif(self.step_lanes[lane] & mine):
+                    m.d.sync += next_rows[lane][index].eq(next_rows[lane][index] + 1)
+        m.d.comb += [self.step_rows[lane].eq(next_rows[lane][adder_row if low_bits else 0]) for lane in range(config.lanes)]
+        m.d.sync += self.counted.eq(self.channel)
 
     def _complete(self, m: Module) -> None:
         """The channel's last word was taken."""
-        m.d.sync += self.channel.eq(self.channel + 1)
+        m.d.sync += [self.channel.eq(self.channel + 1), self.counts_valid.eq(1)]
         m.next = "RECORD"
         with m.If(self.channel == self._config.slice_channels - 1):
             m.d.comb += self.done.eq(1)

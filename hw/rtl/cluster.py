@@ -17,6 +17,7 @@ from hw.rtl.residual_reader import ResidualReader
 from hw.rtl.shared import shared
 from hw.rtl.summation import Summation
 from hw.rtl.table_loader import TableLoader
+from hw.rtl.write_combiner import WriteCombiner
 
 
 class Cluster(wiring.Component):
@@ -54,6 +55,7 @@ class Cluster(wiring.Component):
         m.submodules.summation = summation = Summation(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
+        m.submodules.combiner = combiner = WriteCombiner()
         m.submodules.read_arbiter = arbiter = ReadArbiter(3, config.queues.residual, background=1)
 
         # Phases.
@@ -63,15 +65,18 @@ class Cluster(wiring.Component):
             sequencer.tables_done.eq(tables.done),
             self.bad_tables.eq(tables.bad),
             self.bad_job.eq(sequencer.next_job.job),
-            activations.start.eq(sequencer.start_activations),
-            sequencer.activations_done.eq(activations.done),
-            sequencer.compute_done.eq(summation.finished & requantizer.finished),
+            activations.start.eq(sequencer.start & ~sequencer.job.same_input),
+            sequencer.done.eq(activations.done & summation.finished & requantizer.finished & combiner.empty),
+            combiner.flush.eq(requantizer.finished),
+            # Activations are loaded while the predictor goes on row by row; lanes need nothing before its words.
+            predictor.rows_loaded.eq(activations.rows_loaded),
+            predictor.loaded.eq(activations.done),
         ]
         m.d.comb += tables.job.eq(sequencer.next_job)
-        for unit in (activations, predictor, summation, residual, requantizer, *lanes):
+        for unit in (activations, predictor, reduction, summation, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)
-        for unit in (predictor, summation, residual, requantizer, *lanes):
-            m.d.comb += unit.start.eq(sequencer.start_compute)
+        for unit in (predictor, reduction, summation, residual, requantizer, *lanes):
+            m.d.comb += unit.start.eq(sequencer.start)
 
         # Buses that fill tables and activations.
         for unit in (predictor, residual, requantizer):
@@ -89,7 +94,8 @@ class Cluster(wiring.Component):
         wiring.connect(m, reduction.sums, summation.sums)
         wiring.connect(m, summation.totals, requantizer.sums)
         wiring.connect(m, residual.activations, requantizer.residual)
-        wiring.connect(m, requantizer.write, wiring.flipped(self.write))
+        wiring.connect(m, requantizer.write, combiner.input)
+        wiring.connect(m, combiner.output, wiring.flipped(self.write))
 
         # Memory.
         readers: list[Any] = [activations, residual, tables]

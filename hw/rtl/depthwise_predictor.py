@@ -13,7 +13,7 @@ from hw.rtl.arithmetic import add_with_carry, ternary_sum
 from hw.rtl.interfaces import JOB, slice_word, table_write
 from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
-from hw.rtl.row_store import READ_LATENCY, level_read
+from hw.rtl.row_store import BANK_BITS, READ_LATENCY, level_read, rows_done, rows_reading
 from hw.rtl.table_memory import TableMemory
 
 
@@ -23,9 +23,22 @@ class _Issue:
 
     valid: Signal
     slice: Signal
-    first_column: Value
+    first_column: Signal
     window: Signal
     last_slice: Signal
+
+
+@dataclass
+class _Column:
+    """The next input column to begin: centre row, place in the row store, what lies in the image, which window it completes."""
+
+    permitted: Signal
+    row: Signal
+    address: Signal
+    inside: Value
+    first_column: Value
+    window: Value
+    row_end: Value
 
 
 class DepthwisePredictor(wiring.Component):
@@ -39,17 +52,17 @@ class DepthwisePredictor(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `job`, `start`; `table_write` fills the DEPTHWISE table; `rows_done` in: first image row not yet in the row
-    store; `rows_needed_from` out: lowest image row that will still be read; `level_read`: the row store's read port; `words`
-    out: a stream of slice_word, `last` on each pixel's last slice.
+    Members: `job`, `start`; `table_write` fills the DEPTHWISE table; `done` in: what is in the row store; `reading` out: what
+    may still be read from it; `level_read`: its read port; `words` out: a stream of slice_word, `last` on each pixel's last
+    slice.
 
-    Latency: READ_LATENCY + 2 cycles and the output queue's 2. Throughput: one slice of an input column a cycle, at least
-    COLUMN_CYCLES a column; an output row takes one column more than the input is wide. Stalls before an output row until the
-    row below its centre (within the image) is done, and when all words that the output queue can take are under way. `start`
-    abandons whatever was going on. The job's rows, columns and slices must be at least 1.
+    Latency: PIPELINE_CYCLES and the output queue's 2. Throughput: one slice of an input column a cycle, at least
+    COLUMN_CYCLES a column; an output row takes one column more than the input is wide. Stalls before a column until the
+    row below its centre (within the image) is done up to there, and when all words that the output queue can take are under
+    way. `start` abandons whatever was going on. The job's rows, columns and slices must be at least 1.
     """
 
-    PIPELINE_CYCLES = READ_LATENCY + 2
+    PIPELINE_CYCLES = READ_LATENCY + 3
     COLUMN_CYCLES = READ_LATENCY + 1
     """Cycles from the read of a slice's older columns to the next column's: the write is between them."""
     QUEUE_WORDS = PIPELINE_CYCLES + 4
@@ -58,8 +71,8 @@ class DepthwisePredictor(wiring.Component):
     job: data.View
     start: Signal
     table_write: Any
-    rows_done: Signal
-    rows_needed_from: Signal
+    done: Any
+    reading: Any
     level_read: Any
     words: stream.Interface
 
@@ -70,8 +83,8 @@ class DepthwisePredictor(wiring.Component):
                 "job": In(JOB),
                 "start": In(1),
                 "table_write": In(table_write(config)),
-                "rows_done": In(DIMENSION_BITS),
-                "rows_needed_from": Out(DIMENSION_BITS),
+                "done": In(rows_done()),
+                "reading": Out(rows_reading()),
                 "level_read": Out(level_read(config)),
                 "words": Out(stream.Signature(slice_word(config))),
             }
@@ -138,51 +151,82 @@ class DepthwisePredictor(wiring.Component):
                 total, carry = ternary_sum(levels[row : row + KERNEL], weights[row : row + KERNEL])
                 sums.append(delay(m, total, 1))
                 carries.append(delay(m, carry, 1))
-            total = add_with_carry(add_with_carry(sums[0], sums[1], carries[0]), sums[2], carries[1])
             # sum > threshold is sum - threshold - 1 >= 0, and ~threshold = -threshold - 1.
-            margin = add_with_carry(total, ~threshold, carries[2])
+            upper = delay(m, add_with_carry(sums[0], sums[1], carries[0]), 1)
+            lower = delay(m, add_with_carry(sums[2], ~threshold, carries[1]), 1)
+            margin = add_with_carry(upper, lower, delay(m, carries[2], 1))
             m.d.comb += queue.input.payload.second[channel].eq(delay(m, ~margin[-1], 1))
             for tap in range(TAPS):
-                m.d.comb += queue.input.payload.first[channel][tap].eq(delay(m, levels[tap].any(), 2))
+                m.d.comb += queue.input.payload.first[channel][tap].eq(delay(m, levels[tap].any(), 3))
 
     def _sequence(self, m: Module, room: Value) -> _Issue:
-        """Walks rows, input columns and slices; a column completes the window around the column before it."""
+        """The slices of a column, and what has been read; a column completes the window around the column before it."""
         job, read = self.job, self.level_read
-        active, valid, window, last_slice, bottom = Signal(), Signal(), Signal(), Signal(), Signal()
-        row, rows_left, columns_left, lowest_row = (
-            Signal(DIMENSION_BITS, name=name) for name in ("row", "rows_left", "columns_left", "lowest_row")
+        active, valid, begin, last_slice, first_column, window, row_end = (
+            Signal(name=name) for name in ("active", "valid", "begin", "last_slice", "first_column", "window", "row_end")
         )
-        column, row_next = Signal(DIMENSION_BITS + 1), Signal(DIMENSION_BITS + 1)
-        slice_index = Signal(index_bits(self._config.depths.slices))
-        address = Signal(index_bits(self._config.depths.row_store))
+        slices_left, slice_index = Signal.like(job.slices), Signal(index_bits(self._config.depths.slices))
+        row, inside, address = Signal(BANK_BITS), Signal(KERNEL), Signal(index_bits(self._config.depths.row_store))
         pause = Signal(range(self.COLUMN_CYCLES))
+        column = self._walk(m, begin)
         m.d.comb += [
-            row_next.eq(row + 1 + job.stride_two),
-            last_slice.eq(slice_index == job.slices - 1),
-            bottom.eq(row == job.input_height - 1),
-            valid.eq(active & room & (pause == 0) & (self.rows_done > row + ~bottom)),
-            window.eq(Mux(job.stride_two, column[0], column != 0)),
+            valid.eq(active & room & (pause == 0)),
+            last_slice.eq(slices_left == 1),
+            begin.eq(column.permitted & (~active | (valid & last_slice))),
             read.enable.eq(valid),
             read.row.eq(row),
             read.address.eq(address),
-            read.inside.eq(Cat(row != 0, 1, ~bottom) & (column != job.input_width).replicate(KERNEL)),
-            self.rows_needed_from.eq(lowest_row),
+            read.inside.eq(inside),
         ]
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         with m.If(valid):
-            m.d.sync += [slice_index.eq(slice_index + 1), address.eq(address + 1)]
+            m.d.sync += [slices_left.eq(slices_left - 1), slice_index.eq(slice_index + 1), address.eq(address + 1)]
             with m.If(last_slice):
-                m.d.sync += [slice_index.eq(0), column.eq(column + 1), columns_left.eq(columns_left - window)]
+                m.d.sync += [active.eq(0), self.reading.column.eq(self.reading.column + 1)]
+                with m.If(row_end):
+                    m.d.sync += [self.reading.row.eq(self.reading.next_row), self.reading.column.eq(0)]
                 with m.If(job.slices < self.COLUMN_CYCLES):
                     m.d.sync += pause.eq(self.COLUMN_CYCLES - job.slices)
-            with m.If(last_slice & window & (columns_left == 1)):
-                m.d.sync += [column.eq(0), columns_left.eq(job.output_width), address.eq(0)]
-                m.d.sync += [row.eq(row_next), lowest_row.eq(row_next - 1)]
-                m.d.sync += [rows_left.eq(rows_left - 1), active.eq(rows_left != 1)]
+        with m.If(begin):
+            m.d.sync += [active.eq(1), slices_left.eq(job.slices), slice_index.eq(0), row.eq(column.row[:BANK_BITS])]
+            m.d.sync += [inside.eq(column.inside), address.eq(column.address), first_column.eq(column.first_column)]
+            m.d.sync += [
+                window.eq(column.window),
+                row_end.eq(column.row_end),
+                self.reading.next_row.eq(column.row + job.stride_two),
+            ]
         with m.If(self.start):
             first_row = Mux(job.stride_two, job.output_row_start << 1, job.output_row_start)
-            m.d.sync += [row.eq(first_row), lowest_row.eq(Mux(first_row == 0, 0, first_row - 1))]
-            m.d.sync += [active.eq(1), rows_left.eq(job.output_rows), columns_left.eq(job.output_width)]
-            m.d.sync += [column.eq(0), slice_index.eq(0), address.eq(0), pause.eq(0)]
-        return _Issue(valid, slice_index, column == 0, window, last_slice)
+            lowest = Mux(first_row == 0, 0, first_row - 1)
+            m.d.sync += [active.eq(0), pause.eq(0), self.reading.column.eq(0)]
+            m.d.sync += [self.reading.row.eq(lowest), self.reading.next_row.eq(lowest)]
+        return _Issue(valid, slice_index, first_column, window, last_slice)
+
+    def _walk(self, m: Module, begin: Signal) -> _Column:
+        """Output rows and input columns; whether the next one may begin is worked out in the cycle before, from registers."""
+        job = self.job
+        row, rows_left, columns_left = (Signal(DIMENSION_BITS, name=name) for name in ("row", "rows_left", "columns_left"))
+        column, address = Signal(DIMENSION_BITS + 1), Signal(index_bits(self._config.depths.row_store))
+        permitted, bottom, window, row_end, there = (
+            Signal(name=name) for name in ("permitted", "bottom", "completes", "last_column", "there")
+        )
+        lowest_read = Signal(DIMENSION_BITS + 1)
+        m.d.comb += [
+            bottom.eq(row == job.input_height - 1),
+            lowest_read.eq(row + ~bottom),
+            there.eq((self.done.row > lowest_read) | ((self.done.row == lowest_read) & (self.done.column > column))),
+            window.eq(Mux(job.stride_two, column[0], column != 0)),
+            row_end.eq(window & (columns_left == 1)),
+        ]
+        m.d.sync += permitted.eq((rows_left != 0) & there & ~begin & ~self.start)
+        with m.If(begin):
+            m.d.sync += [column.eq(column + 1), columns_left.eq(columns_left - window), address.eq(address + job.slices)]
+            with m.If(row_end):
+                m.d.sync += [column.eq(0), columns_left.eq(job.output_width), address.eq(0)]
+                m.d.sync += [row.eq(row + 1 + job.stride_two), rows_left.eq(rows_left - 1)]
+        with m.If(self.start):
+            m.d.sync += [row.eq(Mux(job.stride_two, job.output_row_start << 1, job.output_row_start))]
+            m.d.sync += [rows_left.eq(job.output_rows), columns_left.eq(job.output_width), column.eq(0), address.eq(0)]
+        inside = Cat(row != 0, 1, ~bottom) & (column != job.input_width).replicate(KERNEL)
+        return _Column(permitted, row, address, inside, column == 0, window, row_end)

@@ -12,50 +12,68 @@ from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import predictor_input, predictor_level
 from hw.rtl.interfaces import JOB, activation_write, table_write
 from hw.rtl.pipeline import delay, delay_flags, pipelined_sum, sum_cycles
-from hw.rtl.row_store import BANK_BITS, level_write
+from hw.rtl.row_store import BANK_BITS, level_write, rows_done, rows_reading
 from hw.rtl.table_memory import TableMemory
 
 
 @dataclass
 class _Issue:
-    """What one cycle issues into the pipeline; `address` is the row store's."""
+    """What one cycle issues into the pipeline; `address` is the row store's, `bank` the row modulo ROW_BANKS.
+
+    `column_end` and `row_end`: with this slice a column, with its last one a row, counts as done.
+    """
 
     valid: Value
     first_turn: Value
     last_turn: Value
+    column_end: Value
     row_end: Value
     slice: Value
-    row: Value
+    bank: Value
     address: Value
     table_address: Value
     store_address: Value
 
 
-class ExpandPredictor(wiring.Component):
-    """Computes r1 of every expanded channel for the job's input rows, row by row, and writes it to the row store.
+@dataclass
+class _Pixel:
+    """The next pixel to begin: its places in the row store and in the input store, and what ends with it."""
 
-    For each pixel in row-major order and each slice: sum over turns and lanes of T1[p, c] * x4[c], then
-    r1[p] = numerics.predictor_level(sum - threshold[p], shift[p]).
+    permitted: Value
+    bank: Value
+    address: Value
+    store_address: Value
+    column_end: Value
+    row_end: Value
+
+
+class ExpandPredictor(wiring.Component):
+    """Computes r1 of every expanded channel for the job's input rows and writes it to the row store.
+
+    For each pixel and each slice: sum over turns and lanes of T1[p, c] * x4[c], then
+    r1[p] = numerics.predictor_level(sum - threshold[p], shift[p]). Pixels come row by row; but the first two rows, which
+    the first window needs both, come column by column.
 
     Parameters: `config`.
 
     Members: `job`, `start`; `table_write` fills the EXPAND and EXPAND_THRESHOLD tables; `activation_write` fills the
-    4-bit input store, rounded by numerics.predictor_input; `rows_needed_from` in: lowest image row that may still be read
-    from the row store; `level_write` out; `rows_done` out: first image row not completely written yet.
+    4-bit input store, rounded by numerics.predictor_input; `rows_loaded` in: first image row that is not completely in it;
+    `reading` in: what may still be read from the row store; `level_write` out; `done` out: what was written.
 
     Latency: 6 to 8 cycles (5 + sum_cycles(lanes)) from the last turn of a slice to its write. Throughput: one turn of one
-    slice (slice_channels * lanes ternary weights) a cycle. Stalls only before a row, until it is less than 4 above
-    `rows_needed_from`. Input channels that a group does not have must have zero weights. `start` abandons whatever was going
-    on. The job's rows, columns, slices and turns must be at least 1.
+    slice (slice_channels * lanes ternary weights) a cycle, at least 2 cycles a pixel. Stalls only before a pixel, until its
+    row is loaded and its place in the row store free. Input channels that a group does not have must have zero weights.
+    `start` abandons whatever was going on. The job's rows, columns, slices and turns must be at least 1.
     """
 
     job: data.View
     start: Signal
     table_write: Any
     activation_write: Any
-    rows_needed_from: Signal
+    rows_loaded: Signal
+    reading: Any
     level_write: Any
-    rows_done: Signal
+    done: Any
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -65,9 +83,10 @@ class ExpandPredictor(wiring.Component):
                 "start": In(1),
                 "table_write": In(table_write(config)),
                 "activation_write": In(activation_write(config)),
-                "rows_needed_from": In(DIMENSION_BITS),
+                "rows_loaded": In(DIMENSION_BITS),
+                "reading": In(rows_reading()),
                 "level_write": Out(level_write(config)),
-                "rows_done": Out(DIMENSION_BITS),
+                "done": Out(rows_done()),
             }
         )
 
@@ -116,14 +135,17 @@ class ExpandPredictor(wiring.Component):
 
         m.d.comb += [
             self.level_write.valid.eq(done[-1]),
-            self.level_write.row.eq(delay(m, issue.row[:BANK_BITS], written)),
+            self.level_write.row.eq(delay(m, issue.bank, written)),
             self.level_write.address.eq(delay(m, issue.address, written)),
         ]
-        row_written = done[-1] & delay(m, issue.row_end, written)
+        column_written = delay_flags(m, issue.valid & issue.column_end, written, self.start)[-1]
+        row_written = delay(m, issue.row_end, written)
         with m.If(self.start):
-            m.d.sync += self.rows_done.eq(self.job.input_row_start)
-        with m.Elif(row_written):
-            m.d.sync += self.rows_done.eq(self.rows_done + 1)
+            # Of the first two rows a column is done when it is in both: the first one counts as done from the beginning.
+            m.d.sync += [self.done.row.eq(self.job.input_row_start + (self.job.input_rows != 1)), self.done.column.eq(0)]
+        with m.Elif(column_written):
+            m.d.sync += [self.done.row.eq(self.done.row + row_written)]
+            m.d.sync += self.done.column.eq(Mux(row_written, 0, self.done.column + 1))
         return m
 
     def _input_store(self, m: Module, lane: int, issue: _Issue) -> Value:
@@ -132,57 +154,83 @@ class ExpandPredictor(wiring.Component):
         store = memory.Memory(shape=shape, depth=self._config.depths.activation, init=[])
         m.submodules[f"inputs_{lane}"] = store
         write, read = store.write_port(), store.read_port()
-        # Inputs are not read while they are written; saying so spares synthesis the logic for it.
+        # No input is read while it is written; saying so spares synthesis the logic for it.
         m.d.comb += [
             write.en.eq(self.activation_write.enable[lane]),
             write.addr.eq(self.activation_write.address[lane]),
             write.data.eq(predictor_input(self.activation_write.data[lane])),
-            read.en.eq(issue.valid & ~write.en),
+            read.en.eq(issue.valid & ~(write.en & (write.addr == read.addr))),
             read.addr.eq(issue.store_address),
         ]
         return Value.cast(read.data)
 
     def _sequence(self, m: Module) -> _Issue:
-        """The counters: rows, columns, slices, turns, and the addresses that go with them."""
+        """The counters within a pixel: slices, turns, and the addresses that go with them."""
         config, job = self._config, self.job
-        active = Signal()
-        row, rows_left, column, turn = (Signal(DIMENSION_BITS, name=name) for name in ("row", "rows_left", "column", "turn"))
-        slice_index = Signal(DIMENSION_BITS)
+        active, begin, first_turn, last_turn, last_slice = (
+            Signal(name=name) for name in ("active", "begin", "first_turn", "last_turn", "last_slice")
+        )
+        turns_left, slices_left = Signal.like(job.turns), Signal.like(job.slices)
+        slice_index, bank = Signal(index_bits(config.depths.slices)), Signal(BANK_BITS)
         table_address = Signal(index_bits(config.depths.turned_slices))
-        pixel = Signal(index_bits(config.depths.activation))
-        store_address = Signal.like(pixel)
-        address = Signal(index_bits(config.depths.row_store))
-        last_turn, last_slice, last_column, valid = Signal(), Signal(), Signal(), Signal()
+        pixel_address, store_address = (Signal(index_bits(config.depths.activation)) for _ in range(2))
+        address, column_ends, row_ends = Signal(index_bits(config.depths.row_store)), Signal(), Signal()
+        pixel = self._walk(m, begin)
         m.d.comb += [
-            last_turn.eq(turn == job.turns - 1),
-            last_slice.eq(slice_index == job.slices - 1),
-            last_column.eq(column == job.input_width - 1),
-            valid.eq(active & (row < self.rows_needed_from + ROW_BANKS)),
+            last_turn.eq(turns_left == 1),
+            last_slice.eq(slices_left == 1),
+            begin.eq(pixel.permitted & (~active | (last_turn & last_slice))),
         ]
-        with m.If(valid):
-            m.d.sync += [turn.eq(turn + 1), table_address.eq(table_address + 1)]
+        with m.If(active):
+            m.d.sync += [turns_left.eq(turns_left - 1), first_turn.eq(0), table_address.eq(table_address + 1)]
             m.d.sync += store_address.eq(store_address + job.segment)
             with m.If(last_turn):
-                m.d.sync += [turn.eq(0), store_address.eq(pixel)]
-                m.d.sync += [slice_index.eq(slice_index + 1), address.eq(address + 1)]
-            with m.If(last_turn & last_slice):
-                m.d.sync += [slice_index.eq(0), table_address.eq(0)]
-                m.d.sync += [pixel.eq(pixel + 1), store_address.eq(pixel + 1)]
-                m.d.sync += column.eq(column + 1)
-            with m.If(last_turn & last_slice & last_column):
-                m.d.sync += [column.eq(0), address.eq(0), row.eq(row + 1)]
-                m.d.sync += [rows_left.eq(rows_left - 1), active.eq(rows_left != 1)]
+                m.d.sync += [turns_left.eq(job.turns), first_turn.eq(1), store_address.eq(pixel_address)]
+                m.d.sync += [slices_left.eq(slices_left - 1), slice_index.eq(slice_index + 1), address.eq(address + 1)]
+                m.d.sync += active.eq(~last_slice)
+        with m.If(begin):
+            m.d.sync += [active.eq(1), turns_left.eq(job.turns), first_turn.eq(1), slices_left.eq(job.slices)]
+            m.d.sync += [slice_index.eq(0), table_address.eq(0), bank.eq(pixel.bank), address.eq(pixel.address)]
+            m.d.sync += [pixel_address.eq(pixel.store_address), store_address.eq(pixel.store_address)]
+            m.d.sync += [column_ends.eq(pixel.column_end), row_ends.eq(pixel.row_end)]
         with m.If(self.start):
-            counters = Cat(column, turn, slice_index, table_address, pixel, store_address, address)
-            m.d.sync += [counters.eq(0), active.eq(1), row.eq(job.input_row_start), rows_left.eq(job.input_rows)]
+            m.d.sync += active.eq(0)
         return _Issue(
-            valid=valid,
-            first_turn=turn == 0,
+            valid=active,
+            first_turn=first_turn,
             last_turn=last_turn,
-            row_end=last_turn & last_slice & last_column,
-            slice=slice_index[: index_bits(config.depths.slices)],
-            row=row,
+            column_end=last_turn & last_slice & column_ends,
+            row_end=row_ends,
+            slice=slice_index,
+            bank=bank,
             address=address,
             table_address=table_address,
             store_address=store_address,
         )
+
+    def _walk(self, m: Module, begin: Signal) -> _Pixel:
+        """The order of the pixels; whether the next one may begin is worked out in the cycle before, from registers."""
+        job = self.job
+        row, column, rows_left = (Signal(DIMENSION_BITS, name=name) for name in ("row", "column", "rows_left"))
+        address = Signal(index_bits(self._config.depths.row_store))
+        store_address = Signal(index_bits(self._config.depths.activation))
+        # The first two rows: `paired` while in them, `below` in the second one.
+        paired, below, last_column, column_end = Signal(), Signal(), Signal(), Signal()
+        permitted = Signal()
+        free = row < self.reading.row + ROW_BANKS
+        freed = (row < self.reading.next_row + ROW_BANKS) & (column < self.reading.column)
+        m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(~paired | below)]
+        m.d.sync += permitted.eq((rows_left != 0) & (row < self.rows_loaded) & (free | freed) & ~begin & ~self.start)
+        with m.If(begin & ~column_end):
+            m.d.sync += [below.eq(1), row.eq(row + 1), store_address.eq(store_address + job.input_width)]
+        with m.Elif(begin & last_column):
+            m.d.sync += [row.eq(row + 1), rows_left.eq(rows_left - 1), store_address.eq(store_address + 1)]
+            m.d.sync += [column.eq(0), address.eq(0), paired.eq(0)]
+        with m.Elif(begin):
+            m.d.sync += [row.eq(row - paired), below.eq(0), column.eq(column + 1), address.eq(address + job.slices)]
+            m.d.sync += store_address.eq(store_address + 1 - Mux(paired, job.input_width, 0))
+        with m.If(self.start):
+            several = job.input_rows != 1
+            m.d.sync += [Cat(column, address, store_address, below).eq(0), paired.eq(several)]
+            m.d.sync += [row.eq(job.input_row_start), rows_left.eq(job.input_rows - several)]
+        return _Pixel(permitted, row[:BANK_BITS], address, store_address, column_end, last_column)

@@ -56,10 +56,9 @@ class ImageUnit(wiring.Component):
             loader.job.eq(sequencer.job),
             windows.job.eq(sequencer.job),
             # Windows are written while the image is still read.
-            loader.start.eq(sequencer.start_activations),
-            windows.start.eq(sequencer.start_activations),
-            sequencer.activations_done.eq(loader.done),
-            sequencer.compute_done.eq(windows.done),
+            loader.start.eq(sequencer.start),
+            windows.start.eq(sequencer.start),
+            sequencer.done.eq(loader.done & windows.done),
             loader.rows_needed_from.eq(windows.rows_needed_from),
             windows.rows_done.eq(loader.rows_done),
         ]

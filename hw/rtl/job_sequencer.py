@@ -13,10 +13,11 @@ CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name ==
 
 
 class JobSequencer(wiring.Component):
-    """Takes jobs through their phases: tables, activations, compute, report. Loads the next job's tables meanwhile.
+    """Takes jobs through their phases: tables, work, report. Loads the next job's tables meanwhile.
 
     Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
-    `start_tables` (of `next_job`), `start_activations`, `start_compute` when the phase before is done; `reports` carries job
+    `start_tables` (of `next_job`), `start` when they are loaded, each answered by `tables_done`, `done`, which count from the
+    cycle after the pulse; `reports` carries job
     number and cycles (the cluster adds the counters); `hold`: jobs taken while it is high become `job` after it has fallen;
     `idle` while there is no job that is not held.
     """
@@ -29,10 +30,8 @@ class JobSequencer(wiring.Component):
     cycle: Signal
     start_tables: Signal
     tables_done: Signal
-    start_activations: Signal
-    activations_done: Signal
-    start_compute: Signal
-    compute_done: Signal
+    start: Signal
+    done: Signal
     start_cycle: Signal
     end_cycle: Signal
     report_valid: Signal
@@ -49,10 +48,8 @@ class JobSequencer(wiring.Component):
                 "cycle": In(CYCLE_BITS),
                 "start_tables": Out(1),
                 "tables_done": In(1),
-                "start_activations": Out(1),
-                "activations_done": In(1),
-                "start_compute": Out(1),
-                "compute_done": In(1),
+                "start": Out(1),
+                "done": In(1),
                 "start_cycle": Out(CYCLE_BITS),
                 "end_cycle": Out(CYCLE_BITS),
                 "report_valid": Out(1),
@@ -86,13 +83,17 @@ class JobSequencer(wiring.Component):
                     m.d.comb += begin.eq(1)
                     m.d.sync += [self.job.eq(self.next_job), self.start_cycle.eq(taken_cycle), waiting.eq(0)]
                     m.next = "empty"
-        with m.FSM() as compute:
-            m.d.comb += running.eq(~compute.ongoing("idle"))
+        with m.FSM() as work:
+            m.d.comb += [running.eq(~work.ongoing("idle")), self.start.eq(work.ongoing("start"))]
             with m.State("idle"):
                 with m.If(begin):
-                    m.next = "start activations"
-            self._phase(m, "activations", self.start_activations, self.activations_done, "start compute")
-            self._phase(m, "compute", self.start_compute, self.compute_done, "report")
+                    m.next = "start"
+            with m.State("start"):
+                m.next = "work"
+            with m.State("work"):
+                m.d.sync += self.end_cycle.eq(self.cycle)
+                with m.If(self.done):
+                    m.next = "report"
             with m.State("report"):
                 m.d.comb += self.report_valid.eq(1)
                 with m.If(self.report_ready):
@@ -113,16 +114,6 @@ class JobSequencer(wiring.Component):
             report.start_cycle.eq(self.start_cycle),
             report.end_cycle.eq(self.end_cycle),
         ]
-
-    def _phase(self, m: Module, name: str, start: Signal, done: Signal, following: str) -> None:
-        """Pulse `start`, then wait for `done`, which counts from the cycle after the pulse."""
-        with m.State(f"start {name}"):
-            m.d.comb += start.eq(1)
-            m.next = name
-        with m.State(name):
-            m.d.sync += self.end_cycle.eq(self.cycle)
-            with m.If(done):
-                m.next = following
 
 
 def cluster_signature() -> wiring.Signature:

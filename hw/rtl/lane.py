@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator import COUNTER_BITS, Accumulator
-from hw.rtl.accumulator_bank import AccumulatorBank, BankCounter
+from hw.rtl.accumulator_bank import AccumulatorBank
+from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, survivor, table_write
-from hw.rtl.multiplier import Multiplier
+from hw.rtl.multiplier import Multiplier, WindowAddress
+from hw.rtl.pair_fetch import PairFetch, row_pair
 from hw.rtl.queue import Queue
+from hw.rtl.row_walker import RowWalker, walked_row
 from hw.rtl.step_fetch import StepFetch
 from hw.rtl.survivor_scan import SurvivorScan
 
@@ -41,8 +44,8 @@ class Lane(wiring.Component):
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
     `multiplications`, `additions`, `steps` since `start`.
 
-    While one bank fills for a pixel the other is drained for the pixel before; queues before scan, accumulation and
-    reduction let lanes run ahead of each other.
+    The adder rows accumulate independently of each other; each has two banks. While one fills for a pixel the other is drained
+    for the pixel before; queues before scan, accumulation and reduction let lanes run ahead of each other.
     """
 
     job: data.View
@@ -65,58 +68,69 @@ class Lane(wiring.Component):
         m.submodules.word_queue = word_queue = Queue(slice_word(config), config.queues.slice_word)
         m.submodules.scan = scan = SurvivorScan(config)
         m.submodules.survivor_queue = survivor_queue = Queue(survivor(config), config.queues.survivor)
-        m.submodules.step_fetch = step_fetch = StepFetch(config)
-        m.submodules.accumulator = accumulator = Accumulator(config)
+        m.submodules.pair_fetch = pair_fetch = PairFetch(config)
+        m.submodules.walker = walker = RowWalker(config)
+        m.submodules.row_queue = row_queue = Queue(walked_row(config), config.queues.row)
+        m.submodules.window = window = WindowAddress(config)
         m.submodules.multiplier = multiplier = Multiplier(config)
-        m.submodules.partial_queue = partial_queue = Queue(PARTIAL.create().payload.shape(), config.queues.partial)
-        m.submodules.bank_counter = bank_counter = BankCounter(config)
 
         wiring.connect(m, wiring.flipped(self.words), word_queue.input)
         wiring.connect(m, word_queue.output, scan.words)
         wiring.connect(m, scan.survivors, survivor_queue.input)
-        wiring.connect(m, survivor_queue.output, step_fetch.survivors)
-        wiring.connect(m, step_fetch.steps, accumulator.steps)
-        wiring.connect(m, multiplier.partials, partial_queue.input)
-        wiring.connect(m, partial_queue.output, wiring.flipped(self.partials))
-        wiring.connect(m, wiring.flipped(self.table_write), scan.table_write)
-        wiring.connect(m, wiring.flipped(self.table_write), step_fetch.table_write)
+        wiring.connect(m, survivor_queue.output, pair_fetch.survivors)
+        wiring.connect(m, walker.rows, row_queue.input)
+        wiring.connect(m, row_queue.output, multiplier.rows)
+        wiring.connect(m, multiplier.partials, wiring.flipped(self.partials))
+        for unit in (scan, pair_fetch):
+            wiring.connect(m, wiring.flipped(self.table_write), unit.table_write)
         wiring.connect(m, wiring.flipped(self.activation_write), multiplier.activation_write)
-        m.d.comb += [
-            scan.job.eq(self.job),
-            step_fetch.job.eq(self.job),
-            multiplier.job.eq(self.job),
-            scan.start.eq(self.start),
-            accumulator.start.eq(self.start),
-            multiplier.start.eq(self.start),
-            bank_counter.start.eq(self.start),
-            self.multiplications.eq(multiplier.multiplications),
-            self.additions.eq(accumulator.additions),
-            self.steps.eq(accumulator.steps_done),
-        ]
-        self._connect_banks(m, accumulator, multiplier, bank_counter)
+        m.d.comb += [unit.job.eq(self.job) for unit in (scan, pair_fetch, walker, window)]
+        m.d.comb += [unit.start.eq(self.start) for unit in (scan, window, multiplier)]
+        m.d.comb += [getattr(window, name).eq(getattr(walker, name)) for name in ("next_turn", "first_turn", "next_pixel")]
+        m.d.comb += [getattr(walker, name).eq(getattr(window, name)) for name in ("inside", "last_pixel", "base")]
+        m.d.comb += [window.centre.eq(multiplier.centre), window.tap.eq(multiplier.tap), multiplier.address.eq(window.address)]
+        released = Signal(2)
+        m.d.comb += released.eq(multiplier.released | walker.cleared.replicate(2))
+        rows = [self._adder_row(m, index, pair_fetch, walker, multiplier, released) for index in range(config.adder_rows)]
+        filled = [Cat(waiting[bank] for waiting, _ in rows).all() for bank in range(2)]
+        m.d.comb += walker.filled.eq(Cat(filled))
+        self._count(m, multiplier, [accumulator for _, accumulator in rows])
         return m
 
-    def _connect_banks(self, m: Module, accumulator: Accumulator, multiplier: Multiplier, bank_counter: BankCounter) -> None:
-        """Bank `filling` belongs to the accumulator, the other to the multiplier; both are cleared when a job starts."""
-        filling = Signal()
-        with m.If(accumulator.swap):
-            m.d.sync += filling.eq(~filling)
-        m.d.comb += [
-            accumulator.enable.eq(~bank_counter.busy & ~self.start),
-            accumulator.swap_ready.eq(~multiplier.busy),
-            multiplier.begin.eq(accumulator.swap),
+    def _adder_row(
+        self, m: Module, index: int, pair_fetch: PairFetch, walker: RowWalker, multiplier: Multiplier, released: Signal
+    ) -> tuple[Signal, Accumulator]:
+        """One adder row. Returns: which of its banks wait for the walker; its accumulator."""
+        config = self._config
+        m.submodules[f"pair_queue{index}"] = pair_queue = Queue(row_pair(config), config.queues.pair)
+        m.submodules[f"step_fetch{index}"] = step_fetch = StepFetch(config, index)
+        m.submodules[f"accumulator{index}"] = accumulator = Accumulator(config)
+        wiring.connect(m, pair_fetch.pairs[index], pair_queue.input)
+        wiring.connect(m, pair_queue.output, step_fetch.pairs)
+        wiring.connect(m, wiring.flipped(self.table_write), step_fetch.table_write)
+        m.d.comb += [step_fetch.job.eq(self.job), step_fetch.released.eq(released), accumulator.step.eq(step_fetch.step)]
+        waiting, full = Signal(2, name=f"waiting{index}"), Signal(2, init=0b11, name=f"full{index}")
+        m.d.sync += [
+            waiting.eq((waiting & ~walker.walked) | accumulator.filled),
+            full.eq((full & ~released) | accumulator.filled),
         ]
-        for index in range(2):
-            m.submodules[f"bank{index}"] = bank = AccumulatorBank(self._config)
-            for user, selected in ((accumulator, filling == index), (multiplier, filling != index)):
-                with m.If(selected):
-                    wiring.connect(m, user.bank, bank.port)
-            with m.If(bank_counter.busy):
-                m.d.comb += [
-                    bank.port.address.eq(bank_counter.row),
-                    bank.port.output.eq(bank_counter.row),
-                    bank.port.write_taps.eq(0),
-                    bank.port.clear_taps.eq(1),
-                    bank.port.write_bias.eq(1),
-                    bank.port.new_bias.eq(0),
-                ]
+        for number in range(2):
+            m.submodules[f"bank{index}_{number}"] = bank = AccumulatorBank(config)
+            wiring.connect(m, accumulator.banks[number], bank.fill)
+            wiring.connect(m, walker.banks[index][number], bank.walk)
+            wiring.connect(m, multiplier.entries[index][number], bank.entry)
+            m.d.comb += bank.full.eq(full[number])
+        return waiting, accumulator
+
+    def _count(self, m: Module, multiplier: Multiplier, accumulators: list[Accumulator]) -> None:
+        """Counters of the job."""
+        m.d.comb += self.multiplications.eq(multiplier.multiplications)
+        steps, additions = Signal(range(len(accumulators) + 1)), Signal(range(32 * len(accumulators)))
+        m.d.sync += [
+            steps.eq(tree_sum([unit.stepped for unit in accumulators])),
+            additions.eq(tree_sum([unit.added for unit in accumulators])),
+        ]
+        with m.If(self.start):
+            m.d.sync += [self.additions.eq(0), self.steps.eq(0)]
+        with m.Else():
+            m.d.sync += [self.additions.eq(self.additions + additions), self.steps.eq(self.steps + steps)]

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.contract.tables import SECTION_HEADER, TableKind, bias_record
-from hw.rtl.channel_loader import ChannelLoader, channel_row
+from hw.rtl.channel_loader import ChannelLoader, channel_row, step_counts
 from hw.rtl.interfaces import JOB, READ_DATA, struct, table_write
 from hw.rtl.pair_loader import PairLoader
 
@@ -16,7 +16,7 @@ from hw.rtl.pair_loader import PairLoader
 class LaneTableLoader(wiring.Component):
     """Writes MEMBERSHIP, PAIR and STEP of all lanes from a section of kind LANES (hw.contract.tables).
 
-    What the pairs of a channel have in common waits in two memories of a row a channel until the weights of the slice come.
+    What the pairs of a channel have in common waits in three memories of a row a channel until the weights of the slice come.
 
     Parameters: `config`.
 
@@ -80,11 +80,12 @@ class LaneTableLoader(wiring.Component):
                 m.d.comb += [pairs.words.valid.eq(self.words.valid), self.words.ready.eq(pairs.words.ready)]
                 with m.If(pairs.done):
                     m.next = "SLICE"
-        for name, shape in (("row", channel_row(config)), ("bias", struct(bias_record(config)))):
+        shapes = {"row": channel_row(config), "bias": struct(bias_record(config)), "counts": step_counts(config)}
+        for name, shape in shapes.items():
             m.submodules[f"{name}_memory"] = store = memory.Memory(shape=shape, depth=config.slice_channels, init=[])
             write, read = store.write_port(), store.read_port(domain="comb")
             m.d.comb += [
-                write.addr.eq(channels.channel),
+                write.addr.eq(channels.counted if name == "counts" else channels.channel),
                 write.data.eq(getattr(channels, name)),
                 write.en.eq(getattr(channels, f"{name}_valid")),
                 read.addr.eq(pairs.channel),

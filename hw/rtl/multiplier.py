@@ -1,17 +1,19 @@
-"""Drains a bank of accumulators: multiplies its touched entries by activations and sums them per output channel."""
+"""Drains banks of accumulators: multiplies their touched entries by activations and sums them per output channel."""
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
 from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
 from hw.rtl.accumulator import COUNTER_BITS
-from hw.rtl.accumulator_bank import bank_port
-from hw.rtl.arithmetic import lowest_bit
+from hw.rtl.accumulator_bank import entry_port
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write
+from hw.rtl.pipeline import delay, delay_flags
+from hw.rtl.queue import Queue
+from hw.rtl.row_walker import walked_row
 
 
 class ActivationStore(wiring.Component):
@@ -58,8 +60,12 @@ class WindowAddress(wiring.Component):
     """Activation-store addresses of the window around the current output pixel.
 
     Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the
-    next output pixel (row-major in the job's band); `tap` chooses the window position, `address` follows in the same cycle;
-    `inside` marks the window's taps that lie in the image, `last_pixel` the last pixel of the band.
+    next output pixel (row-major in the job's band); `base` is the address of the window's centre. `tap` chooses the position in
+    the window around `centre`, which is a `base` of before; `address` follows in the same cycle. `inside` marks the window's
+    taps that lie in the image, `last_pixel` the last pixel of the band.
+
+    With `job.channel_taps` taps are the lane's next channels, all of them inside, and a turn has TAPS channels. With
+    `job.depthwise` every output has a channel of its own: `first_turn`, the move to the next output, goes on a channel.
     """
 
     job: data.View
@@ -67,6 +73,8 @@ class WindowAddress(wiring.Component):
     next_turn: Signal
     first_turn: Signal
     next_pixel: Signal
+    base: Signal
+    centre: Signal
     tap: Signal
     address: Signal
     inside: Signal
@@ -81,6 +89,8 @@ class WindowAddress(wiring.Component):
                 "next_turn": In(1),
                 "first_turn": In(1),
                 "next_pixel": In(1),
+                "base": Out(self._bits),
+                "centre": In(self._bits),
                 "tap": In(range(TAPS)),
                 "address": Out(self._bits),
                 "inside": Out(TAPS),
@@ -97,8 +107,9 @@ class WindowAddress(wiring.Component):
         offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(TAPS)]
         for tap, offset in enumerate(offsets):
             dy, dx = tap // KERNEL - KERNEL // 2, tap % KERNEL - KERNEL // 2
-            m.d.comb += offset.eq({-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx)
-        m.d.comb += self.address.eq(turned + Array(offsets)[self.tap])
+            pixel = {-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx
+            m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel))
+        m.d.comb += [self.base.eq(turned), self.address.eq(self.centre + Array(offsets)[self.tap])]
         last_column = self._borders(m)
         with m.If(self.start):
             m.d.sync += [row_centre.eq(job.first_center), centre.eq(job.first_center), turned.eq(job.first_center)]
@@ -111,9 +122,9 @@ class WindowAddress(wiring.Component):
                 m.d.comb += next_centre.eq(centre + Mux(job.stride_two, 2, 1))
             m.d.sync += [centre.eq(next_centre), turned.eq(next_centre)]
         with m.Elif(self.first_turn):
-            m.d.sync += turned.eq(centre)
+            m.d.sync += turned.eq(Mux(job.depthwise, turned + job.segment, centre))
         with m.Elif(self.next_turn):
-            m.d.sync += turned.eq(turned + job.segment)
+            m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * TAPS, job.segment))
         return m
 
     def _borders(self, m: Module) -> Signal:
@@ -130,7 +141,9 @@ class WindowAddress(wiring.Component):
             self.last_pixel.eq(last_column & (rows_left == 1)),
             next_column.eq(Mux(last_column | self.start, 0, column + 1)),
             next_row.eq(Mux(self.start, job.output_row_start, row + last_column)),
-            self.inside.eq(Cat(bit for inner in rows for bit in (inner & left, inner, inner & right))),
+            self.inside.eq(
+                Cat(bit | job.channel_taps for inner in rows for bit in (inner & left, inner, inner & right)),
+            ),
         ]
         with m.If(self.start | self.next_pixel):
             m.d.sync += [
@@ -148,37 +161,42 @@ class WindowAddress(wiring.Component):
 class Multiplier(wiring.Component):
     """y[k] of one lane = bias[k] + sum over its turns t and touched taps d of A[k, t, d] * x[t, d], for k = 0, 1, ...
 
-    Taps outside the image do not count as touched. In a job with `job.fixed` the bank serves all pixels of the job, one after
-    the other, and is not cleared.
+    Parameters: `config`.
 
-    Members: `job`, `start` (resets position and counter); `activation_write` fills the activation store; `begin` starts
-    draining the bank at `bank`, `busy` is high from the next cycle until its last row has been read and cleared, for the last
-    pixel in a fixed job; `partials` out, one per output channel; `multiplications` counts touched entries multiplied since
-    `start`.
+    Members: `start` (resets the counter); `activation_write` fills the activation store; `rows` in, from RowWalker; `centre`,
+    `tap` ask a WindowAddress for `address`; `entries[r][b]` reads bank b of adder row r; `released[b]` pulses when the last
+    entry of bank b has been read; `partials` out, one per output channel; `multiplications` counts touched entries
+    multiplied since `start`.
 
-    Throughput: one multiplication, or one row without touched entries, a cycle. Latency 3 cycles from entry to sum. Stalls
-    with `partials`.
+    Throughput one multiplication a cycle, without gaps between rows, outputs and pixels; an output channel without touched
+    entries takes a cycle. Latency 8 cycles. Only the first stage waits, for a place in the queue of partial sums, which is
+    taken ahead: what has left it cannot be stalled.
     """
 
-    job: data.View
     start: Signal
     activation_write: Any
-    begin: Signal
-    busy: Signal
-    bank: Any
+    rows: stream.Interface
+    centre: Signal
+    tap: Signal
+    address: Signal
+    entries: list[list[Any]]
+    released: Signal
     partials: stream.Interface
     multiplications: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
+        address = index_bits(config.depths.activation)
         super().__init__(
             {
-                "job": In(JOB),
                 "start": In(1),
                 "activation_write": In(lane_activation_write(config)),
-                "begin": In(1),
-                "busy": Out(1),
-                "bank": Out(bank_port(config)),
+                "rows": In(stream.Signature(walked_row(config))),
+                "centre": Out(address),
+                "tap": Out(range(TAPS)),
+                "address": In(address),
+                "entries": Out(entry_port(config)).array(config.adder_rows, 2),
+                "released": Out(2),
                 "partials": Out(PARTIAL),
                 "multiplications": Out(COUNTER_BITS),
             }
@@ -186,85 +204,79 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, job, bank = self._config, self.job, self.bank
+        config = self._config
         m.submodules.activations = activations = ActivationStore(config)
-        m.submodules.window = window = WindowAddress(config)
+        m.submodules.queue = queue = Queue(PARTIAL.create().payload.shape(), config.queues.partial)
         wiring.connect(m, wiring.flipped(self.activation_write), activations.write)
-        m.d.comb += [window.job.eq(job), window.start.eq(self.start)]
+        wiring.connect(m, queue.output, wiring.flipped(self.partials))
 
         # Selection: one touched entry of the current row a cycle.
-        address, output = Signal(index_bits(config.depths.accumulator)), Signal(index_bits(config.depths.output))
-        turn = Signal.like(job.turns)
-        visited, allowed, left, lowest = Signal(TAPS), Signal(TAPS), Signal(TAPS), Signal(TAPS)
-        found, leave, last_turn, last_output, advance = Signal(), Signal(), Signal(), Signal(), Signal()
-        tap = Signal(range(TAPS))
+        row: Any = Signal(walked_row(config))
+        valid, go, leave = Signal(), Signal(), Signal()
+        rest = Signal(TAPS)  # of row.touched, all but the lowest
+        places = config.queues.partial - 1  # a queue may refuse the last one
+        room, closes = Signal(range(places + 1), init=places), Signal()
         m.d.comb += [
-            bank.address.eq(address),
-            bank.output.eq(output),
-            left.eq(bank.touched & allowed),
-            allowed.eq(~visited & window.inside),
-            lowest.eq(lowest_bit(left)),
-            found.eq(left != 0),
-            leave.eq(self.busy & advance & ((left & ~lowest) == 0)),
-            last_turn.eq(turn == job.turns - 1),
-            last_output.eq(output == job.output_channels - 1),
-            bank.clear_taps.eq(leave & ~job.fixed),
-            bank.write_bias.eq(leave & last_turn & ~job.fixed),
-            bank.new_bias.eq(0),
-            window.tap.eq(tap),
-            window.next_turn.eq(leave & ~last_turn),
-            window.first_turn.eq(leave & last_turn & ~last_output),
-            window.next_pixel.eq(leave & last_turn & last_output),
-            activations.enable.eq(advance),
-            activations.address.eq(window.address),
+            go.eq(valid & ((room != 0) | ~row.last)),
+            leave.eq(go & (rest == 0)),
+            closes.eq(leave & row.last),
+            self.rows.ready.eq(~valid | leave),
         ]
-        for index in range(TAPS):
-            with m.If(lowest[index]):
-                m.d.comb += tap.eq(index)
-        with m.If(leave):
-            m.d.sync += visited.eq(0)
-            with m.If(~last_turn):
-                m.d.sync += [turn.eq(turn + 1), address.eq(address + job.output_channels)]
-            with m.Elif(~last_output):
-                m.d.sync += [turn.eq(0), output.eq(output + 1), address.eq(output + 1)]
-            with m.Else():
-                m.d.sync += [self.busy.eq(job.fixed & ~window.last_pixel), turn.eq(0), output.eq(0), address.eq(0)]
-        with m.Elif(self.busy & advance):
-            m.d.sync += visited.eq(visited | lowest)
-        with m.If(self.begin):
-            m.d.sync += [self.busy.eq(1), visited.eq(0), turn.eq(0), output.eq(0), address.eq(0)]
+        m.d.sync += room.eq(room - closes + (self.partials.valid & self.partials.ready))
+        following = self.rows.payload.touched
+        with m.If(self.rows.ready):
+            m.d.sync += [row.eq(self.rows.payload), rest.eq(following & (following - 1)), valid.eq(self.rows.valid)]
+        with m.Elif(go):
+            m.d.sync += [row.touched.eq(rest), rest.eq(rest & (rest - 1))]
 
-        self._multiply(m, advance, found & self.busy, leave & last_turn, Array(bank.entries)[tap])
+        # Read: the entry's row, and the activation's address.
+        read: Any = Signal(walked_row(config))
+        reads, read_closes, read_ends = (Signal(name=name) for name in ("reads", "read_closes", "read_ends"))
+        lowest = row.touched & ~rest
+        for bit in range(len(self.tap)):
+            m.d.sync += self.tap[bit].eq(Cat(lowest[tap] for tap in range(TAPS) if tap >> bit & 1).any())
+        m.d.sync += [
+            read.eq(row),
+            reads.eq(go & (row.touched != 0)),
+            read_closes.eq(closes),
+            read_ends.eq(leave & row.ends),
+        ]
+        m.d.comb += self.centre.eq(read.centre)
+        for banks in self.entries:
+            for port in banks:
+                m.d.comb += port.row.eq(read.row)
+        m.d.comb += [self.released[index].eq(read_ends & (read.bank == index)) for index in range(2)]
+        self._multiply(m, activations, queue, read, reads, read_closes)
         return m
 
-    def _multiply(self, m: Module, advance: Signal, multiply: Value, last: Value, entry: Value) -> None:
-        """Entry and activation registers, product register, running sum; `last` closes an output channel."""
-        activation = m.submodules.activations.activation
-        entry_valid, entry_last, product_last = Signal(), Signal(), Signal()
-        entry_register = Signal(signed(self._config.widths.accumulator))
+    def _multiply(
+        self, m: Module, activations: ActivationStore, queue: Queue, read: Any, reads: Signal, closes: Signal
+    ) -> None:
+        """Entries of all banks, the one that is meant, product, running sum, bias; the activation comes beside."""
+        tap, place = delay(m, self.tap, 1), delay(m, Cat(read.bank, read.adder_row), 2)
+        entries = [Signal(signed(self._config.widths.accumulator), name="entry_of_bank") for rows in self.entries for _ in rows]
+        for chosen, port in zip(entries, (port for rows in self.entries for port in rows), strict=True):
+            m.d.sync += chosen.eq(port.entries[tap])
+        entry, activation = Signal(signed(self._config.widths.accumulator)), Signal.like(activations.activation)
         product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
-        entry_bias, product_bias, running = (
-            Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("entry_bias", "product_bias", "running")
-        )
-        total = Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS))
-        m.d.comb += [
-            total.eq(running + product),
-            self.partials.payload.eq(total + product_bias),
-            self.partials.valid.eq(product_last),
-            advance.eq(~product_last | self.partials.ready),
+        running, total = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("running", "total"))
+        m.d.comb += activations.enable.eq(1)
+        m.d.sync += [
+            activations.address.eq(self.address),
+            entry.eq(Array(entries)[place]),
+            activation.eq(activations.activation),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                entry_valid.eq(multiply),
-                entry_last.eq(last),
-                entry_register.eq(entry),
-                entry_bias.eq(self.bank.bias),
-                product.eq(Mux(entry_valid, entry_register * activation, 0)),
-                product_last.eq(entry_last),
-                product_bias.eq(entry_bias),
-                running.eq(Mux(product_last, 0, total)),
-            ]
+        multiplies, closed = (delay_flags(m, flag, 5, self.start) for flag in (reads, closes))
+        m.d.sync += [
+            product.eq(Mux(multiplies[3], entry * activation, 0)),
+            total.eq(running + product),
+            running.eq(Mux(closed[4], 0, running + product)),
+        ]
+        m.d.comb += [
+            queue.input.payload.eq(total + delay(m, read.bias, 5)),
+            queue.input.valid.eq(closed[5]),
+        ]
         with m.If(self.start):
             m.d.sync += self.multiplications.eq(0)
-        with m.Elif(advance & entry_valid):
+        with m.Elif(multiplies[4]):
             m.d.sync += self.multiplications.eq(self.multiplications + 1)

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ADDRESS_BITS, ArchonConfig, index_bits
+from hw.contract.rules import outputs_of_pixel
 from hw.rtl.interfaces import JOB
 
 
@@ -50,11 +51,12 @@ class OutputWalk(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        channels = outputs_of_pixel(self.job, Mux)
         column, rows_left = Signal.like(self.job.output_width), Signal.like(self.job.output_rows)
         last_column, one_pixel = Signal(), Signal()
         m.d.comb += [
             one_pixel.eq(self.job.summed & ~self.all_pixels),
-            self.last_channel.eq(self.channel == self.job.output_channels - 1),
+            self.last_channel.eq(self.channel == channels - 1),
             last_column.eq((column == self.job.output_width - 1) | one_pixel),
             self.last_pixel.eq(last_column & (rows_left == 1)),
             self.active.eq(rows_left != 0),

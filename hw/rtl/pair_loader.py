@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
-from hw.contract.tables import bias_record, members_record, pair_row, weight_record
+from hw.contract.tables import adder_row_bits, bias_record, members_record, pair_row, weight_record
 from hw.rtl.arithmetic import lowest_bit, shifted_product
-from hw.rtl.channel_loader import channel_row
+from hw.rtl.channel_loader import channel_row, step_counts
 from hw.rtl.interfaces import JOB, READ_DATA, struct
 from hw.rtl.record_reader import RecordReader
 
@@ -17,20 +17,30 @@ PIPELINE_CYCLES = 2
 """From a turn's record or a pair's weight to the row."""
 
 
+class _Chosen:
+    """Registers of the pair that is next: its lane, its channel in the slice; `taken`: it makes its last pass."""
+
+    def __init__(self, config: ArchonConfig) -> None:
+        self.valid, self.taken = Signal(name="chosen_valid"), Signal(name="chosen_taken")
+        self.lane = Signal(range(config.lanes), name="chosen_lane")
+        self.channel = Signal(range(config.slice_channels), name="chosen_channel")
+
+
 class PairLoader(wiring.Component):
     """Takes the turns of a slice off the stream; gives the membership rows and, from the channels' records, the pairs.
 
-    A pair with biases takes two passes through the multiplication by D: b1, then its weight.
+    A pair with biases takes two passes through the multiplication by D: b1, then its weight. Pairs are chosen one ahead.
 
     Parameters: `config`.
 
     Members: `job`; `restart` begins with the first row of all tables; `begin` a slice; `words` in; `done` in the cycle in
     which its last turn is complete, PIPELINE_CYCLES before its last row; `bias_known` marks the channels of the slice that
-    have biases (cleared by `done`); `channel` asks for the slice's channel, `row` and `bias` answer in the same cycle;
-    `members` are row `member_row` of the lanes while `member_valid`; `pair` is row `pair_row` of lane `pair_lane` while
+    have biases (cleared by `done`); `channel` asks for the slice's channel, `row`, `bias` and `counts` answer in the same
+    cycle; `members` are row `member_row` of the lanes while `member_valid`; `pair` is row `pair_row` of lane `pair_lane` while
     `pair_valid`.
 
-    Throughput one word of membership or one pass a cycle, one cycle for a lane without pairs; stalls with `words`.
+    Throughput one word of membership or one pass a cycle, one cycle for a lane without pairs, two cycles a turn; stalls with
+    `words`.
     """
 
     job: data.View
@@ -42,6 +52,7 @@ class PairLoader(wiring.Component):
     channel: Signal
     row: Any
     bias: Any
+    counts: Any
     members: Any
     member_valid: Signal
     member_row: Signal
@@ -63,6 +74,7 @@ class PairLoader(wiring.Component):
                 "channel": Out(range(config.slice_channels)),
                 "row": In(channel_row(config)),
                 "bias": In(struct(bias_record(config))),
+                "counts": In(step_counts(config)),
                 "members": Out(data.ArrayLayout(config.slice_channels, config.lanes)),
                 "member_valid": Out(1),
                 "member_row": Out(index_bits(config.depths.turned_slices)),
@@ -77,23 +89,13 @@ class PairLoader(wiring.Component):
         m = Module()
         config, words = self._config, self.words
         m.submodules.records = records = RecordReader(members_record(config))
-        turn, base = Signal.like(self.job.turns), Signal(index_bits(config.depths.accumulator))
-        lane, visited = Signal(range(config.lanes)), Signal(config.slice_channels)
-        candidates, lowest = Signal(config.slice_channels), Signal(config.slice_channels)
-        last_lane, lane_ends, word_ends = Signal(), Signal(), Signal()
-        biased, bias_needed, bias_pass, pair_pass = Signal(), Signal(), Signal(), Signal()
-        given, position = Signal(config.slice_channels), Signal(range(weight_record(config).per_word))
-        m.d.comb += [
-            records.words.payload.eq(words.payload),
-            records.words.valid.eq(words.valid),
-            candidates.eq(Array(records.kept.members)[lane] & ~visited),
-            lowest.eq(lowest_bit(candidates)),
-            last_lane.eq(lane == config.lanes - 1),
-            bias_needed.eq((self.bias_known & ~given & lowest).any() & (self.bias.owner == lane)),
-        ]
-        for index in range(config.slice_channels):
-            with m.If(lowest[index]):
-                m.d.comb += self.channel.eq(index)
+        turn, base = Signal.like(self.job.turns), Signal(index_bits(config.part_of_row(config.depths.accumulator)))
+        lane, left = Signal(range(config.lanes)), Signal(config.slice_channels)
+        walking, walked, draining = Signal(), Signal(), Signal()
+        m.d.comb += [records.words.payload.eq(words.payload), records.words.valid.eq(words.valid)]
+        chosen = self._choose(m, records, lane, left, walking, walked)
+        given = self._passes(m, chosen, draining, base)
+        self._member_rows(m, records)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -102,37 +104,73 @@ class PairLoader(wiring.Component):
                     m.next = "MEMBERS"
             with m.State("MEMBERS"):
                 m.d.comb += [records.enable.eq(1), words.ready.eq(records.words.ready)]
-                m.d.sync += lane.eq(0)
+                m.d.sync += [lane.eq(0), left.eq(records.record.members[0])]
                 with m.If(records.valid):
                     m.next = "PAIRS"
             with m.State("PAIRS"):
-                with m.If(candidates != 0):
-                    m.d.comb += [
-                        bias_pass.eq(bias_needed & ~biased),
-                        pair_pass.eq(~bias_pass & words.valid),
-                        lane_ends.eq(pair_pass & ((candidates & ~lowest) == 0)),
-                        word_ends.eq(position == weight_record(config).per_word - 1),
-                        words.ready.eq(pair_pass & (word_ends | (lane_ends & last_lane))),
-                    ]
-                with m.Else():
-                    # A word that the lanes before have begun ends with the turn.
-                    m.d.comb += [lane_ends.eq(1), words.ready.eq(last_lane & (position != 0))]
-                with m.If(pair_pass):
-                    m.d.sync += [visited.eq(visited | lowest), position.eq(Mux(word_ends, 0, position + 1))]
-                    m.d.sync += given.eq(given | Mux(biased, lowest, 0))
-                with m.If(lane_ends):
-                    m.d.sync += [lane.eq(lane + 1), visited.eq(0)]
-                with m.If(lane_ends & last_lane):
-                    m.d.sync += [position.eq(0), turn.eq(turn + 1), base.eq(base + self.job.output_channels)]
+                m.d.comb += walking.eq(1)
+                with m.If(walked):
+                    m.next = "DRAIN"
+            with m.State("DRAIN"):
+                m.d.comb += draining.eq(~chosen.valid)
+                with m.If(draining):
+                    outputs = (self.job.output_channels + config.adder_rows - 1) >> adder_row_bits(config)
+                    m.d.sync += [turn.eq(turn + 1), base.eq(base + outputs)]
                     m.next = "MEMBERS"
                     with m.If(turn == self.job.turns - 1):
                         m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
-        m.d.sync += biased.eq(bias_pass | (biased & ~pair_pass))
-        self._member_rows(m, records)
-        weight = words.payload.word_select(position, weight_record(config).width).as_signed()
-        self._pair_rows(m, lane, pair_pass, bias_pass, biased, Mux(bias_pass, self.bias.expand_bias, weight), base)
         return m
+
+    def _choose(self, m: Module, records: RecordReader, lane: Signal, left: Signal, walking: Signal, walked: Signal) -> _Chosen:
+        """Lane by lane, the next of its pairs into registers; `left` are those of the lane, `walked` in the last cycle."""
+        config = self._config
+        chosen = _Chosen(config)
+        lowest, take, lane_ends = Signal(config.slice_channels), Signal(), Signal()
+        members = [records.kept.members[min(index + 1, config.lanes - 1)] for index in range(config.lanes)]
+        m.d.comb += [
+            lowest.eq(lowest_bit(left)),
+            take.eq(~chosen.valid | chosen.taken),
+            lane_ends.eq(walking & ((left & ~lowest) == 0) & (take | (left == 0))),
+            walked.eq(lane_ends & (lane == config.lanes - 1)),
+        ]
+        with m.If(take):
+            m.d.sync += [chosen.valid.eq(walking & (left != 0)), chosen.lane.eq(lane)]
+            for bit in range(len(chosen.channel)):
+                places = [lowest[index] for index in range(config.slice_channels) if index >> bit & 1]
+                m.d.sync += chosen.channel[bit].eq(Cat(places).any())
+        with m.If(lane_ends):
+            m.d.sync += [lane.eq(lane + 1), left.eq(Array(members)[lane])]
+        with m.Elif(walking & take):
+            m.d.sync += left.eq(left & ~lowest)
+        return chosen
+
+    def _passes(self, m: Module, chosen: _Chosen, draining: Signal, base: Signal) -> Signal:
+        """One or two passes for the chosen pair, of which the last takes a weight. Returns: the channels with biases given."""
+        config, words = self._config, self.words
+        biased, bias_pass, pair_pass, word_ends = Signal(), Signal(), Signal(), Signal()
+        given, position = Signal(config.slice_channels), Signal(range(weight_record(config).per_word))
+        bias_due = (self.bias_known & ~given).bit_select(chosen.channel, 1) & (self.bias.owner == chosen.lane)
+        m.d.comb += [
+            self.channel.eq(chosen.channel),
+            bias_pass.eq(chosen.valid & bias_due & ~biased),
+            pair_pass.eq(chosen.valid & ~bias_pass & words.valid),
+            chosen.taken.eq(pair_pass),
+            word_ends.eq(position == weight_record(config).per_word - 1),
+        ]
+        with m.If(draining):  # a word that the last pairs have begun ends with the turn
+            m.d.comb += words.ready.eq(position != 0)
+            m.d.sync += position.eq(0)
+        with m.Elif(pair_pass):
+            m.d.comb += words.ready.eq(word_ends)
+            m.d.sync += position.eq(Mux(word_ends, 0, position + 1))
+            with m.If(biased):
+                m.d.sync += given.bit_select(chosen.channel, 1).eq(1)
+        m.d.sync += biased.eq(bias_pass | (biased & ~pair_pass))
+        weight = words.payload.word_select(position, weight_record(config).width).as_signed()
+        operand = Mux(bias_pass, self.bias.expand_bias, weight)
+        self._pair_rows(m, chosen.lane, pair_pass, bias_pass, biased, operand, base)
+        return given
 
     def _member_rows(self, m: Module, records: RecordReader) -> None:
         """The record is kept while its rows are written."""
@@ -163,8 +201,8 @@ class PairLoader(wiring.Component):
             weights.eq(self.row.weights),
             operand_due.eq(operand),
             due.accumulator_base.eq(base),
-            due.step_start.eq(Array(self.row.step_start)[lane]),
-            due.step_count.eq(self.row.step_count),
+            due.step_start.eq(self.row.step_start[lane]),
+            due.step_count.eq(self.counts),
             due.owns_bias.eq(biased),
             due.bias.eq(Mux(biased, self.bias.bias, 0)),
         ]

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import ArchonConfig
+from hw.contract.config import DIMENSION_BITS, ArchonConfig
 from hw.rtl.depthwise_predictor import DepthwisePredictor
 from hw.rtl.expand_predictor import ExpandPredictor
 from hw.rtl.fixed_masks import FixedMasks
@@ -17,11 +17,15 @@ from hw.rtl.row_store import RowStore
 class Predictor(wiring.Component):
     """Activations in, masks of both ReLUs out; runs up to four image rows ahead of its reader.
 
+    The words of a pixel come when all activations that its window covers have been loaded, or in fixed jobs all of the job:
+    who waits for them may read these activations.
+
     Parameters: `config`.
 
     Members: `job`, `start`; `table_write` fills EXPAND, EXPAND_THRESHOLD and DEPTHWISE; `activation_write` fills the
-    4-bit input store; `words` out: a slice word for every output pixel (row-major) and slice of the job; in jobs with
-    `job.fixed`, which have no predictor, those of one pixel with all masks set.
+    4-bit input store; `rows_loaded` in: first image row of which not all activations were written, `loaded`: all of the job
+    were, both from the cycle after `start` on; `words` out: a slice word for every output pixel (row-major) and slice of the
+    job; in jobs with `job.fixed`, which have no predictor, those of one pixel with all masks set.
 
     Throughput: one slice of an output pixel a cycle, and one turn of one slice of an input pixel a cycle; the slower of the
     two binds. Stalls with `words`.
@@ -31,6 +35,8 @@ class Predictor(wiring.Component):
     start: Signal
     table_write: Any
     activation_write: Any
+    rows_loaded: Signal
+    loaded: Signal
     words: stream.Interface
 
     def __init__(self, config: ArchonConfig) -> None:
@@ -41,6 +47,8 @@ class Predictor(wiring.Component):
                 "start": In(1),
                 "table_write": In(table_write(config)),
                 "activation_write": In(activation_write(config)),
+                "rows_loaded": In(DIMENSION_BITS),
+                "loaded": In(1),
                 "words": Out(stream.Signature(slice_word(config))),
             }
         )
@@ -52,19 +60,20 @@ class Predictor(wiring.Component):
         m.submodules.depthwise = depthwise = DepthwisePredictor(self._config)
         m.submodules.fixed_masks = fixed_masks = FixedMasks(self._config)
         m.d.comb += [fixed_masks.job.eq(self.job), fixed_masks.start.eq(self.start & self.job.fixed)]
+        m.d.comb += [fixed_masks.loaded.eq(self.loaded), expand.rows_loaded.eq(self.rows_loaded)]
         for unit in (expand, depthwise):
             m.d.comb += [unit.job.eq(self.job), unit.start.eq(self.start & ~self.job.fixed)]
             wiring.connect(m, wiring.flipped(self.table_write), unit.table_write)
         wiring.connect(m, wiring.flipped(self.activation_write), expand.activation_write)
         wiring.connect(m, expand.level_write, rows.level_write)
         wiring.connect(m, depthwise.level_read, rows.level_read)
+        wiring.connect(m, expand.done, depthwise.done)
+        wiring.connect(m, depthwise.reading, expand.reading)
         fixed = self.job.fixed
         m.d.comb += [
             self.words.payload.eq(Mux(fixed, fixed_masks.words.payload.as_value(), depthwise.words.payload.as_value())),
             self.words.valid.eq(Mux(fixed, fixed_masks.words.valid, depthwise.words.valid)),
             fixed_masks.words.ready.eq(self.words.ready & fixed),
             depthwise.words.ready.eq(self.words.ready & ~fixed),
-            depthwise.rows_done.eq(expand.rows_done),
-            expand.rows_needed_from.eq(depthwise.rows_needed_from),
         ]
         return m

@@ -18,7 +18,7 @@ from hw.rtl.queue import Queue
 from hw.rtl.residual_reader import ACTIVATION
 from hw.rtl.table_memory import TableMemory
 
-PIPELINE_CYCLES = 6
+PIPELINE_CYCLES = 7
 """From an accepted sum to its activation at the output queue."""
 
 _PRODUCT_BITS = OUTPUT_ACCUMULATOR_BITS + MULTIPLIER_BITS
@@ -77,7 +77,6 @@ class Requantizer(wiring.Component):
 
         advance, accepted, leaving = Signal(), Signal(), Signal()
         valid = Signal(PIPELINE_CYCLES)
-        total = Signal(signed(OUTPUT_ACCUMULATOR_BITS))
         in_flight = Signal(range(PIPELINE_CYCLES + queue_depth + 1))
         started = Signal()
         m.d.comb += [
@@ -97,37 +96,41 @@ class Requantizer(wiring.Component):
         with m.If(advance):
             m.d.sync += valid.eq((valid << 1) | accepted)
 
-        # 1: the sum waits for its table row. 2: bias. 3: product and what rounds it. 4: rounding. 5: shift. 6: saturation.
-        sum_read, pixel_address = Signal.like(total), Signal.like(walk.pixel_address)
-        multiplier, shift = Signal.like(table.row.multiplier), Signal.like(table.row.shift)
+        result, address, byte = self._rescale(m, advance, table.row, walk.pixel_address)
+        self._write(m, valid[-1], advance, result, address, byte, writes.input)
+        return m
+
+    def _rescale(self, m: Module, advance: Signal, row: Any, pixel: Value) -> tuple[Value, Value, Value]:
+        """The pipeline from the sum to its activation; returns that, the word's address, and the byte in it.
+
+        1: the sum waits for its table row. 2: and for that in registers. 3: bias. 4: product and what rounds it. 5: rounding.
+        6: shift. 7: saturation.
+        """
+        bias, plane = _delayed(m, row.bias, 1, advance), _delayed(m, row.plane, 1, advance)
+        multiplier, shift = _delayed(m, row.multiplier, 2, advance), _delayed(m, row.shift, 2, advance)
+        sum_due, pixel_due = _delayed(m, self.sums.payload, 2, advance), _delayed(m, pixel, 2, advance)
+        total = Signal(signed(OUTPUT_ACCUMULATOR_BITS))
         product, addend = Signal(signed(_PRODUCT_BITS)), Signal(_PRODUCT_BITS)
         # Only the sign of the product decides what rounds it, and it is the sum's (or the product is 0, and either will do).
         sign = Signal(signed(_PRODUCT_BITS))
-        m.d.comb += sign.eq(total)
         rounded, shifted = Signal(signed(_PRODUCT_BITS + 1)), Signal(signed(_PRODUCT_BITS + 1))
         result, saturated = Signal(signed(OUTPUT_ACCUMULATOR_BITS)), Signal(signed(ACTIVATION_BITS))
+        m.d.comb += sign.eq(total)
         m.d.comb += saturated.eq(Mux(self.job.relu & shifted[-1], 0, saturate(shifted, ACTIVATION_BITS)))
         shift_due = _delayed(m, shift, 2, advance)
+        address = Signal.like(pixel)
         with m.If(advance):
             m.d.sync += [
-                sum_read.eq(self.sums.payload),
-                pixel_address.eq(walk.pixel_address),
-                total.eq(sum_read + table.row.bias),
-                multiplier.eq(table.row.multiplier),
-                shift.eq(table.row.shift),
+                total.eq(sum_due + bias),
+                address.eq(pixel_due + plane),
                 product.eq(total * multiplier),
                 addend.eq(round_addend(sign, shift)),
                 rounded.eq(product + addend),
                 shifted.eq(rounded >> shift_due),
                 result.eq(Mux(self.job.raw, shifted[:OUTPUT_ACCUMULATOR_BITS].as_signed(), saturated)),
             ]
-        address = Signal.like(pixel_address)
-        byte = _delayed(m, table.row.byte, PIPELINE_CYCLES - 1, advance)
-        with m.If(advance):
-            m.d.sync += address.eq(pixel_address + table.row.plane)
-        address_due = _delayed(m, address, PIPELINE_CYCLES - 2, advance)
-        self._write(m, valid[-1], advance, result, address_due, byte, writes.input)
-        return m
+        after_bias = PIPELINE_CYCLES - 3
+        return result, _delayed(m, address, after_bias, advance), _delayed(m, row.byte, PIPELINE_CYCLES - 1, advance)
 
     def _write(
         self, m: Module, valid: Value, advance: Signal, result: Value, address: Value, byte: Value, output: stream.Interface

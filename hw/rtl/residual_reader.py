@@ -1,12 +1,14 @@
 """Fetches the activations that a job adds to its outputs."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
+from hw.contract.layout import WORD_BITS
 from hw.contract.numerics import ACTIVATION_BITS
 from hw.contract.tables import TableKind
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, table_write
@@ -17,11 +19,21 @@ from hw.rtl.table_memory import TableMemory
 ACTIVATION = stream.Signature(signed(ACTIVATION_BITS))
 
 
+@dataclass
+class _Place:
+    """Where an activation lies; `fresh` where its word is not the one of the activation before."""
+
+    valid: Signal
+    fresh: Signal
+    address: Signal
+    byte: Signal
+
+
 class ResidualReader(wiring.Component):
     """Reads one activation for every output of a job with `job.residual`, in the order of the outputs.
 
     Its place is the output's: byte `byte` of word residual_address + plane + first_pixel + pixel, by the REQUANTIZE row
-    of the output channel. Every activation is a request of its own, of one word.
+    of the output channel. Outputs of a pixel that follow each other in one word share a request, of this one word.
 
     Parameters: `config`.
 
@@ -29,7 +41,7 @@ class ResidualReader(wiring.Component):
     `read_data`; `activations` out.
 
     At most queues.residual activations are asked for and not yet taken, so that `read_data` always finds room.
-    Throughput 1 activation a cycle, latency 2 cycles from `start` to the first request, 2 from word to activation; stalls
+    Throughput 1 activation a cycle, latency 4 cycles from `start` to the first request, 2 from word to activation; stalls
     with `read_request` and `activations`.
     """
 
@@ -59,41 +71,68 @@ class ResidualReader(wiring.Component):
         m.submodules.walk = walk = OutputWalk(self._config)
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
         depth = self._config.queues.residual
-        byte = table.row.byte
-        m.submodules.bytes_due = bytes_due = Queue(len(byte), depth)
+        m.submodules.due = due = Queue(len(table.row.byte) + 1, depth)
         m.submodules.fetched = fetched = Queue(signed(ACTIVATION_BITS), depth)
         wiring.connect(m, fetched.output, wiring.flipped(self.activations))
 
-        # Request: walk, then the table row of its channel, then the memory's address channel.
-        valid, advance, asked = Signal(), Signal(), Signal()
-        pixel_address = Signal.like(walk.pixel_address)
+        advance, asked, given = Signal(), Signal(), Signal()
+        place = self._places(m, table, walk, advance)
         room = Signal(range(depth + 1), init=depth)
-        given = self.activations.valid & self.activations.ready
+        admitted = place.valid & (room != 0)
         m.d.comb += [
             walk.job.eq(self.job),
             walk.start.eq(self.start & self.job.residual),
             walk.base.eq(self.job.residual_address),
-            advance.eq(~valid | asked),
             walk.advance.eq(walk.active & advance),
-            table.enable.eq(advance),
-            table.half.eq(self.job.half),
-            table.address.eq(walk.channel),
-            self.read_request.payload.address.eq(pixel_address + table.row.plane),
+            advance.eq(~place.valid | asked),
+            self.read_request.payload.address.eq(place.address),
             self.read_request.payload.length.eq(1),
-            self.read_request.valid.eq(valid & (room != 0) & bytes_due.input.ready),
-            asked.eq(self.read_request.valid & self.read_request.ready),
-            bytes_due.input.payload.eq(byte),
-            bytes_due.input.valid.eq(asked),
+            self.read_request.valid.eq(admitted & place.fresh & due.input.ready),
+            asked.eq(admitted & due.input.ready & (~place.fresh | self.read_request.ready)),
+            due.input.payload.eq(Cat(place.byte, place.fresh)),
+            due.input.valid.eq(asked),
+            given.eq(self.activations.valid & self.activations.ready),
         ]
         m.d.sync += room.eq(room - asked + given)
-        with m.If(advance):
-            m.d.sync += [valid.eq(walk.active), pixel_address.eq(walk.pixel_address)]
 
         # Answer: words come back in the order of the requests.
+        word, fresh, byte = Signal(WORD_BITS), due.output.payload[-1], due.output.payload[:-1]
+        there = due.output.valid & (~fresh | self.read_data.valid)
         m.d.comb += [
-            fetched.input.payload.eq(self.read_data.payload.word_select(bytes_due.output.payload, ACTIVATION_BITS)),
-            fetched.input.valid.eq(self.read_data.valid & bytes_due.output.valid),
-            self.read_data.ready.eq(fetched.input.ready & bytes_due.output.valid),
-            bytes_due.output.ready.eq(self.read_data.valid & fetched.input.ready),
+            fetched.input.payload.eq(Mux(fresh, self.read_data.payload, word).word_select(byte, ACTIVATION_BITS)),
+            fetched.input.valid.eq(there),
+            self.read_data.ready.eq(due.output.valid & fresh & fetched.input.ready),
+            due.output.ready.eq(there & fetched.input.ready),
         ]
+        with m.If(self.read_data.valid & self.read_data.ready):
+            m.d.sync += word.eq(self.read_data.payload)
         return m
+
+    def _places(self, m: Module, table: TableMemory, walk: OutputWalk, advance: Signal) -> _Place:
+        """Where the activation of each output lies: table row of its channel, then its registers, then the address."""
+        found_valid, found_first, row_valid, row_first = (
+            Signal(name=name) for name in ("found_valid", "found_first", "row_valid", "row_first")
+        )
+        found_pixel, row_pixel = Signal.like(walk.pixel_address), Signal.like(walk.pixel_address)
+        plane, byte = Signal.like(table.row.plane), Signal.like(table.row.byte)
+        place = _Place(Signal(), Signal(), Signal.like(walk.pixel_address), Signal.like(byte))
+        same_plane, before = Signal(), Signal.like(plane)
+        m.d.comb += [table.enable.eq(advance), table.half.eq(self.job.half), table.address.eq(walk.channel)]
+        m.d.comb += same_plane.eq(plane == before)
+        with m.If(advance):
+            m.d.sync += [
+                found_valid.eq(walk.active),
+                found_first.eq(walk.channel == 0),
+                found_pixel.eq(walk.pixel_address),
+                row_valid.eq(found_valid),
+                row_first.eq(found_first),
+                row_pixel.eq(found_pixel),
+                plane.eq(table.row.plane),
+                byte.eq(table.row.byte),
+                before.eq(plane),
+                place.valid.eq(row_valid),
+                place.fresh.eq(row_first | ~same_plane),
+                place.address.eq(row_pixel + plane),
+                place.byte.eq(byte),
+            ]
+        return place

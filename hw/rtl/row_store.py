@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Module, ShapeLike, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig, index_bits
+from hw.contract.config import DIMENSION_BITS, KERNEL, ROW_BANKS, ArchonConfig, index_bits
 from hw.rtl.interfaces import level_word
 from hw.rtl.pipeline import delay
 
@@ -34,8 +34,8 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
     """While `enable`, reads one slice of one column in three neighbouring rows; `levels` answers READ_LATENCY cycles later.
 
     `row` is the middle row modulo 4, `address` as in level_write. `inside[i]` tells whether row `row` + i - 1 of this
-    column lies in the image: levels[i] is the level word there, or zero outside. A row that is written in the same cycle
-    must not be read.
+    column lies in the image: levels[i] is the level word there, or zero outside. A word that is written in the same cycle
+    must not be among those.
     """
     return wiring.Signature(
         {
@@ -48,22 +48,35 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
     )
 
 
+def rows_done() -> wiring.Signature:
+    """What was written: image rows below `row` completely, and in that row the columns below `column`.
+
+    Of a job's first two rows only these columns were written in the first one, too, while `row` is the second one.
+    """
+    return wiring.Signature({"row": Out(DIMENSION_BITS), "column": Out(DIMENSION_BITS)})
+
+
+def rows_reading() -> wiring.Signature:
+    """What may still be read: image rows from `row` on, but in columns below `column` only those from `next_row` on."""
+    return wiring.Signature({"row": Out(DIMENSION_BITS), "next_row": Out(DIMENSION_BITS), "column": Out(DIMENSION_BITS)})
+
+
 def row_banks(m: Module, shape: ShapeLike, depth: int, write: Any, written: Any, read: Any) -> list[Value]:
     """A memory of `depth` words for each row modulo ROW_BANKS; returns the words that they read.
 
     `write` has `valid`, `row` and `address` as in level_write, and takes the word `written`; `read` has `enable` and `address`.
     """
     words = []
+    collides = write.address == read.address
     for row in range(ROW_BANKS):
         m.submodules[f"bank_{row}"] = bank = memory.Memory(shape=shape, depth=depth, init=[])
         write_port, read_port = bank.write_port(), bank.read_port()
-        # A bank that is written is none of the three whose words count. Not reading it then tells synthesis that no word
-        # is read while it is written, which block memories would need extra logic for.
+        # No word is read while it is written; saying so spares synthesis the logic for it.
         m.d.comb += [
             write_port.en.eq(write.valid & (write.row == row)),
             write_port.addr.eq(write.address),
             write_port.data.eq(written),
-            read_port.en.eq(read.enable & ~write_port.en),
+            read_port.en.eq(read.enable & ~(write_port.en & collides)),
             read_port.addr.eq(read.address),
         ]
         words.append(Value.cast(read_port.data))
@@ -71,7 +84,7 @@ def row_banks(m: Module, shape: ShapeLike, depth: int, write: Any, written: Any,
 
 
 class RowStore(wiring.Component):
-    """Four banks, by row modulo 4: three are read while the fourth is written.
+    """Four banks, by row modulo 4: three are read while one is written.
 
     Parameters: `config`.
 

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.contract.layout import WORD_BITS
+from hw.contract.rules import outputs_of_pixel
 from hw.contract.tables import SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
 from hw.rtl.lane_table_loader import LaneTableLoader
@@ -152,7 +153,8 @@ class TableLoader(wiring.Component):
         if kind is TableKind.EXPAND:
             rows = (header.rows != 0) & (header.rows <= table_depth(kind, config))
         else:
-            rows = header.rows == (self.job.output_channels if kind is TableKind.REQUANTIZE else self.job.slices)
+            needed = outputs_of_pixel(self.job, Mux) if kind is TableKind.REQUANTIZE else self.job.slices
+            rows = header.rows == needed
         words = Const(1) if kind is TableKind.LANES else header.words == table_layout(kind, config).words
         return rows & words & (Const(1) if kind in _OF_FIXED else ~self.job.fixed)
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import TAPS, Widths
 from hw.contract.errors import ArchonError
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Requantization
+from sw.bundle.blocks import pair_as_block
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization
+from sw.spec import PointwisePairSpec
 
 Integers = NDArray[np.int64]
 
@@ -65,19 +67,22 @@ def largest_sums(block: FusedBlock) -> tuple[Integers, Integers]:
 
 
 def check_network_bounds(network: IntegerNetwork, widths: Widths) -> None:
-    """`check_bounds` for every block, `check_fixed_bounds` for the layers that are not fused.
+    """`check_bounds` for what is fused, `check_fixed_bounds` for the layers that are not.
 
     Raises:
         ArchonError: names layer and channel.
     """
-    for name in ("stem", "first_pointwise", "first_depthwise", "last_pointwise"):
-        layer: DenseLayer = getattr(network, name)
-        check_fixed_bounds(name, layer.weight, layer.requantization.bias, widths)
-    for index, block in enumerate(network.blocks, start=1):
-        check_bounds(block, f"block {index}", widths)
-    last = network.spec.block_shapes()[-1]
-    _check_pool(network.pool, last.out_height * last.out_width)
-    check_fixed_bounds("dense", network.dense_weight, network.dense_bias, widths)
+    parts = network.parts()
+    for layer in network.spec.layers:
+        part = parts.get(layer.name)
+        if isinstance(part, FusedBlock):
+            check_bounds(part, layer.name, widths)
+        elif isinstance(part, PointwisePair) and isinstance(layer.block, PointwisePairSpec):
+            check_bounds(pair_as_block(part, layer.block)[0], layer.name, widths)
+        elif isinstance(part, DenseLayer):
+            check_fixed_bounds(layer.name, part.weight, part.requantization.bias, widths)
+        elif isinstance(part, Requantization):
+            _check_pool(layer.name, part, TAPS if layer.kind == "average pool" else layer.source.pixels)
 
 
 def check_fixed_bounds(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32], widths: Widths) -> None:
@@ -94,9 +99,9 @@ def check_fixed_bounds(name: str, weight: NDArray[np.int8], bias: NDArray[np.int
     _check_signed(f"{name}: its sum", sums + np.abs(bias.astype(np.int64)), "channel", numerics.OUTPUT_ACCUMULATOR_BITS)
 
 
-def _check_pool(pool: Requantization, pixels: int) -> None:
+def _check_pool(name: str, pool: Requantization, pixels: int) -> None:
     sums = pixels * INPUT_MAGNITUDE + np.abs(pool.bias.astype(np.int64))
-    _check_signed("pool: its sum", sums, "channel", numerics.OUTPUT_ACCUMULATOR_BITS)
+    _check_signed(f"{name}: its sum", sums, "channel", numerics.OUTPUT_ACCUMULATOR_BITS)
 
 
 def _check_shifts(what: str, weights: NDArray[np.integer], widths: Widths) -> None:

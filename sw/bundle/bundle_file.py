@@ -20,11 +20,14 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
 from sw.bundle.bounds import check_network_bounds
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Requantization
+from sw.bundle.network import PART_OF_KIND, IntegerNetwork, Part, Requantization, assembled_block
 from sw.spec import NetworkSpec, parse_spec
 
 FORMAT = "archon-bundle"
-VERSION = 1
+VERSION = 2
+"""What is written; version 2 knows other blocks than fused ones."""
+
+READABLE_VERSIONS = (1, 2)
 SUFFIX = ".archon"
 MANIFEST = "manifest.json"
 TRAINED_FOLDER = Path(__file__).parent / "trained"
@@ -32,7 +35,6 @@ TRAINED_FOLDER = Path(__file__).parent / "trained"
 
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE = 0o644 << 16
-_DENSE_LAYERS = ("stem", "first_pointwise", "first_depthwise", "last_pointwise")
 
 Array = NDArray[Any]
 
@@ -49,7 +51,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["archon-bundle"]
-    version: Literal[1]
+    version: Literal[1, 2]
     spec: dict[str, Any]
     provenance: dict[str, str]
     arrays: dict[str, _ArrayEntry]
@@ -147,8 +149,9 @@ def _read_manifest(archive: zipfile.ZipFile) -> _Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         got = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise ArchonError(f"expected format {FORMAT!r} in {MANIFEST}, got {got!r}")
-    if values.get("version") != VERSION:
-        raise ArchonError(f"expected bundle version {VERSION}, got {values.get('version')!r}")
+    if values.get("version") not in READABLE_VERSIONS:
+        known = " or ".join(map(str, READABLE_VERSIONS))
+        raise ArchonError(f"expected bundle version {known}, got {values.get('version')!r}")
     try:
         return _Manifest.model_validate(values)
     except ValidationError as error:
@@ -205,60 +208,66 @@ def _npy(array: Array) -> bytes:
 
 
 _REQUANTIZATION = tuple(item.name for item in dataclasses.fields(Requantization))
-_BLOCK = tuple(item.name for item in dataclasses.fields(FusedBlock) if item.name != "requantization")
 
 
 def _array_names(spec: NetworkSpec) -> list[str]:
     names = ["image_levels"]
-    for layer in _DENSE_LAYERS:
-        names += [f"{layer}.weight", *(f"{layer}.{part}" for part in _REQUANTIZATION)]
-    for index in range(1, len(spec.blocks) + 1):
-        names += [f"block_{index}.{part}" for part in (*_BLOCK, *_REQUANTIZATION)]
-    return [*names, *(f"pool.{part}" for part in _REQUANTIZATION), "dense.weight", "dense.bias"]
+    for layer in spec.layers:
+        if layer.kind in PART_OF_KIND:
+            names += [f"{_prefix(layer.name)}.{name}" for name in _names_of(PART_OF_KIND[layer.kind])]
+    return [*names, "dense.weight", "dense.bias"]
 
 
 def _arrays(network: IntegerNetwork) -> Iterator[tuple[str, Array]]:
     """Every array with its name, in the order of `_array_names`."""
-
-    def requantization(prefix: str, parts: Requantization) -> Iterator[tuple[str, Array]]:
-        for part in _REQUANTIZATION:
-            yield f"{prefix}.{part}", getattr(parts, part)
-
     yield "image_levels", network.image_levels
-    for name in _DENSE_LAYERS:
-        layer: DenseLayer = getattr(network, name)
-        yield f"{name}.weight", layer.weight
-        yield from requantization(name, layer.requantization)
-    for index, block in enumerate(network.blocks, start=1):
-        for part in _BLOCK:
-            yield f"block_{index}.{part}", getattr(block, part)
-        yield from requantization(f"block_{index}", block.requantization)
-    yield from requantization("pool", network.pool)
+    parts = network.parts()
+    for layer in network.spec.layers:
+        if layer.kind in PART_OF_KIND:
+            part = parts[layer.name]
+            for name in _names_of(type(part)):
+                owner = part if hasattr(part, name) else getattr(part, "requantization", None)
+                yield f"{_prefix(layer.name)}.{name}", getattr(owner, name)
     yield "dense.weight", network.dense_weight
     yield "dense.bias", network.dense_bias
 
 
 def _network(spec: NetworkSpec, arrays: dict[str, Array], provenance: dict[str, str]) -> IntegerNetwork:
-    def requantization(prefix: str) -> Requantization:
-        return Requantization(**{part: arrays[f"{prefix}.{part}"] for part in _REQUANTIZATION})
-
-    def dense(name: str) -> DenseLayer:
-        return DenseLayer(arrays[f"{name}.weight"], requantization(name))
-
-    def block(prefix: str) -> FusedBlock:
-        parts = {part: arrays[f"{prefix}.{part}"] for part in _BLOCK}
-        return FusedBlock(requantization=requantization(prefix), **parts)
-
+    parts: dict[str, Any] = {}
+    for layer in spec.layers:
+        if layer.kind in PART_OF_KIND:
+            kind = PART_OF_KIND[layer.kind]
+            parts[layer.name] = _part(kind, {name: arrays[f"{_prefix(layer.name)}.{name}"] for name in _names_of(kind)})
     return IntegerNetwork(
         spec=spec,
         image_levels=arrays["image_levels"],
-        stem=dense("stem"),
-        first_pointwise=dense("first_pointwise"),
-        first_depthwise=dense("first_depthwise"),
-        blocks=tuple(block(f"block_{index}") for index in range(1, len(spec.blocks) + 1)),
-        last_pointwise=dense("last_pointwise"),
-        pool=requantization("pool"),
+        stem=parts["stem"],
+        first_pointwise=parts.get("first_pointwise"),
+        first_depthwise=parts.get("first_depthwise"),
+        blocks=tuple(assembled_block(f"block {index}", block, parts) for index, block in enumerate(spec.blocks, start=1)),
+        last_pointwise=parts["last_pointwise"],
+        pool=parts["pool"],
         dense_weight=arrays["dense.weight"],
         dense_bias=arrays["dense.bias"],
         provenance=provenance,
     )
+
+
+def _prefix(layer: str) -> str:
+    """Of the names of a layer's arrays: block_3, block_3.expand."""
+    return layer.replace("block ", "block_").replace(" ", ".")
+
+
+def _names_of(kind: type[Part]) -> tuple[str, ...]:
+    """Names of the arrays of a layer's integers; those of the requantisation come last."""
+    own = tuple(item.name for item in dataclasses.fields(kind) if item.name != "requantization")
+    return own if kind is Requantization else (*own, *_REQUANTIZATION)
+
+
+def _part(kind: type[Part], arrays: dict[str, Array]) -> Part:
+    if kind is Requantization:
+        return Requantization(**arrays)
+    requantization = Requantization(**{name: arrays.pop(name) for name in _REQUANTIZATION})
+    made: Any = kind
+    part: Part = made(requantization=requantization, **arrays)
+    return part

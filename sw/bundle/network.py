@@ -7,106 +7,45 @@ rows g * E/G and on), so do K rows before the shuffle.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract import numerics
 from hw.contract.errors import ArchonError
 from hw.contract.memory import IMAGE_LEVELS
-from sw.spec import BlockSpec, NetworkSpec
+from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock
+from sw.bundle.parts import DenseLayer, FusedBlock, Requantization, expect_array
+from sw.spec import BlockSpec, Kind, NetworkSpec, PointwisePairSpec, UnfusedSpec
 
+__all__ = [
+    "AnyBlock",
+    "DenseLayer",
+    "FusedBlock",
+    "IntegerNetwork",
+    "Part",
+    "PointwisePair",
+    "PointwisePairBlock",
+    "Requantization",
+    "UnfusedBlock",
+]
 
-def _expect_array(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    if array.dtype != dtype or array.shape != shape:
-        raise ArchonError(f"{name}: expected {np.dtype(dtype).name} {shape}, got {array.dtype.name} {array.shape}")
+AnyBlock = FusedBlock | UnfusedBlock | PointwisePairBlock
+AnySpec = BlockSpec | UnfusedSpec | PointwisePairSpec
+Part = DenseLayer | FusedBlock | PointwisePair | Requantization
 
-
-def _expect_range(name: str, array: NDArray[np.generic], low: int, high: int) -> None:
-    if array.size and (array.min() < low or array.max() > high):
-        got = int(array.min()) if array.min() < low else int(array.max())
-        raise ArchonError(f"{name}: expected values in {low}..{high}, got {got}")
-
-
-@dataclass(frozen=True)
-class Requantization:
-    """Per output channel: int8 = saturate(round((accumulator + bias) * multiplier / 2**shift))."""
-
-    bias: NDArray[np.int32]
-    multiplier: NDArray[np.int32]
-    shift: NDArray[np.int8]
-
-    def part(self, channels: slice) -> Requantization:
-        """Of some of the channels."""
-        return Requantization(self.bias[channels], self.multiplier[channels], self.shift[channels])
-
-    def check(self, name: str, channels: int) -> None:
-        """Raise ArchonError unless all three are (channels,) and in range."""
-        _expect_array(f"{name}.bias", self.bias, np.int32, (channels,))
-        _expect_array(f"{name}.multiplier", self.multiplier, np.int32, (channels,))
-        _expect_array(f"{name}.shift", self.shift, np.int8, (channels,))
-        _expect_range(f"{name}.multiplier", self.multiplier, 0, (1 << numerics.MULTIPLIER_BITS) - 1)
-        _expect_range(f"{name}.shift", self.shift, 0, numerics.MULTIPLIER_SHIFT_MAX)
-
-
-@dataclass(frozen=True)
-class DenseLayer:
-    """A layer that is not fused: convolution, pointwise or depthwise, int8 weights, requantised; ReLU clamps below at 0."""
-
-    weight: NDArray[np.int8]
-    requantization: Requantization
-
-
-@dataclass(frozen=True)
-class FusedBlock:
-    """One bottleneck block and its predictor, in integers."""
-
-    expand_weight: NDArray[np.int8]
-    """W1 (E, C/G)."""
-    expand_bias: NDArray[np.int32]
-    """b1 (E,), in units of W1 * x."""
-    depthwise_weight: NDArray[np.int8]
-    """D (E, 3, 3)."""
-    depthwise_bias: NDArray[np.int32]
-    """b2 (E,), in units of D * W1 * x."""
-    project_weight: NDArray[np.int32]
-    """W2 (K, E/G)."""
-    requantization: Requantization
-    """(K,), bias b3 in units of W2 * D * W1 * x."""
-    predictor_expand_weight: NDArray[np.int8]
-    """T1 (E, C/G), -1, 0 or 1."""
-    predictor_expand_threshold: NDArray[np.int32]
-    """(E,): the first ReLU survives where sum T1 * x4 > threshold."""
-    predictor_level_shift: NDArray[np.int8]
-    """(E,), 0..7."""
-    predictor_depthwise_weight: NDArray[np.int8]
-    """TD (E, 3, 3), -1, 0 or 1."""
-    predictor_depthwise_threshold: NDArray[np.int32]
-    """(E,): the second ReLU survives where sum TD * r1 > threshold."""
-
-    def check(self, name: str, spec: BlockSpec) -> None:
-        """Raise ArchonError, naming the array, unless every array fits the block's specification."""
-        expanded, inputs = spec.expanded_channels, spec.in_channels // spec.groups
-        window = (expanded, spec.kernel, spec.kernel)
-        shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-            "expand_weight": (np.int8, (expanded, inputs)),
-            "expand_bias": (np.int32, (expanded,)),
-            "depthwise_weight": (np.int8, window),
-            "depthwise_bias": (np.int32, (expanded,)),
-            "project_weight": (np.int32, (spec.out_channels, expanded // spec.groups)),
-            "predictor_expand_weight": (np.int8, (expanded, inputs)),
-            "predictor_expand_threshold": (np.int32, (expanded,)),
-            "predictor_level_shift": (np.int8, (expanded,)),
-            "predictor_depthwise_weight": (np.int8, window),
-            "predictor_depthwise_threshold": (np.int32, (expanded,)),
-        }
-        for field_name, (dtype, shape) in shapes.items():
-            _expect_array(f"{name}.{field_name}", getattr(self, field_name), dtype, shape)
-        _expect_range(f"{name}.predictor_expand_weight", self.predictor_expand_weight, -1, 1)
-        _expect_range(f"{name}.predictor_depthwise_weight", self.predictor_depthwise_weight, -1, 1)
-        _expect_range(f"{name}.predictor_level_shift", self.predictor_level_shift, 0, 7)
-        self.requantization.check(name, spec.out_channels)
+PART_OF_KIND: dict[Kind, type[Part]] = {
+    "convolution": DenseLayer,
+    "pointwise": DenseLayer,
+    "depthwise": DenseLayer,
+    "fused block": FusedBlock,
+    "fused pointwise pair": PointwisePair,
+    "average pool": Requantization,
+    "pool": Requantization,
+}
+"""What the integers of a layer are; layers of other kinds have none, but for the dense layer."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +57,11 @@ class IntegerNetwork:
     """(256,): activation of a pixel value."""
     stem: DenseLayer
     """weight (C, 3, k, k)."""
-    first_pointwise: DenseLayer
-    """weight (C, C/G)."""
-    first_depthwise: DenseLayer
-    """weight (C, k, k)."""
-    blocks: tuple[FusedBlock, ...]
+    first_pointwise: DenseLayer | None
+    """weight (C, C/G); none where the network has no such layer."""
+    first_depthwise: DenseLayer | None
+    """weight (C, k, k); likewise."""
+    blocks: tuple[AnyBlock, ...]
     last_pointwise: DenseLayer
     """weight (L, K/G)."""
     pool: Requantization
@@ -134,31 +73,89 @@ class IntegerNetwork:
     provenance: dict[str, str] = field(default_factory=dict)
     """How it was made: weights (random or trained), seed, command, measured accuracy and its conditions."""
 
+    @property
+    def fused_blocks(self) -> tuple[FusedBlock, ...]:
+        """The blocks that are fused."""
+        return tuple(block for block in self.blocks if isinstance(block, FusedBlock))
+
+    @property
+    def dense(self) -> DenseLayer:
+        """The dense layer; its sums are kept as they are."""
+        classes = len(self.dense_bias)
+        kept = Requantization(self.dense_bias, np.ones(classes, dtype=np.int32), np.zeros(classes, dtype=np.int8))
+        return DenseLayer(self.dense_weight, kept)
+
+    def parts(self) -> dict[str, Part]:
+        """Layer name (as in NetworkSpec.layers) to its integers, in order."""
+        named: dict[str, Part | None] = {
+            "stem": self.stem, "first_pointwise": self.first_pointwise, "first_depthwise": self.first_depthwise
+        }  # fmt: skip
+        for index, block in enumerate(self.blocks, start=1):
+            name = f"block {index}"
+            if isinstance(block, FusedBlock):
+                named[name] = block
+                continue
+            named |= {f"{name} {item.name}": getattr(block, item.name) for item in dataclasses.fields(block)}
+        named |= {"last_pointwise": self.last_pointwise, "pool": self.pool, "dense": self.dense}
+        return {name: part for name, part in named.items() if part is not None}
+
     def check(self) -> None:
         """Raise ArchonError, naming layer and array, unless every array fits the specification."""
-        spec = self.spec
-        _expect_array("image_levels", self.image_levels, np.int8, (IMAGE_LEVELS,))
-        first, last = spec.first_pointwise, spec.last_pointwise
-        window = (spec.first_depthwise.kernel,) * 2
-        stem_window = (spec.channels, spec.stem.kernel, spec.stem.kernel)
-        channels_out = spec.blocks[-1].out_channels
-        layers = {
-            "stem": (self.stem, (spec.stem.channels, *stem_window)),
-            "first_pointwise": (self.first_pointwise, (first.channels, spec.stem.channels // first.groups)),
-            "first_depthwise": (self.first_depthwise, (first.channels, *window)),
-            "last_pointwise": (self.last_pointwise, (last.channels, channels_out // last.groups)),
-        }
-        for name, (layer, shape) in layers.items():
-            _expect_array(f"{name}.weight", layer.weight, np.int8, shape)
-            layer.requantization.check(name, shape[0])
+        spec, last = self.spec, self.spec.last_pointwise
+        expect_array("image_levels", self.image_levels, np.int8, (IMAGE_LEVELS,))
+        self.stem.check("stem", (spec.stem.channels, spec.channels, spec.stem.kernel, spec.stem.kernel))
+        self._check_front()
         if len(self.blocks) != len(spec.blocks):
             raise ArchonError(f"{spec.name}: expected {len(spec.blocks)} blocks, got {len(self.blocks)}")
         for index, (block, block_spec) in enumerate(zip(self.blocks, spec.blocks, strict=True), start=1):
-            block.check(f"block {index}", block_spec)
+            check_block(f"block {index}", block, block_spec)
+        self.last_pointwise.check("last_pointwise", (last.channels, spec.blocks[-1].out_channels // last.groups))
         self.pool.check("pool", last.channels)
-        _expect_array("dense.weight", self.dense_weight, np.int8, (spec.classes, last.channels))
-        _expect_array("dense.bias", self.dense_bias, np.int32, (spec.classes,))
+        expect_array("dense.weight", self.dense_weight, np.int8, (spec.classes, last.channels))
+        expect_array("dense.bias", self.dense_bias, np.int32, (spec.classes,))
+
+    def _check_front(self) -> None:
+        spec, layers = self.spec, (self.first_pointwise, self.first_depthwise)
+        if spec.first_pointwise is None or spec.first_depthwise is None:
+            if layers != (None, None):
+                raise ArchonError(f"{spec.name}: expected no layers between stem and blocks, got some")
+            return
+        first, kernel = spec.first_pointwise, spec.first_depthwise.kernel
+        shapes = (first.channels, spec.stem.channels // first.groups), (first.channels, kernel, kernel)
+        for name, layer, shape in zip(("first_pointwise", "first_depthwise"), layers, shapes, strict=True):
+            if layer is None:
+                raise ArchonError(f"{name}: expected a layer, got none")
+            layer.check(name, shape)
 
     def replaced(self, **changes: object) -> IntegerNetwork:
         """A copy with some members replaced."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def check_block(name: str, block: AnyBlock, spec: AnySpec) -> None:
+    """Raise ArchonError, naming the array, unless a block is of its specification's kind and fits it."""
+    if isinstance(block, FusedBlock) and isinstance(spec, BlockSpec):
+        block.check(name, spec)
+        return
+    if isinstance(block, UnfusedBlock) and isinstance(spec, UnfusedSpec):
+        optional = {"expand": (block.expand is not None, spec.expand)}
+        block.check(name, spec)
+    elif isinstance(block, PointwisePairBlock) and isinstance(spec, PointwisePairSpec):
+        optional = {}
+        block.check(name, spec)
+    else:
+        raise ArchonError(f"{name}: expected a block of kind {spec.kind}, got {type(block).__name__}")
+    optional["shortcut"] = (block.shortcut is not None, spec.average_pool_shortcut)
+    for part, (there, wanted) in optional.items():
+        if there != wanted:
+            raise ArchonError(f"{name}.{part}: expected {'one' if wanted else 'none'}, got {'one' if there else 'none'}")
+
+
+def assembled_block(name: str, spec: AnySpec, parts: Mapping[str, Any]) -> AnyBlock:
+    """The block called `name` out of its layers' integers."""
+    if isinstance(spec, BlockSpec):
+        block: FusedBlock = parts[name]
+        return block
+    kind: Any = UnfusedBlock if isinstance(spec, UnfusedSpec) else PointwisePairBlock
+    made: AnyBlock = kind(**{item.name: parts.get(f"{name} {item.name}") for item in dataclasses.fields(kind)})
+    return made

@@ -74,6 +74,18 @@ def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (images.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_DEVIATION)
 
 
+def cropped(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The middle height x width pixels of images [N, H, W, channels].
+
+    Raises:
+        ArchonError: the images are smaller.
+    """
+    top, left = images.shape[1] - height, images.shape[2] - width
+    if top < 0 or left < 0:
+        raise ArchonError(f"expected images of at least {height} x {width} pixels, got {images.shape[1]} x {images.shape[2]}")
+    return images[:, top // 2 : top // 2 + height, left // 2 : left // 2 + width]
+
+
 def reduced(data: ImageSet, count: int | None, resolution: int | None) -> ImageSet:
     """The first `count` images, averaged down to `resolution` x `resolution` pixels; None leaves either as it is.
 

@@ -107,7 +107,7 @@
 #define ARCHON_ADDITIONS_LOW 0x84u
 #define ARCHON_ADDITIONS_HIGH 0x88u
 
-/* lane cycles of accumulation of these jobs */
+/* steps of accumulation of these jobs */
 #define ARCHON_STEPS_LOW 0x8cu
 #define ARCHON_STEPS_HIGH 0x90u
 

@@ -14,7 +14,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.bundle import check_network_bounds, find_bundle, load_bundle, save_bundle
-from sw.datasets import load_cifar10, load_excerpt
+from sw.datasets import cropped, load_cifar10, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
 from sw.quantize.network import Quantized, quantize_network
@@ -69,7 +69,8 @@ def main(
 
 def export_random(spec: NetworkSpec, seed: int, survivors: Survivors, path: Path) -> Quantized:
     """Make a random network and write its bundle."""
-    quantized = random_network(spec, seed, survivors, load_excerpt().images[:RANDOM_IMAGES])
+    images = cropped(load_excerpt().images[:RANDOM_IMAGES], spec.height, spec.width)
+    quantized = random_network(spec, seed, survivors, images)
     provenance = {
         "weights": "random",
         "seed": str(seed),

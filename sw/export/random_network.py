@@ -11,31 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
-from sw.bundle.network import FusedBlock
+from sw.bundle.network import AnyBlock, FusedBlock
 from sw.datasets import normalise
+from sw.export.random_blocks import Maker, Traced
+from sw.export.random_draw import (
+    BIAS_DEVIATION,
+    LEVELS_A_DEVIATION,
+    RESIDUAL_SHARE,
+    SMALLEST_DEVIATION,
+    normalised,
+    ordered_sums,
+    share_thresholds,
+    sparse,
+)
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.assembly import Front, Head, fused_block, integer_network
 from sw.quantize.calibration import Activations, Masks
 from sw.quantize.dense import activation_scale, image_levels, quantize_dense
 from sw.quantize.network import BlockReport, Quantized
 from sw.quantize.predictor import QuantizedPredictor, level_shifts
-from sw.quantize.value_path import Floats, Integers
-from sw.spec import BlockSpec, NetworkSpec
-
-BIAS_DEVIATION = 0.3
-"""Of biases, where activations have a deviation of one."""
-
-LEVELS_A_DEVIATION = 32
-"""int8 levels of one standard deviation of activations."""
-
-SMALLEST_DEVIATION = 1e-2
-"""Activations that hardly vary, as behind blocks without survivors, are not blown up beyond this."""
-
-RESIDUAL_SHARE = 0.5
-"""Deviation of what a residual block adds, against that of its input."""
+from sw.spec import AnyBlockSpec, BlockSpec, NetworkSpec, UnfusedSpec
 
 LEVEL_SHARE = 0.995
 """Share of excesses that the predictor's 15 levels reach."""
@@ -70,52 +67,66 @@ def random_network(spec: NetworkSpec, seed: int, survivors: Survivors, images: N
     """
     random = np.random.default_rng(seed)
     front = _front(spec, random, images)
-    x, scale, blocks, reports = front.output, front.output_scale, [], []
-    for index, block_spec in enumerate(spec.blocks):
-        name = f"block {index + 1}"
+    x, scale = front.output, front.output_scale
+    blocks: list[AnyBlock] = []
+    reports: list[BlockReport] = []
+    for index, block_spec in enumerate(spec.blocks, start=1):
+        name = f"block {index}"
         try:
-            block, x, scale, report = _block(name, block_spec, spec, random, survivors, x, scale)
+            block, x, scale, report = _any_block(name, block_spec, spec, random, survivors, x, scale)
         except ArchonError as error:
             raise ArchonError(f"{name}: {error}") from error
         blocks.append(block)
-        reports.append(report)
+        if report is not None:
+            reports.append(report)
     head = _head(spec, random, x, scale)
     return Quantized(integer_network(spec, front, tuple(blocks), head), tuple(reports))
 
 
-def sparse(random: np.random.Generator, shape: tuple[int, ...], zeros: float) -> Floats:
-    """Normal weights, a share of `zeros` of them zero (exact to one), scaled for outputs of deviation one."""
-    count = int(np.prod(shape))
-    kept = np.zeros(count, dtype=bool)
-    kept[random.permutation(count)[: max(1, round(count * (1 - zeros)))]] = True
-    weights = np.where(kept, random.normal(size=count), 0.0).reshape(shape)
-    fan_in = max(1.0, kept.mean() * count / shape[0])
-    return weights / np.sqrt(fan_in)
+def _any_block(
+    name: str,
+    spec: AnyBlockSpec,
+    network: NetworkSpec,
+    random: np.random.Generator,
+    survivors: Survivors,
+    x: Activations,
+    scale: float,
+) -> tuple[AnyBlock, Activations, float, BlockReport | None]:
+    """A random block, its output on the calibration images, that output's scale, and its report if it predicts anything."""
+    if isinstance(spec, BlockSpec):
+        return _block(name, spec, network, random, survivors, x, scale)
+    maker = Maker(name, random, network.sparsity, Traced(x, scale))
+    if isinstance(spec, UnfusedSpec):
+        unfused, out = maker.unfused(spec)
+        return unfused, out.x, out.scale, None
+    pair, out, report = maker.pair(spec, survivors.first)
+    return pair, out.x, out.scale, report
 
 
 def _front(spec: NetworkSpec, random: np.random.Generator, images: NDArray[np.uint8]) -> Front:
     levels, image_scale = image_levels()
-    x = calibration.rounded(normalise(images), image_scale)
-    stem, first, kernel = spec.stem, spec.first_pointwise, spec.first_depthwise.kernel
-
+    x, stem = calibration.rounded(normalise(images), image_scale), spec.stem
     weight = sparse(random, (stem.channels, spec.channels, stem.kernel, stem.kernel), 0.0)
-    weight, bias, x = _normalised(random, weight, calibration.convolve(x, weight, stem.stride))
+    weight, bias, x = normalised(random, weight, calibration.convolve(x, weight, stem.stride))
     x = np.maximum(x, 0)
-    stem_scale = activation_scale(x)
-    quantized_stem = quantize_dense("stem", weight, bias, image_scale, stem_scale)
-    x = calibration.rounded(x, stem_scale)
+    scale = activation_scale(x)
+    quantized_stem = quantize_dense("stem", weight, bias, image_scale, scale)
+    x = calibration.rounded(x, scale)
+    if spec.first_pointwise is None:
+        return Front(levels, quantized_stem, None, None, x, scale)
 
+    first, depthwise = spec.front
     weight = sparse(random, (first.channels, stem.channels // first.groups), 0.0)
-    weight, bias, x = _normalised(random, weight, calibration.pointwise(x, weight))
+    weight, bias, x = normalised(random, weight, calibration.pointwise(x, weight))
     x = np.maximum(x, 0)
     first_scale = activation_scale(x)
-    quantized_first = quantize_dense("first_pointwise", weight, bias, stem_scale, first_scale)
+    quantized_first = quantize_dense("first_pointwise", weight, bias, scale, first_scale)
     x = calibration.rounded(x, first_scale)
     if first.shuffle:
         x = calibration.shuffle(x, first.groups)
 
-    weight = sparse(random, (first.channels, kernel, kernel), 0.0)
-    weight, bias, x = _normalised(random, weight, calibration.depthwise(x, weight, 1))
+    weight = sparse(random, (first.channels, depthwise.kernel, depthwise.kernel), 0.0)
+    weight, bias, x = normalised(random, weight, calibration.depthwise(x, weight, 1))
     scale = 1 / LEVELS_A_DEVIATION
     quantized_depthwise = quantize_dense("first_depthwise", weight, bias, first_scale, scale)
     return Front(levels, quantized_stem, quantized_first, quantized_depthwise, calibration.rounded(x, scale), scale)
@@ -125,20 +136,10 @@ def _head(spec: NetworkSpec, random: np.random.Generator, x: Activations, scale:
     """Layers behind the blocks; logits of the calibration images are centred, so that no class wins them all."""
     last = spec.last_pointwise
     weight = sparse(random, (last.channels, spec.blocks[-1].out_channels // last.groups), spec.sparsity.pointwise)
-    weight, bias, outputs = _normalised(random, weight, calibration.pointwise(x, weight))
+    weight, bias, outputs = normalised(random, weight, calibration.pointwise(x, weight))
     pooled = np.maximum(outputs, 0).mean(axis=(0, 1, 2)).astype(np.float64)
     dense_weight = random.normal(size=(spec.classes, last.channels))
     return Head(spec, x, scale, weight, bias, dense_weight, -dense_weight @ pooled)
-
-
-def _normalised(random: np.random.Generator, weight: Floats, outputs: Activations) -> tuple[Floats, Floats, Activations]:
-    """Weight, bias and outputs after a BatchNorm for these outputs: deviation one, small random means."""
-    axes = tuple(range(outputs.ndim - 1))
-    deviation = np.maximum(outputs.std(axis=axes), SMALLEST_DEVIATION)
-    offset = random.normal(size=len(weight)) * BIAS_DEVIATION
-    bias = offset - outputs.mean(axis=axes) / deviation
-    scaled = weight / deviation.reshape(-1, *(1,) * (weight.ndim - 1))
-    return scaled, bias, (outputs / deviation + bias).astype(np.float32)
 
 
 def _block(
@@ -183,41 +184,11 @@ def _predictor(
     expand = np.sign(path.expand_weight).astype(np.int64)
     depthwise = np.sign(path.depthwise_weight).astype(np.int64)
     sums = calibration.pointwise(calibration.predictor_inputs(x, input_scale), expand)
-    ordered = _ordered(sums)
+    ordered = ordered_sums(sums)
     first = share_thresholds(ordered, survivors.first)
     rank = min(len(ordered[0]) - 1, int(LEVEL_SHARE * len(ordered[0])))
     shifts = level_shifts(ordered[:, rank] - first, LEVEL_SHIFT_MAX)
     levels = calibration.levels_of(sums, first, shifts)
     filtered = calibration.depthwise(levels, depthwise, spec.stride)
-    second = share_thresholds(_ordered(filtered), survivors.second)
+    second = share_thresholds(ordered_sums(filtered), survivors.second)
     return QuantizedPredictor(expand, first, shifts, depthwise, second), Masks(levels, filtered > second)
-
-
-def _ordered(sums: Activations) -> NDArray[np.int16]:
-    """Sums (..., E), which are small integers, sorted by channel: (E, samples)."""
-    columns = np.ascontiguousarray(sums.reshape(-1, sums.shape[-1]).astype(np.int16).T)
-    columns.sort(axis=1, kind="stable")
-    return columns
-
-
-def share_thresholds(ordered: NDArray[np.int16], share: float) -> Integers:
-    """Thresholds (E,) for ascending sums (E, samples), so that `share` of all sums lie above theirs.
-
-    Sums are small integers, so a channel can only come near the share; what one channel has too many, the next ones
-    get fewer, so that the share is met over all channels. Shares 0 and 1 hold for any input.
-    """
-    channels, samples = ordered.shape
-    low, high = numerics.signed_range(Widths().predictor_sum)
-    if share in {0, 1}:
-        return np.full(channels, high if share == 0 else low, dtype=np.int64)
-    thresholds = np.zeros(channels, dtype=np.int64)
-    debt = 0.0
-    for channel, column in enumerate(ordered):
-        wanted = share * samples + debt
-        position = min(max(round(samples - wanted), 0), samples - 1)
-        candidates = (int(column[position]), int(column[position]) - 1)
-        counts = [samples - int(np.searchsorted(column, np.int16(value), side="right")) for value in candidates]
-        chosen = int(abs(counts[1] - wanted) < abs(counts[0] - wanted))
-        thresholds[channel] = min(max(candidates[chosen], low), high)
-        debt = wanted - counts[chosen]
-    return thresholds

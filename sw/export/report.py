@@ -8,14 +8,18 @@ from rich.table import Table
 
 from hw.contract import numerics
 from hw.contract.config import Widths
+from sw.bundle.blocks import pair_as_block
 from sw.bundle.bounds import largest_sums
-from sw.bundle.network import FusedBlock
+from sw.bundle.network import FusedBlock, PointwisePair
 from sw.quantize.network import Quantized
-from sw.spec import BlockSpec
+from sw.spec import BlockSpec, PointwisePairSpec
 
 
 def layer_table(quantized: Quantized, widths: Widths) -> Table:
-    """One row a block: shape, non-zero weights, widths used out of those there, survivors on the calibration images."""
+    """One row a fused block or pair of pointwise layers.
+
+    Shape, non-zero weights, widths used out of those there, survivors on the calibration images.
+    """
     table = Table(
         title=f"{quantized.network.spec.name}: fused blocks", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
@@ -23,12 +27,22 @@ def layer_table(quantized: Quantized, widths: Widths) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("non-zero\nW1 D W2 %", "steps\nper W2", "A\nbits", "y\nbits", "survivors\n1st 2nd", "const."):
         table.add_column(heading, justify="right", no_wrap=True)
-    for block, spec, report in zip(quantized.network.blocks, quantized.network.spec.blocks, quantized.blocks, strict=True):
+    network, reports = quantized.network, {report.name: report for report in quantized.blocks}
+    parts = network.parts()
+    for layer in network.spec.layers:
+        part, spec = parts.get(layer.name), layer.block
+        if isinstance(part, FusedBlock) and isinstance(spec, BlockSpec):
+            block, shape = part, spec
+        elif isinstance(part, PointwisePair) and isinstance(spec, PointwisePairSpec):
+            block, shape = pair_as_block(part, spec)
+        else:
+            continue
+        report = reports[layer.name]
         entry, total = (int(bound.max()) for bound in largest_sums(block))
         weights = (block.expand_weight, block.depthwise_weight, block.project_weight)
         table.add_row(
             report.name,
-            _shape(spec),
+            _shape(shape),
             " ".join(f"{100 * np.count_nonzero(weight) / weight.size:2.0f}" for weight in weights),
             f"{_steps_a_weight(block, widths):.2f}",
             f"{numerics.signed_bits(entry)}/{widths.accumulator}",

@@ -9,7 +9,8 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.bundle.bounds import largest_sums
 from sw.datasets import load_excerpt
-from sw.export.random_network import Survivors, random_network, share_thresholds
+from sw.export.random_draw import share_thresholds
+from sw.export.random_network import Survivors, random_network
 from sw.quantize.network import Quantized
 from sw.quantize.test_network import small_spec
 
@@ -32,7 +33,7 @@ def test_extreme_shares_are_exact(first: float, second: float) -> None:
 
 
 def test_weights_are_as_sparse_as_the_specification_says() -> None:
-    for block in make().network.blocks:
+    for block in make().network.fused_blocks:
         for weight in (block.expand_weight, block.depthwise_weight):
             assert np.count_nonzero(weight) <= 0.5 * weight.size + 1
             assert np.count_nonzero(weight) > 0.4 * weight.size
@@ -42,7 +43,7 @@ def test_weights_are_as_sparse_as_the_specification_says() -> None:
 
 
 def test_activations_use_the_range() -> None:
-    for block in make().network.blocks:
+    for block in make().network.fused_blocks:
         factor = block.requantization.multiplier / 2.0**block.requantization.shift
         _, total = largest_sums(block)
         assert (total * factor > 127).any(), "some input saturates some output"
@@ -50,9 +51,9 @@ def test_activations_use_the_range() -> None:
 
 def test_the_seed_decides_everything() -> None:
     first, again, other = make(), make(), make(seed=2)
-    np.testing.assert_array_equal(first.network.blocks[1].project_weight, again.network.blocks[1].project_weight)
+    np.testing.assert_array_equal(first.network.fused_blocks[1].project_weight, again.network.fused_blocks[1].project_weight)
     np.testing.assert_array_equal(first.network.dense_weight, again.network.dense_weight)
-    assert (first.network.blocks[1].project_weight != other.network.blocks[1].project_weight).any()
+    assert (first.network.fused_blocks[1].project_weight != other.network.fused_blocks[1].project_weight).any()
 
 
 def test_thresholds_make_up_for_coarse_sums() -> None:

@@ -4,8 +4,9 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
 
 - A pair (e, c) exists where W1[e,c] != 0 and the column W2[:,e] is not all zero. It works at pixel p when e survives
   there (m2[e,p] = 1), and then adds every term, a signed power of two, of W2[:,e] (`numerics.signed_powers`).
-- steps: of all working pairs, one for every one or two terms of a weight of W2 (`numerics.accumulation_steps`). A step updates
-  all taps at once, in one cycle of a lane.
+- steps: of all working pairs that add something, one for every one or two terms of a weight of W2
+  (`numerics.accumulation_steps`). A pair adds something where a tap d with m1_d = 1 has D[e,d] != 0, or where it owns biases
+  (below). A step updates all taps at once, in one cycle of an adder row of a lane.
 - additions: for every term, the taps d with m1_d = 1 and D[e,d] * W1[e,c] != 0, each one added to an entry of A; and one more,
   added to the bias accumulator, for every term of the one pair of e that owns e's biases. An e has an owner when it has a
   pair and b2[e] or any D[e,d] * b1[e] is not zero.
@@ -14,7 +15,8 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
 
 A layer that is not fused multiplies, at every output pixel, its weights that are not zero and whose taps lie inside the
 image. The stem's windows are a tensor of their own, whose zeros outside the image count as inside; the pool has a weight of 1
-for every pixel. Steps and additions of such a layer load its weights, and depend on how it is cut into jobs (sw.program).
+for every pixel, an average pool for every tap, a ReLU of its own for every activation. Steps and additions of such a layer
+load its weights, and depend on how it is cut into jobs (sw.program).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.config import KERNEL, TAPS
-from sw.bundle.network import FusedBlock, IntegerNetwork
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part
+from sw.spec import LayerShape
 
 Integers = NDArray[np.int64]
 
@@ -52,7 +55,11 @@ class ChannelWork:
     """Per expanded channel (E,), what one surviving pixel of it costs."""
 
     steps: Integers
-    """Steps of all its pairs."""
+    """Steps of each of its pairs."""
+    pairs: Integers
+    """How many there are."""
+    owned: NDArray[np.bool_]
+    """Whether one of them owns biases."""
     terms: Integers
     """Terms of all its pairs."""
     bias_additions: Integers
@@ -71,7 +78,7 @@ def channel_work(block: FusedBlock) -> ChannelWork:
     pairs = np.count_nonzero(block.expand_weight, axis=1)
     bias_products = block.depthwise_weight.reshape(expanded, TAPS).astype(np.int64) * block.expand_bias[:, None]
     owned = (pairs > 0) & (bias_products.any(axis=1) | (block.depthwise_bias != 0))
-    return ChannelWork(steps * pairs, terms * pairs, terms * owned)
+    return ChannelWork(steps, pairs, owned, terms * pairs, terms * owned)
 
 
 def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDArray[np.integer], touched: int) -> BlockCounts:
@@ -87,22 +94,40 @@ def count_block(block: FusedBlock, survives: NDArray[np.bool_], masked_taps: NDA
     pixels = np.count_nonzero(survives, axis=1)
     taps = (masked_taps * survives).sum(axis=1, dtype=np.int64)
     additions = work.terms @ taps + work.bias_additions @ pixels
-    return BlockCounts(touched, int(additions), int(work.steps @ pixels))
+    touching = np.count_nonzero(survives & (masked_taps != 0), axis=1)
+    steps = work.steps @ (touching * work.pairs + (pixels - touching) * work.owned)
+    return BlockCounts(touched, int(additions), int(steps))
 
 
 def fixed_multiplications(network: IntegerNetwork) -> dict[str, int]:
-    """By name of the layers that are not fused (sw.golden.cost), the multiplications of one image."""
-    spec, last = network.spec, network.spec.block_shapes()[-1]
-    height, width = spec.stem_shape()
-    front, back = height * width, last.out_height * last.out_width
-    rows, columns = (np.array([size - abs(tap - KERNEL // 2) for tap in range(KERNEL)]) for size in (height, width))
-    taps = np.count_nonzero(network.first_depthwise.weight, axis=0)
+    """By name of the layers that are not fused (NetworkSpec.layers), the multiplications of one image."""
+    parts = network.parts()
     return {
-        "image": 0,
-        "stem": int(np.count_nonzero(network.stem.weight)) * front,
-        "first_pointwise": int(np.count_nonzero(network.first_pointwise.weight)) * front,
-        "first_depthwise": int(rows @ taps @ columns),
-        "last_pointwise": int(np.count_nonzero(network.last_pointwise.weight)) * back,
-        "pool": spec.last_pointwise.channels * back,
-        "dense": int(np.count_nonzero(network.dense_weight)),
+        layer.name: _multiplications(layer, parts.get(layer.name))
+        for layer in network.spec.layers
+        if layer.kind not in {"fused block", "fused pointwise pair"}
     }
+
+
+def _multiplications(layer: LayerShape, part: Part | None) -> int:
+    pixels, channels = layer.output.pixels, layer.output.channels
+    if isinstance(part, DenseLayer) and layer.kind != "depthwise":
+        return int(np.count_nonzero(part.weight)) * pixels
+    if layer.kind == "pool":
+        return channels * layer.source.pixels
+    if layer.kind == "relu":
+        return channels * pixels
+    if layer.kind == "average pool":
+        weights = np.full((KERNEL, KERNEL), channels)
+    elif isinstance(part, DenseLayer):
+        weights = np.count_nonzero(part.weight, axis=0)
+    else:
+        return 0
+    rows, columns = (_inside(size, layer.stride) for size in (layer.source.height, layer.source.width))
+    return int(rows @ weights @ columns)
+
+
+def _inside(size: int, stride: int) -> Integers:
+    """(KERNEL,): at how many output rows (or columns) a kernel row lies inside the image."""
+    places = np.arange(0, size, stride)[None, :] + np.arange(KERNEL)[:, None] - KERNEL // 2
+    return np.count_nonzero((places >= 0) & (places < size), axis=1)

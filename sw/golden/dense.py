@@ -1,4 +1,4 @@
-"""The layers that are not fused: stem, first pointwise and depthwise, last pointwise, pool and dense.
+"""The layers that are not fused: convolution, pointwise and depthwise layers, pools and the dense layer.
 
 Arrays have the images last: activations are int8 (channels, height, width, images).
 """
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from sw.bundle.network import DenseLayer, IntegerNetwork, Requantization
+from hw.contract.config import KERNEL
+from sw.bundle.network import DenseLayer, Requantization
 from sw.golden.exact import FloatType, exact_type
 from sw.golden.taps import depthwise_sums, padded, tap_view
 
@@ -32,22 +33,31 @@ def convolution(layer: DenseLayer, x: Activations, stride: int) -> Activations:
     return _relu(_requantized(weight @ window, layer.requantization).reshape(-1, *taps[0].shape[1:]))
 
 
-def pointwise(layer: DenseLayer, x: Activations, groups: int, *, shuffle: bool) -> Activations:
-    """Grouped 1x1 convolution and ReLU, shuffled if asked; weight (K, C/G)."""
+def pointwise(layer: DenseLayer, x: Activations, groups: int, *, shuffle: bool, relu: bool = True) -> Activations:
+    """Grouped 1x1 convolution, with ReLU and shuffled if asked; weight (K, C/G)."""
     dtype = _sum_type(layer.weight)
     split = x.astype(dtype).reshape(groups, len(x) // groups, -1)
     sums = layer.weight.astype(dtype).reshape(groups, -1, split.shape[1]) @ split
-    out = _relu(_requantized(sums.reshape(len(layer.weight), -1), layer.requantization))
+    out = _requantized(sums.reshape(len(layer.weight), -1), layer.requantization)
+    if relu:
+        out = _relu(out)
     if shuffle:
         out = np.ascontiguousarray(out.reshape(groups, len(out) // groups, -1).swapaxes(0, 1))
     return out.reshape(-1, *x.shape[1:])
 
 
-def depthwise(layer: DenseLayer, x: Activations) -> Activations:
-    """3x3 depthwise convolution with stride 1, without ReLU; weight (C, 3, 3)."""
+def depthwise(layer: DenseLayer, x: Activations, stride: int = 1, *, relu: bool = False) -> Activations:
+    """3x3 depthwise convolution, with ReLU if asked; weight (C, 3, 3)."""
     dtype = _sum_type(layer.weight)
-    sums = depthwise_sums(padded(x, dtype), layer.weight, 1)
-    return _requantized(sums.reshape(len(x), -1), layer.requantization).reshape(x.shape)
+    sums = depthwise_sums(padded(x, dtype), layer.weight, stride)
+    out = _requantized(sums.reshape(len(x), -1), layer.requantization).reshape(sums.shape)
+    return _relu(out) if relu else out
+
+
+def average_pool(requantization: Requantization, x: Activations, stride: int, *, relu: bool = False) -> Activations:
+    """The sums under 3x3 windows, of which what lies outside the image counts as 0, requantised (by 1/9 and the scales)."""
+    ones = np.ones((len(x), KERNEL, KERNEL), dtype=np.int8)
+    return depthwise(DenseLayer(ones, requantization), x, stride, relu=relu)
 
 
 def pool(requantization: Requantization, x: Activations) -> Activations:
@@ -55,9 +65,9 @@ def pool(requantization: Requantization, x: Activations) -> Activations:
     return _requantized(x.sum(axis=(1, 2), dtype=np.int64), requantization)
 
 
-def dense(network: IntegerNetwork, pooled: Activations) -> NDArray[np.int32]:
+def dense(layer: DenseLayer, pooled: Activations) -> NDArray[np.int32]:
     """Logits int32 (N, classes) of pooled activations (channels, N)."""
-    logits = pooled.T.astype(np.int64) @ network.dense_weight.T.astype(np.int64) + network.dense_bias
+    logits = pooled.T.astype(np.int64) @ layer.weight.T.astype(np.int64) + layer.requantization.bias
     return logits.astype(np.int32)
 
 

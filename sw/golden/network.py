@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.contract import numerics
 from hw.contract.errors import ArchonError
-from sw.bundle.network import FusedBlock, IntegerNetwork
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization
 from sw.golden import dense
 from sw.golden.counting import BlockCounts
 from sw.golden.fused import run_fused
 from sw.golden.layerwise import run_layerwise
+from sw.golden.pair import run_pair, run_pair_layerwise
 from sw.golden.predictor import predict_group
 from sw.golden.statistics import BlockStatistics
-from sw.spec import BlockSpec
+from sw.spec import BlockSpec, LayerShape, PointwisePairSpec
 
 Mode = Literal["layerwise", "fused"]
 Activations = NDArray[np.int8]
@@ -34,13 +38,13 @@ class NetworkRun:
     logits: NDArray[np.int32]
     """(N, classes)."""
     activations: dict[str, Activations]
-    """Layer name (as in sw.golden.cost) to int8 (N, channels, height, width), (N, channels) for the pool; empty unless kept."""
+    """Layer (as in NetworkSpec.layers) to int8 (N, channels, height, width), (N, channels) for the pool; empty unless kept."""
     block_inputs: Activations | None
     """Input of block 1, int8 (N, channels, height, width); kept with the activations."""
     counts: dict[str, list[BlockCounts]]
-    """Block name to the counts of every image; empty unless run fused."""
+    """Fused layer's name to the counts of every image; empty unless run fused."""
     statistics: dict[str, BlockStatistics]
-    """Block name to survivors and agreement over all images; empty unless asked for."""
+    """Fused layer's name to survivors and agreement over all images; empty unless asked for."""
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -91,11 +95,8 @@ def run(
         raise ArchonError(f"mode: expected layerwise or fused, got {mode!r}")
     batch = batch or _fast_batch(network)
     record = _Record(keep_activations)
-    logits = []
-    for start in range(0, len(images), batch):
-        x = record.output("input", _front(network, images[start : start + batch], record))
-        x = _blocks(network, x, mode, record, statistics=statistics)
-        logits.append(_head(network, x, record))
+    run_batch = _Batch(network, mode, record, statistics)
+    logits = [run_batch(images[start : start + batch]) for start in range(0, len(images), batch)]
     activations = {name: np.concatenate(parts) for name, parts in record.activations.items()}
     block_inputs = activations.pop("input", None)
     return NetworkRun(np.concatenate(logits), activations, block_inputs, record.counts, record.statistics)
@@ -119,38 +120,81 @@ def _layerwise(block: FusedBlock, spec: BlockSpec, x: Activations, statistics: B
     return run_layerwise(block, spec, x, lambda group: predict_group(block, spec, group, x), statistics)
 
 
-def _front(network: IntegerNetwork, images: NDArray[np.uint8], record: _Record) -> Activations:
-    spec, first = network.spec, network.spec.first_pointwise
-    x = dense.image_activations(network.image_levels, images)
-    x = record.output("stem", dense.convolution(network.stem, x, spec.stem.stride))
-    x = record.output("first_pointwise", dense.pointwise(network.first_pointwise, x, first.groups, shuffle=first.shuffle))
-    return record.output("first_depthwise", dense.depthwise(network.first_depthwise, x))
+class _Batch:
+    """Runs all layers on some images."""
 
+    def __init__(self, network: IntegerNetwork, mode: Mode, record: _Record, statistics: bool) -> None:
+        self.network, self.parts, self.mode, self.record, self.statistics = network, network.parts(), mode, record, statistics
 
-def _blocks(network: IntegerNetwork, x: Activations, mode: Mode, record: _Record, *, statistics: bool) -> Activations:
-    for index, (block, spec) in enumerate(zip(network.blocks, network.spec.blocks, strict=True), start=1):
-        name = f"block {index}"
-        counted = record.statistics.setdefault(name, BlockStatistics()) if statistics else None
-        if mode == "layerwise":
-            x = record.output(name, _layerwise(block, spec, x, counted))
-            continue
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Logits (N, classes)."""
+        tensors: dict[str, Activations] = {}
+        layers, first = self.network.spec.layers, True
+        for layer in layers[1:-1]:
+            if layer.name == "stem":
+                pixels = dense.image_activations(self.network.image_levels, images)
+                x = dense.convolution(self.network.stem, pixels, self.network.spec.stem.stride)
+            else:
+                source = tensors[layer.source.name]
+                if layer.block is not None and first:
+                    self.record.output("input", source)
+                    first = False
+                x = self._layer(layer, source)
+                if layer.residual is not None and layer.kind != "fused block":
+                    x = numerics.add_residual(x, tensors[layer.residual]).astype(np.int8)
+            self.record.output(layer.name, x)
+            if layer.target is None:
+                tensors[layer.name] = x
+            else:
+                empty = np.zeros((*layer.target.shape, len(images)), dtype=np.int8)
+                whole = tensors.setdefault(layer.target.name, empty)
+                whole[layer.first_channel : layer.first_channel + len(x)] = x
+        return dense.dense(self.network.dense, tensors["pool"])
+
+    def _layer(self, layer: LayerShape, x: Activations) -> Activations:
+        part = self.parts.get(layer.name)
+        if isinstance(part, FusedBlock | PointwisePair):
+            return self._fused(layer, part, x)
+        if isinstance(part, DenseLayer) and layer.kind == "pointwise":
+            return dense.pointwise(part, x, layer.groups, shuffle=layer.shuffle, relu=layer.relu)
+        if isinstance(part, DenseLayer):
+            return dense.depthwise(part, x, layer.stride, relu=layer.relu)
+        if isinstance(part, Requantization) and layer.kind == "average pool":
+            return dense.average_pool(part, x, layer.stride, relu=layer.relu)
+        return np.maximum(x, 0) if part is None else dense.pool(part, x)
+
+    def _fused(self, layer: LayerShape, part: FusedBlock | PointwisePair, x: Activations) -> Activations:
+        layerwise, fused = _ways(part, layer)
+        counted = self.record.statistics.setdefault(layer.name, BlockStatistics()) if self.statistics else None
+        if self.mode == "layerwise":
+            return layerwise(x, counted)
         if counted is not None:
-            _layerwise(block, spec, x, counted)
-        runs = [run_block(block, spec, image) for image in np.moveaxis(x, -1, 0)]
-        record.counts.setdefault(name, []).extend(counts for _, counts in runs)
-        x = record.output(name, np.stack([out for out, _ in runs], axis=-1))
-    return x
+            layerwise(x, counted)
+        runs = [fused(image) for image in np.moveaxis(x, -1, 0)]
+        self.record.counts.setdefault(layer.name, []).extend(counts for _, counts in runs)
+        return np.stack([out for out, _ in runs], axis=-1)
 
 
-def _head(network: IntegerNetwork, x: Activations, record: _Record) -> NDArray[np.int32]:
-    groups = network.spec.last_pointwise.groups
-    x = record.output("last_pointwise", dense.pointwise(network.last_pointwise, x, groups, shuffle=False))
-    return dense.dense(network, record.output("pool", dense.pool(network.pool, x)))
+Layerwise = Callable[[Activations, BlockStatistics | None], Activations]
+Fused = Callable[[Activations], tuple[Activations, BlockCounts]]
+
+
+def _ways(part: FusedBlock | PointwisePair, layer: LayerShape) -> tuple[Layerwise, Fused]:
+    """How a fused layer is run: on images last, layer by layer; on one image, fused."""
+    spec = layer.block
+    if isinstance(part, FusedBlock) and isinstance(spec, BlockSpec):
+        return partial(_layerwise, part, spec), partial(run_block, part, spec)
+    if isinstance(part, PointwisePair) and isinstance(spec, PointwisePairSpec):
+        return partial(run_pair_layerwise, part, spec), partial(run_pair, part, spec)
+    raise ArchonError(f"{layer.name}: expected integers of a {layer.kind}, got {type(part).__name__}")
 
 
 def _fast_batch(network: IntegerNetwork) -> int:
-    pairs = zip(network.spec.blocks, network.spec.block_shapes(), strict=True)
-    largest = max(block.expanded_channels // block.groups * shape.in_height * shape.in_width for block, shape in pairs)
+    largest = max(
+        layer.block.expanded_channels // layer.block.groups * layer.source.pixels
+        for layer in network.spec.layers
+        if layer.block is not None
+    )
     return min(LARGEST_BATCH, max(1, BATCH_ELEMENTS // largest))
 
 

@@ -97,7 +97,8 @@ def literal(case: Case) -> tuple[np.ndarray, BlockCounts]:
                         continue
                     active = [d for d, level in levels.items() if level and weight[d]]
                     touched |= {(k, c, d) for d in active}
-                    steps += -(-int(terms[source, e]) // 2)
+                    if active or (owned and first_pair):
+                        steps += -(-int(terms[source, e]) // 2)
                     additions += int(terms[source, e]) * (len(active) + (1 if owned and first_pair else 0))
                     first_pair = False
         multiplications += len(touched)
@@ -159,9 +160,13 @@ def test_masks_of_none_and_all() -> None:
     }  # fmt: skip
     _, counts = run_block(random_block(spec, 3, survivors=("all", "none")), spec, x)
     assert counts == BlockCounts(0, 0, 0)
-    _, counts = run_block(random_block(spec, 3, survivors=("none", "all")), spec, x)
+    block = random_block(spec, 3, survivors=("none", "all"))
+    _, counts = run_block(block, spec, x)
     assert counts.multiplications == 0
-    assert counts.steps > 0
+    assert counts.steps > 0  # of the pairs that own biases
+    zeros = np.zeros_like(block.depthwise_bias)
+    _, counts = run_block(dataclasses.replace(block, depthwise_bias=zeros, expand_bias=zeros), spec, x)
+    assert counts == BlockCounts(0, 0, 0)
 
 
 def hand_worked() -> tuple[FusedBlock, BlockSpec, np.ndarray]:

@@ -114,7 +114,7 @@ def test_pool_rounds_halves_away_from_zero() -> None:
 def test_dense_counts_by_hand(network: IntegerNetwork) -> None:
     costs = {cost.name: cost for cost in layer_costs(network)}
     assert sum(cost.multiplications_dense for cost in costs.values()) == network.spec.multiply_accumulates()
-    block = network.blocks[1]
+    block = network.fused_blocks[1]
     expected = 256 * np.count_nonzero(block.expand_weight)
     expected += 64 * (np.count_nonzero(block.depthwise_weight) + np.count_nonzero(block.project_weight))
     assert costs["block 2"].multiplications_pruned == expected

@@ -22,6 +22,9 @@ class FusionNetwork(keras.Model):
         spec: the network.
         predicted: with predictors in its blocks.
         quantized: with int8 inputs and outputs of its blocks, and weights that can be rounded; needs predictors.
+
+    Raises:
+        ArchonError: the network has other blocks than fused ones, or no layers between stem and blocks.
     """
 
     def __init__(self, spec: NetworkSpec, predicted: bool = False, quantized: bool = False) -> None:
@@ -29,11 +32,11 @@ class FusionNetwork(keras.Model):
         self.spec = spec
         self.predicted = predicted
         self.quantized = quantized
-        stem, first, last = spec.stem, spec.first_pointwise, spec.last_pointwise
+        (first, depthwise), stem, last = spec.front, spec.stem, spec.last_pointwise
         self.stem = Stem(spec.channels, stem.channels, stem.kernel, stem.stride, "stem")
         self.first_pointwise = Pointwise(stem.channels, first.channels, first.groups, "first_pointwise")
-        self.first_depthwise = Depthwise(first.channels, spec.first_depthwise.kernel, 1, "first_depthwise")
-        self.blocks = [Block(block, f"blocks.{index}", predicted, quantized) for index, block in enumerate(spec.blocks)]
+        self.first_depthwise = Depthwise(first.channels, depthwise.kernel, 1, "first_depthwise")
+        self.blocks = [Block(block, f"blocks.{index}", predicted, quantized) for index, block in enumerate(spec.fused_blocks)]
         self.last_input_scale = self.add_weight(shape=(), initializer="ones", name="last_input_scale", trainable=False)
         self.last_pointwise = Pointwise(spec.blocks[-1].out_channels, last.channels, last.groups, "last_pointwise")
         self.dense = keras.layers.Dense(spec.classes, name="dense")
@@ -44,8 +47,9 @@ class FusionNetwork(keras.Model):
         """Images to the input of the first block."""
         x = ops.relu(self.stem(images, training=training))
         x = ops.relu(self.first_pointwise(x, training=training))
-        if self.spec.first_pointwise.shuffle:
-            x = shuffle_channels(x, self.spec.first_pointwise.groups)
+        first_pointwise, _ = self.spec.front
+        if first_pointwise.shuffle:
+            x = shuffle_channels(x, first_pointwise.groups)
         x = self.first_depthwise(x, training=training)
         first = self.blocks[0].predictor
         return quantize_activation(x, first.input_scale) if self.quantized and first is not None else x

@@ -39,11 +39,14 @@ class PlacedBlock:
         return LayerPlan(self.name, (spec.in_channels, self.height, self.width), output, tuple(segments), jobs, None)
 
 
-def block_jobs(name: str, spec: BlockSpec, height: int, width: int, config: ArchonConfig) -> tuple[Job, ...]:
+def block_jobs(
+    name: str, spec: BlockSpec, height: int, width: int, config: ArchonConfig, *, relu: bool = False, shared: bool = False
+) -> tuple[Job, ...]:
     """The jobs of one block, still without places and halves.
 
     Group g runs on cluster g modulo the clusters; where there are at least twice as many clusters as groups, or where
-    activations do not fit otherwise, a group's rows are split into bands of (almost) equal height, each a job.
+    activations do not fit otherwise, a group's rows are split into bands of (almost) equal height, each a job. With `relu`
+    negative outputs become 0; with `shared` the groups read the same input channels.
 
     Raises:
         ArchonError: an activation or row memory is too small for the block.
@@ -58,7 +61,8 @@ def block_jobs(name: str, spec: BlockSpec, height: int, width: int, config: Arch
         except ArchonError as error:
             raise ArchonError(f"{name}, group {group}: {error}") from error
         for index, band in enumerate(bands):
-            fields = window_fields(window, band, group * inputs, inputs, config) | {
+            fields = window_fields(window, band, 0 if shared else group * inputs, inputs, config) | {
+                "relu": int(relu),
                 "residual": int(spec.residual),
                 "cluster": (group * len(bands) + index) % config.clusters,
                 "slices": slices,

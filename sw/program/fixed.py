@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract import numerics
-from hw.contract.config import KERNEL, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, KERNEL, ArchonConfig
 from hw.contract.errors import ArchonError
 from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
 from sw.bundle.network import Requantization
 from sw.program.jobs import Band, Job, Shape, Window, numbered, reduced, window_fields
+from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
     Integers,
@@ -30,6 +30,9 @@ from sw.program.tables import (
 )
 
 BYTES_OF_SUM = OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS
+
+INPUT_FIELDS = ("input_address", "first_byte", "planes", "input_channels", "segment", "plane_words")
+"""Of a descriptor: what the activations are that a job reads."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class FixedLayer:
         relu: Negative activations become 0.
         summed: The sums of all pixels are added up: the output is one pixel.
         raw: The output is the sums with their biases, not requantised.
+        mapping: What lanes' taps and outputs are.
+        residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
     """
 
     name: str
@@ -79,6 +84,8 @@ class FixedLayer:
     relu: bool = False
     summed: bool = False
     raw: bool = False
+    mapping: Mapping = Mapping.PIXELS
+    residual: bool = False
 
     @property
     def output_shape(self) -> Shape:
@@ -106,39 +113,39 @@ class FixedLayer:
         segments: list[Words] = []
         loads = Loads(0, 0)
         window, cuts = self.window, [_cut(self, group, config) for group in range(len(self.groups))]
-        wanted = 1 if self.summed else max(1, config.clusters // sum(len(pieces) for pieces in cuts))
-        for group, links in ((group, links) for group, pieces in enumerate(cuts) for links in pieces):
-            chain = []
-            for piece in links:
-                bands = window.fitting_bands(turns_of(piece.weight.shape[1], config), wanted, config)
-                chain += [Job(self.name, group, len(segments), self._fields(piece, window, band, config)) for band in bands]
-                segments.append(_segment(piece, self, config))
-                loads += load_counts(piece.weight) * len(bands)
-            chains += [_chained(chain)] if self.summed else [[job] for job in chain]
-        jobs = numbered(_side_by_side(chains, config.clusters))
+        wanted = 1 if self.summed else max(1, config.clusters // sum(len(parts) for parts in cuts))
+        for group, parts in enumerate(cuts):
+            bands = window.fitting_bands(turns_of(parts[0][0].weight.shape[1], config), wanted, config)
+            of_parts = []
+            for links in parts:
+                chain = []
+                for piece in links:
+                    values = _value_weights(piece, self, config)
+                    chain += [Job(self.name, group, len(segments), self._fields(piece, values, band, config)) for band in bands]
+                    segments.append(_segment(piece, values, self, config))
+                    loads += load_counts(values, config) * len(bands)
+                of_parts.append(chain)
+            if self.summed:
+                chains += map(_chained, of_parts)
+            else:  # all parts of a band read the same
+                chains += [[job] for jobs in zip(*of_parts, strict=True) for job in jobs]
+        jobs = numbered(_dealt_out(chains, config.clusters))
+        _keep_inputs(jobs)
         form = TensorForm.SUMS if self.raw else TensorForm.ACTIVATIONS
         return LayerPlan(self.name, self.input_shape, self.output_shape, tuple(segments), jobs, loads, output_form=form)
 
-    def _fields(self, piece: FixedGroup, window: Window, band: Band, config: ArchonConfig) -> dict[str, int]:
-        outputs, inputs, _ = piece.weight.shape
-        fields = window_fields(window, band, piece.first_input, inputs, config) | {
+    def _fields(self, piece: FixedGroup, values: ValueWeights, band: Band, config: ArchonConfig) -> dict[str, int]:
+        fields = window_fields(self.window, band, piece.first_input, piece.weight.shape[1], config) | {
             "fixed": 1,
             "relu": int(self.relu),
             "summed": int(self.summed),
             "raw": int(self.raw),
-            "slices": slices_of(len(_places(piece.weight)), config),
-            "output_channels": outputs,
+            "residual": int(self.residual),
+            "turns": turns_of(values.expand_weight.shape[1], config),
+            "slices": slices_of(len(values.expand_weight), config),
+            "output_channels": len(values.project_weight),
         }
-        return fields | {"first_pixel": 0} if self.summed else fields
-
-
-def load_counts(weight: NDArray[np.int8]) -> Loads:
-    """What one job takes to load these weights: a step for every one or two signed powers of two, an addition for each."""
-    values, numbers = np.unique(weight, return_counts=True)
-    steps = [numerics.accumulation_steps(int(value), ACTIVATION_BITS) for value in values]
-    each = np.array([(sum(map(len, of_value)), len(of_value)) for of_value in steps], dtype=np.int64)
-    additions, in_all = (numbers @ each).tolist()
-    return Loads(additions, in_all)
+        return fields | self.mapping.fields | ({"first_pixel": 0} if self.summed else {})
 
 
 def _chained(jobs: list[Job]) -> list[Job]:
@@ -147,15 +154,24 @@ def _chained(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _side_by_side(chains: list[list[Job]], clusters: int) -> Iterator[Job]:
-    """Spread chains over the clusters; jobs of as many chains as there are clusters take turns."""
-    for first in range(0, len(chains), clusters):
-        batch = chains[first : first + clusters]
-        for row in itertools.zip_longest(*batch):
-            for cluster, job in enumerate(row):
-                if job is not None:
-                    job.fields["cluster"] = cluster
-                    yield job
+def _dealt_out(chains: list[list[Job]], clusters: int) -> Iterator[Job]:
+    """Each cluster gets a run of neighbouring chains; the clusters' jobs take turns."""
+    edges = [index * len(chains) // clusters for index in range(clusters + 1)]
+    of_clusters = [list(itertools.chain(*chains[start:stop])) for start, stop in itertools.pairwise(edges)]
+    for row in itertools.zip_longest(*of_clusters):
+        for cluster, job in enumerate(row):
+            if job is not None:
+                job.fields["cluster"] = cluster
+                yield job
+
+
+def _keep_inputs(jobs: tuple[Job, ...]) -> None:
+    """Mark jobs that read the same activations as the job before on their cluster."""
+    there: dict[int, list[int]] = {}
+    for job in jobs:
+        read, cluster = [job.fields[name] for name in INPUT_FIELDS], job.fields["cluster"]
+        job.fields["same_input"] = int(there.get(cluster) == read)
+        there[cluster] = read
 
 
 def _cut(layer: FixedLayer, index: int, config: ArchonConfig) -> list[list[FixedGroup]]:
@@ -169,16 +185,27 @@ def _cut(layer: FixedLayer, index: int, config: ArchonConfig) -> list[list[Fixed
     """
     group = layer.groups[index]
     outputs, inputs, _ = group.weight.shape
-    turns, depths = turns_of(inputs, config), config.depths
-    chained = layer.summed and layer.window.output_height * layer.window.output_width == 1
-    least = max(math.ceil(outputs / depths.output), math.ceil(outputs * (1 if chained else turns) / depths.accumulator))
+    depthwise = layer.mapping is Mapping.DEPTHWISE
+    chained = layer.summed and not depthwise and layer.window.output_height * layer.window.output_width == 1
+    least = math.ceil(outputs / config.depths.output)
     if chained:  # with the image, its rows cannot be shared out among the clusters
         least = max(least, min(outputs, config.clusters // len(layer.groups)))
+    elif depthwise:  # without bands, where possible
+        channels = max(1, config.depths.activation // (layer.window.height * layer.window.width)) * config.lanes
+        words = math.ceil(outputs / CHANNELS_PER_WORD)
+        least = max(least, min(words, config.clusters // len(layer.groups)), min(words, math.ceil(outputs / channels)))
+    try:
+        check_places(group.weight, layer.mapping)
+    except ArchonError as error:
+        raise ArchonError(f"{layer.name}, group {index}: {error}") from error
     refused = ArchonError("")
     for parts in range(min(least, outputs), outputs + 1):
-        for links in range(1, turns + 1 if chained else 2):
+        for links in range(1, turns_of(inputs, config) + 1 if chained else 2):
+            # Parts of whole words, where there are enough.
+            unit = 1 if chained or parts * CHANNELS_PER_WORD >= outputs + CHANNELS_PER_WORD else CHANNELS_PER_WORD
             pieces = [
-                [group.part(one, other) for other in _slices(inputs, links, config.lanes)] for one in _slices(outputs, parts)
+                [group.part(one, one if depthwise else other) for other in _slices(inputs, links, config.lanes)]
+                for one in _slices(outputs, parts, unit)
             ]
             try:
                 for piece in itertools.chain.from_iterable(pieces):
@@ -201,32 +228,29 @@ def _check(piece: FixedGroup, layer: FixedLayer, config: ArchonConfig) -> None:
     outputs, inputs, _ = piece.weight.shape
     check_depth("requantize", outputs, config.depths.output)
     layer.window.fitting_bands(turns_of(inputs, config), layer.window.output_height, config)
-    check_lane_depths(_value_weights(piece.weight), config)
+    _value_weights(piece, layer, config)
 
 
-def _places(weight: NDArray[np.int8]) -> Integers:
-    """(E, 2): input channel and tap of every expanded channel, in an order in which neighbours belong to different lanes.
+def _value_weights(piece: FixedGroup, layer: FixedLayer, config: ArchonConfig) -> ValueWeights:
+    """What loads the piece's weights: the first form that fits.
 
-    There is one at least, for the pixel's end.
+    Raises:
+        ArchonError: none does.
     """
-    taps, channels = np.nonzero(weight.any(axis=0).T)
-    places = np.stack([channels, taps], axis=1).astype(np.int64)
-    return places if len(places) else np.zeros((1, 2), dtype=np.int64)
+    refused = ArchonError("")
+    for values in factorisations(lane_weights(piece.weight, layer.mapping, config.lanes), config):
+        try:
+            check_lane_depths(values, config)
+        except ArchonError as error:
+            refused = error
+        else:
+            return values
+    raise refused
 
 
-def _value_weights(weight: NDArray[np.int8]) -> ValueWeights:
-    """W1 and D one-hot, W2 the weights."""
-    places = _places(weight)
-    expanded, (channels, taps) = np.arange(len(places)), places.T
-    first, depthwise = (np.zeros((len(places), size), dtype=np.int64) for size in weight.shape[1:])
-    first[expanded, channels] = depthwise[expanded, taps] = 1
-    none = np.zeros(len(places), dtype=np.int64)
-    return ValueWeights(first, depthwise, weight[:, channels, taps].astype(np.int64), none, none)
-
-
-def _segment(piece: FixedGroup, layer: FixedLayer, config: ArchonConfig) -> Words:
+def _segment(piece: FixedGroup, values: ValueWeights, layer: FixedLayer, config: ArchonConfig) -> Words:
     """The table segment of a piece; of a raw output the row stands for its four bytes."""
     plane_pixels = math.prod(layer.output_shape[1:])
     channels = piece.channels * BYTES_OF_SUM if layer.raw else piece.channels
     requantize = requantize_section(piece.requantization, channels, plane_pixels)
-    return np.concatenate([requantize, lane_section(_value_weights(piece.weight), config)])
+    return np.concatenate([requantize, lane_section(values, config)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,38 @@ from hw.contract.memory import image_words, pack_image, pack_tensor, tensor_word
 from sw.program.blocks import PlacedBlock
 from sw.program.fixed import BYTES_OF_SUM, FixedLayer
 from sw.program.jobs import Job, Shape, alternate_halves
-from sw.program.plan import LayerPlan, Loads, TensorForm
+from sw.program.pair import PlacedPair
+from sw.program.plan import LayerPlan, Loads, TensorForm, Wiring
 from sw.program.raw_image import ImageLayer
 from sw.program.tables import Words
 
-Layer = ImageLayer | PlacedBlock | FixedLayer
+Layer = ImageLayer | PlacedBlock | PlacedPair | FixedLayer
 
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """Where a tensor (channels, height, width) lies."""
+    """Where a tensor (channels, height, width) lies.
+
+    Args:
+        address: Word address of the tensor, or of the one that it is a part of.
+        shape: Of the tensor.
+        form: What it is made of.
+        part_of: Channels of the tensor that it is a part of, if it is one; of activations alone.
+        first_channel: Its first channel among those.
+    """
 
     address: int
     shape: Shape
     form: TensorForm = TensorForm.ACTIVATIONS
+    part_of: int | None = None
+    first_channel: int = 0
 
     @property
     def bytes_shape(self) -> Shape:
-        """The shape in which its bytes lie: those of an int32 are neighbouring channels."""
+        """The shape in which its bytes lie: those of an int32 are neighbouring channels. Of a part, the whole's."""
         channels, height, width = self.shape
+        if self.part_of is not None:
+            return self.part_of, height, width
         return channels * (BYTES_OF_SUM if self.form is TensorForm.SUMS else 1), height, width
 
     @property
@@ -47,6 +61,10 @@ class TensorPlace:
             return image_words(height, width, channels)
         return tensor_words(channels, height, width)
 
+    @property
+    def _channels(self) -> slice:
+        return slice(self.first_channel, self.first_channel + self.shape[0])
+
     def read(self, memory: Words) -> NDArray[np.integer]:
         """The tensor as it lies in `memory`, whose first word has address 0."""
         words = memory[self.address : self.address + self.words]
@@ -55,7 +73,7 @@ class TensorPlace:
             return unpack_image(words, height, width, channels).transpose(2, 0, 1)
         found = unpack_tensor(words, *self.bytes_shape)
         if self.form is TensorForm.ACTIVATIONS:
-            return found
+            return found[self._channels]
         parts = found.reshape(self.shape[0], BYTES_OF_SUM, -1).swapaxes(1, 2)
         return np.ascontiguousarray(parts).view("<i4").reshape(self.shape)
 
@@ -66,6 +84,10 @@ class TensorPlace:
         if self.form is TensorForm.SUMS:
             parts = np.ascontiguousarray(tensor.astype("<i4")).view(np.int8).reshape(self.shape[0], -1, BYTES_OF_SUM)
             tensor = parts.swapaxes(1, 2).reshape(self.bytes_shape)
+        if self.part_of is not None:
+            whole = unpack_tensor(memory[self.address : self.address + self.words], *self.bytes_shape)
+            whole[self._channels] = tensor
+            tensor = whole
         packed = pack_image(tensor.transpose(1, 2, 0)) if self.form is TensorForm.PIXELS else pack_tensor(tensor)
         memory[self.address : self.address + self.words] = packed
 
@@ -91,7 +113,7 @@ class MemoryImage:
     words: Words
     """Programs and tables filled in, activations zero."""
     tensors: dict[str, TensorPlace]
-    """The input of the first layer, then every layer's output under the layer's name."""
+    """The input of the first layer, then every layer's output under the layer's name, and what is made of several outputs."""
     network_program: Program
     """All layers, one after the other."""
     layer_programs: tuple[Program, ...]
@@ -110,13 +132,16 @@ class MemoryImage:
         return self.words[: self.activation_address]
 
 
-def build_image(layers: Sequence[Layer], config: ArchonConfig, input_name: str = "input") -> MemoryImage:
+def build_image(
+    layers: Sequence[Layer], config: ArchonConfig, input_name: str = "input", wirings: Mapping[str, Wiring] | None = None
+) -> MemoryImage:
     """Programs, tables and places of activations for consecutive layers.
 
     Args:
-        layers: each one's output is the input of the next.
+        layers: each one's output is the input of the next, unless its wiring says otherwise.
         config: the hardware that will run them.
         input_name: name of the first layer's input among the tensors.
+        wirings: by name of a layer.
 
     Raises:
         ArchonError: sizes that do not follow each other, or a layer that does not fit the configuration.
@@ -124,7 +149,7 @@ def build_image(layers: Sequence[Layer], config: ArchonConfig, input_name: str =
     if not layers:
         raise ArchonError("a memory image needs at least one layer, got none")
     plans = [layer.plan(config) for layer in layers]
-    _check_chain(plans)
+    wires = _wires(plans, input_name, wirings or {})
     position = DESCRIPTOR_WORDS * sum(2 * len(plan.jobs) + 1 for plan in plans) + DESCRIPTOR_WORDS
     places: list[list[tuple[int, int]]] = []
     for plan in plans:
@@ -132,8 +157,9 @@ def build_image(layers: Sequence[Layer], config: ArchonConfig, input_name: str =
         starts = itertools.accumulate(lengths, initial=position)
         places.append(list(zip(starts, lengths, strict=False)))
         position += sum(lengths)
-    tensors, size = _place_tensors(plans, input_name, position)
-    network, singles = _place_programs(plans, list(tensors.values()), places)
+    tensors, size = _place_tensors(plans, wires, input_name, position)
+    _check_chain(plans, wires, tensors)
+    network, singles = _place_programs(plans, wires, tensors, places)
     words = np.zeros(size, dtype=np.uint64)
     for program in (network, *singles):
         words[program.address : program.address + program.words] = pack_program(program)
@@ -176,40 +202,75 @@ def read_hex(path: Path, size: int) -> Words:
     return words
 
 
-def _check_chain(plans: Sequence[LayerPlan]) -> None:
-    for before, plan in itertools.pairwise(plans):
-        if before.output_shape != plan.input_shape:
-            raise ArchonError(
-                f"{plan.name}: expected the output {before.output_shape} of {before.name} as its input, got {plan.input_shape}"
-            )
-        if before.output_form is not plan.input_form:
-            raise ArchonError(
-                f"{plan.name}: expected {plan.input_form.value} as its input, got {before.output_form.value} of {before.name}"
-            )
+def _wires(plans: Sequence[LayerPlan], input_name: str, wirings: Mapping[str, Wiring]) -> list[Wiring]:
+    """Every layer's wiring, its source filled in."""
+    wires, before = [], input_name
+    for plan in plans:
+        wiring = wirings.get(plan.name, Wiring())
+        wires.append(dataclasses.replace(wiring, source=wiring.source or before))
+        before = plan.name if wiring.target is None else wiring.target[0]
+    return wires
 
 
-def _place_tensors(plans: Sequence[LayerPlan], input_name: str, position: int) -> tuple[dict[str, TensorPlace], int]:
+def _check_chain(plans: Sequence[LayerPlan], wires: Sequence[Wiring], tensors: Mapping[str, TensorPlace]) -> None:
+    for plan, wiring in zip(plans, wires, strict=True):
+        name = str(wiring.source)
+        for wanted in (name, wiring.residual or name):
+            if wanted not in tensors:
+                raise ArchonError(f"{plan.name}: expected a tensor {wanted}, got none of that name")
+        source = tensors[name]
+        if source.shape != plan.input_shape:
+            raise ArchonError(f"{plan.name}: expected the output {source.shape} of {name} as its input, got {plan.input_shape}")
+        if source.form is not plan.input_form:
+            raise ArchonError(f"{plan.name}: expected {plan.input_form.value} as its input, got {source.form.value} of {name}")
+        if wiring.residual is not None and tensors[wiring.residual].shape != plan.output_shape:
+            got = tensors[wiring.residual].shape
+            raise ArchonError(f"{plan.name}: expected a residual of {plan.output_shape}, got {got} of {wiring.residual}")
+
+
+def _place_tensors(
+    plans: Sequence[LayerPlan], wires: Sequence[Wiring], input_name: str, position: int
+) -> tuple[dict[str, TensorPlace], int]:
     names = [input_name, *(plan.name for plan in plans)]
     if len(set(names)) != len(names):
         raise ArchonError(f"names of layers must differ, got {names}")
-    kinds = [(plans[0].input_shape, plans[0].input_form), *((plan.output_shape, plan.output_form) for plan in plans)]
-    tensors = {}
-    for name, (shape, form) in zip(names, kinds, strict=True):
-        tensors[name] = TensorPlace(position, shape, form)
-        position += tensors[name].words
+    tensors = {input_name: TensorPlace(position, plans[0].input_shape, plans[0].input_form)}
+    position += tensors[input_name].words
+    for plan, wiring in zip(plans, wires, strict=True):
+        if wiring.target is None:
+            tensors[plan.name] = TensorPlace(position, plan.output_shape, plan.output_form)
+            position += tensors[plan.name].words
+            continue
+        target, channels = wiring.target
+        if target not in tensors:
+            tensors[target] = TensorPlace(position, (channels, *plan.output_shape[1:]))
+            position += tensors[target].words
+        whole, last = tensors[target], wiring.first_channel + plan.output_shape[0]
+        if whole.shape[1:] != plan.output_shape[1:] or last > whole.shape[0]:
+            raise ArchonError(
+                f"{plan.name}: expected an output within {whole.shape} of {target}, got {plan.output_shape} "
+                f"from channel {wiring.first_channel} on"
+            )
+        tensors[plan.name] = TensorPlace(
+            whole.address, plan.output_shape, part_of=whole.shape[0], first_channel=wiring.first_channel
+        )
     if position > 1 << ADDRESS_BITS:
         raise ArchonError(f"the memory image needs {position} words, at most {1 << ADDRESS_BITS} can be addressed")
     return tensors, position
 
 
 def _place_programs(
-    plans: Sequence[LayerPlan], tensors: list[TensorPlace], tables: list[list[tuple[int, int]]]
+    plans: Sequence[LayerPlan],
+    wires: Sequence[Wiring],
+    tensors: Mapping[str, TensorPlace],
+    tables: list[list[tuple[int, int]]],
 ) -> tuple[Program, tuple[Program, ...]]:
     jobs: list[Job] = []
     per_layer = []
-    for index, plan in enumerate(plans):
-        addresses = tensors[index].address, tensors[index + 1].address
-        of_layer = [job.placed(len(jobs), *addresses, tables[index]) for job in plan.jobs]
+    for plan, wiring, of_plan in zip(plans, wires, tables, strict=True):
+        source, own = tensors[str(wiring.source)].address, tensors[plan.name].address
+        added = None if wiring.residual is None else tensors[wiring.residual].address
+        of_layer = [job.placed(len(jobs), source, own, of_plan, added) for job in plan.jobs]
         per_layer.append(of_layer)
         jobs += of_layer
     if len(jobs) > 1 << JOB_BITS:

@@ -39,7 +39,14 @@ class Job:
         """Echoed in the job's report."""
         return self.fields["job"]
 
-    def placed(self, first_job: int, input_address: int, output_address: int, tables: list[tuple[int, int]]) -> Job:
+    def placed(
+        self,
+        first_job: int,
+        input_address: int,
+        output_address: int,
+        tables: list[tuple[int, int]],
+        residual_address: int | None = None,
+    ) -> Job:
         """The job in its program.
 
         Args:
@@ -47,12 +54,14 @@ class Job:
             input_address: Word address of the layer's input.
             output_address: Word address of its output.
             tables: Word address and words of each of its table segments.
+            residual_address: Word address of what is added to its output; its input's when left out.
         """
         fields = dict(self.fields)
         fields["job"] += first_job
         fields["input_address"] += input_address
         fields["output_address"] += output_address
-        fields["residual_address"] += input_address * fields["residual"]
+        added = input_address if residual_address is None else residual_address
+        fields["residual_address"] += added * fields["residual"]
         fields["table_address"], fields["table_words"] = tables[self.table]
         return Job(self.layer, self.group, self.table, fields)
 

@@ -1,85 +1,69 @@
-"""All layers of a network in the form in which the accelerator runs them."""
+"""Layers that are not fused, each in the form in which the accelerator runs it (sw.program.fixed)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import TAPS, ArchonConfig
-from sw.bundle.network import DenseLayer, IntegerNetwork, Requantization
-from sw.program.blocks import PlacedBlock
+from hw.contract.config import TAPS
+from sw.bundle.network import DenseLayer, Requantization
 from sw.program.fixed import FixedGroup, FixedLayer
-from sw.program.image import Layer, MemoryImage, build_image
 from sw.program.jobs import Shape
-from sw.program.raw_image import ImageLayer
-
-INPUT_TENSOR = "pixels"
-"""Name of the raw image among the tensors: what the host writes."""
-
-CENTRE = TAPS // 2
+from sw.program.mapping import CENTRE, Mapping
 
 POOL_TAPS = (4, 5, 7, 8)
 """Each pixel lies under one of these taps of one window with stride 2."""
 
 
-def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
-    """The image of all layers of a network, under the names of sw.golden.cost.layer_costs."""
-    return build_image(network_layers(network, config), config, INPUT_TENSOR)
+def pointwise_layer(name: str, layer: DenseLayer, input_shape: Shape, groups: int, lanes: int, *, shuffle: bool) -> FixedLayer:
+    """A grouped 1x1 convolution with ReLU; weight (K, C/G).
 
-
-def network_layers(network: IntegerNetwork, config: ArchonConfig) -> list[Layer]:
-    """From the windows of the raw image, on which the stem is a pointwise layer, to the dense layer."""
-    spec, shapes = network.spec, network.spec.block_shapes()
-    front, back = spec.stem_shape(), (shapes[-1].out_height, shapes[-1].out_width)
-    blocks = [
-        PlacedBlock(f"block {index}", block, block_spec, shape.in_height, shape.in_width)
-        for index, (block, block_spec, shape) in enumerate(zip(network.blocks, spec.blocks, shapes, strict=True), start=1)
-    ]
-    stem = DenseLayer(network.stem.weight.transpose(0, 2, 3, 1).reshape(spec.stem.channels, -1), network.stem.requantization)
-    first, last = spec.first_pointwise, spec.last_pointwise
-    last_shape = (last.channels, *back)
-    return [
-        ImageLayer("image", (spec.channels, spec.height, spec.width), network.image_levels, spec.stem.stride),
-        pointwise_layer("stem", stem, (stem.weight.shape[1], *front), 1, shuffle=False),
-        pointwise_layer(
-            "first_pointwise", network.first_pointwise, (spec.stem.channels, *front), first.groups, shuffle=first.shuffle
-        ),
-        depthwise_layer("first_depthwise", network.first_depthwise, (first.channels, *front), 1, config.lanes),
-        *blocks,
-        pointwise_layer(
-            "last_pointwise", network.last_pointwise, (spec.blocks[-1].out_channels, *back), last.groups, shuffle=False
-        ),
-        pool_layer("pool", network.pool, last_shape, config.lanes),
-        dense_layer("dense", network.dense_weight, network.dense_bias),
-    ]
-
-
-def pointwise_layer(name: str, layer: DenseLayer, input_shape: Shape, groups: int, *, shuffle: bool) -> FixedLayer:
-    """A grouped 1x1 convolution with ReLU; weight (K, C/G)."""
+    Shuffled groups that share words of the output are one, where all their channels are taps of one turn.
+    """
     channels, inputs = layer.weight.shape
     outputs = channels // groups
-    parts = []
-    for group in range(groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        weight = np.zeros((outputs, inputs, TAPS), dtype=np.int8)
-        weight[:, :, CENTRE] = layer.weight[rows]
-        places = np.arange(outputs) * groups + group if shuffle else np.arange(channels)[rows]
-        parts.append(FixedGroup(group * inputs, weight, layer.requantization.part(rows), places))
-    return FixedLayer(name, input_shape, tuple(parts), relu=True)
+    numbers = np.arange(channels).reshape(groups, outputs)
+    places = numbers.reshape(outputs, groups).T if shuffle else numbers
+    weight = np.zeros((groups, outputs, inputs, TAPS), dtype=np.int8)
+    weight[..., CENTRE] = layer.weight.reshape(groups, outputs, inputs)
+    parts = [
+        FixedGroup(group * inputs, weight[group], layer.requantization.part(numbers[group]), places[group])
+        for group in range(groups)
+    ]
+    if shuffle and groups * inputs <= TAPS * lanes:
+        parts = [_merged(parts)]
+    return FixedLayer(name, input_shape, tuple(parts), relu=True, mapping=Mapping.CHANNELS)
 
 
-def depthwise_layer(name: str, layer: DenseLayer, input_shape: Shape, stride: int, lanes: int) -> FixedLayer:
-    """A 3x3 depthwise convolution without ReLU; weight (C, 3, 3). Lanes share out as many channels as there are lanes."""
+def _merged(groups: list[FixedGroup]) -> FixedGroup:
+    """One group for all, its output channels in ascending order."""
+    inputs = sum(group.weight.shape[1] for group in groups)
+    order = np.argsort(np.concatenate([group.channels for group in groups]))
+    weight = np.zeros((len(order), inputs, TAPS), dtype=np.int8)
+    row = 0
+    for group in groups:
+        rows, columns = group.weight.shape[:2]
+        weight[row : row + rows, group.first_input : group.first_input + columns] = group.weight
+        row += rows
+    parts = [group.requantization for group in groups]
+    requantization = Requantization(
+        *(np.concatenate([getattr(part, name) for part in parts])[order] for name in ("bias", "multiplier", "shift"))
+    )
+    return FixedGroup(0, weight[order], requantization, np.arange(len(order)))
+
+
+def depthwise_layer(name: str, layer: DenseLayer, input_shape: Shape, stride: int) -> FixedLayer:
+    """A 3x3 depthwise convolution without ReLU; weight (C, 3, 3)."""
     taps = layer.weight.reshape(len(layer.weight), TAPS)
-    groups = _channel_groups(taps, layer.requantization, lanes)
-    return FixedLayer(name, input_shape, groups, stride=stride)
+    return FixedLayer(name, input_shape, (_channelwise(taps, layer.requantization),), stride=stride, mapping=Mapping.DEPTHWISE)
 
 
-def pool_layer(name: str, requantization: Requantization, input_shape: Shape, lanes: int) -> FixedLayer:
+def pool_layer(name: str, requantization: Requantization, input_shape: Shape) -> FixedLayer:
     """The sum over all pixels: a depthwise convolution with stride 2 whose windows of 2x2 touch each pixel once."""
     taps = np.zeros((input_shape[0], TAPS), dtype=np.int8)
     taps[:, POOL_TAPS] = 1
-    return FixedLayer(name, input_shape, _channel_groups(taps, requantization, lanes), stride=2, summed=True)
+    group = _channelwise(taps, requantization)
+    return FixedLayer(name, input_shape, (group,), stride=2, summed=True, mapping=Mapping.DEPTHWISE)
 
 
 def dense_layer(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32]) -> FixedLayer:
@@ -89,16 +73,12 @@ def dense_layer(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32]) ->
     taps[:, :, CENTRE] = weight
     kept = Requantization(bias, np.ones(classes, dtype=np.int32), np.zeros(classes, dtype=np.int8))
     group = FixedGroup(0, taps, kept, np.arange(classes))
-    return FixedLayer(name, (inputs, 1, 1), (group,), summed=True, raw=True)
+    return FixedLayer(name, (inputs, 1, 1), (group,), summed=True, raw=True, mapping=Mapping.CHANNELS)
 
 
-def _channel_groups(taps: NDArray[np.int8], requantization: Requantization, lanes: int) -> tuple[FixedGroup, ...]:
-    """Groups of `lanes` channels, each output channel of its own input channel; taps (C, 9)."""
-    groups = []
-    for first in range(0, len(taps), lanes):
-        rows = slice(first, min(first + lanes, len(taps)))
-        weight = np.zeros((rows.stop - first, rows.stop - first, TAPS), dtype=np.int8)
-        channels = np.arange(len(weight))
-        weight[channels, channels] = taps[rows]
-        groups.append(FixedGroup(first, weight, requantization.part(rows), first + channels))
-    return tuple(groups)
+def _channelwise(taps: NDArray[np.int8], requantization: Requantization) -> FixedGroup:
+    """Each output channel of its own input channel; taps (C, 9)."""
+    channels = np.arange(len(taps))
+    weight = np.zeros((len(taps), len(taps), TAPS), dtype=np.int8)
+    weight[channels, channels] = taps
+    return FixedGroup(0, weight, requantization, channels)

@@ -57,3 +57,20 @@ class LayerPlan:
     loads: Loads | None
     input_form: TensorForm = TensorForm.ACTIVATIONS
     output_form: TensorForm = TensorForm.ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Which tensors a layer reads and writes, where that is not the output of the layer before and one of its own.
+
+    Args:
+        source: Tensor that it reads.
+        residual: Tensor that is added to its output.
+        target: Tensor (name, channels) of which its output is a part.
+        first_channel: Of the target, where the output begins.
+    """
+
+    source: str | None = None
+    residual: str | None = None
+    target: tuple[str, int] | None = None
+    first_channel: int = 0

@@ -1,8 +1,7 @@
-"""A raw image on the accelerator: its 3x3 windows as a tensor, so that the stem is a pointwise layer, and the job for it."""
+"""A raw image on the accelerator: its 3x3 windows as a tensor, so that the stem is a pointwise layer."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,30 +10,10 @@ from numpy.typing import NDArray
 from hw.contract.config import KERNEL, TAPS, ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
-from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS, image_words, pack_levels, tensor_words
-from sw.program.jobs import Job, Shape, reduced
+from hw.contract.memory import IMAGE_CHANNELS, image_words, pack_levels, tensor_words
+from sw.program.jobs import Job, Shape, numbered, reduced
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import check_depth
-
-
-@dataclass(frozen=True)
-class ImagePlace:
-    """A raw image's size, the stride of its windows, and its places in external memory."""
-
-    height: int
-    width: int
-    channels: int
-    stride: int
-    image_address: int
-    """image_words(height, width, channels) words, packed by hw.contract.memory.pack_image."""
-    levels_address: int
-    """LEVEL_WORDS words, packed by hw.contract.memory.pack_levels."""
-    output_address: int
-
-    @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the tensor of windows."""
-        return TAPS * self.channels, reduced(self.height, self.stride), reduced(self.width, self.stride)
 
 
 def image_windows(image: NDArray[np.uint8], levels: NDArray[np.int8], stride: int) -> NDArray[np.int8]:
@@ -56,39 +35,6 @@ def image_windows(image: NDArray[np.uint8], levels: NDArray[np.int8], stride: in
     return np.concatenate([row[:, :, column : column + width : stride] for row in rows for column in range(KERNEL)])
 
 
-def image_job(place: ImagePlace, config: ArchonConfig, number: int = 0, *, barrier: bool = False) -> Job:
-    """The job of the image unit that writes image_windows of the image at a place; with `barrier`, after all jobs before it.
-
-    Raises:
-        ArchonError: a stride other than 1 and 2, too many channels, or an image that is wider than the unit's rows.
-    """
-    if place.stride not in (1, 2):
-        raise ArchonError(f"raw image: expected a stride of 1 or 2, got {place.stride}")
-    if not 1 <= place.channels <= IMAGE_CHANNELS:
-        raise ArchonError(f"raw image: expected 1 to {IMAGE_CHANNELS} channels, got {place.channels}")
-    check_depth("image row", place.width, config.depths.image_row)
-    channels, height, width = place.output_shape
-    fields = dict.fromkeys((item.name for item in JOB.fields), 0) | {
-        "cluster": config.image_unit,
-        "job": number,
-        "barrier": int(barrier),
-        "stride_two": int(place.stride == 2),
-        "input_height": place.height,
-        "input_width": place.width,
-        "input_channels": place.channels,
-        "segment": image_words(place.height, place.width, place.channels),
-        "input_address": place.image_address,
-        "table_address": place.levels_address,
-        "table_words": LEVEL_WORDS,
-        "output_rows": height,
-        "output_width": width,
-        "planes": tensor_words(channels, 1, 1),
-        "plane_words": height * width,
-        "output_address": place.output_address,
-    }
-    return Job("image", 0, 0, fields)
-
-
 @dataclass(frozen=True)
 class ImageLayer:
     """The first layer: a raw image in, the tensor of its windows out.
@@ -105,17 +51,38 @@ class ImageLayer:
     levels: NDArray[np.int8]
     stride: int
 
+    @property
+    def output_shape(self) -> Shape:
+        """Channels, height and width of the tensor of windows."""
+        channels, height, width = self.input_shape
+        return TAPS * channels, reduced(height, self.stride), reduced(width, self.stride)
+
     def plan(self, config: ArchonConfig) -> LayerPlan:
-        """Its job, and the table of levels.
+        """The image unit's job, after all jobs before it, and the table of levels.
 
         Raises:
-            ArchonError: as image_job.
+            ArchonError: a stride other than 1 and 2, too many channels, or an image that is wider than the unit's rows.
         """
         channels, height, width = self.input_shape
-        place = ImagePlace(height, width, channels, self.stride, image_address=0, levels_address=0, output_address=0)
-        job = dataclasses.replace(image_job(place, config, barrier=True), layer=self.name)
+        if self.stride not in (1, 2):
+            raise ArchonError(f"raw image: expected a stride of 1 or 2, got {self.stride}")
+        if not 1 <= channels <= IMAGE_CHANNELS:
+            raise ArchonError(f"raw image: expected 1 to {IMAGE_CHANNELS} channels, got {channels}")
+        check_depth("image row", width, config.depths.image_row)
+        outputs, output_height, output_width = self.output_shape
+        fields = dict.fromkeys((item.name for item in JOB.fields), 0) | {
+            "cluster": config.image_unit,
+            "stride_two": int(self.stride == 2),
+            "input_height": height,
+            "input_width": width,
+            "input_channels": channels,
+            "segment": image_words(height, width, channels),
+            "output_rows": output_height,
+            "output_width": output_width,
+            "planes": tensor_words(outputs, 1, 1),
+            "plane_words": output_height * output_width,
+        }
+        jobs = numbered([Job(self.name, 0, 0, fields)])
         segments = (pack_levels(self.levels),)
         nothing = Loads(0, 0)
-        return LayerPlan(
-            self.name, self.input_shape, place.output_shape, segments, (job,), nothing, input_form=TensorForm.PIXELS
-        )
+        return LayerPlan(self.name, self.input_shape, self.output_shape, segments, jobs, nothing, input_form=TensorForm.PIXELS)

@@ -92,8 +92,16 @@ class Steps:
     """(E,): first step of each expanded channel."""
     count: Integers
     """(E,): steps of each expanded channel."""
+    expanded: Integers
+    """(steps,): expanded channel of each step."""
     columns: dict[str, Integers]
     """Of the step table."""
+
+    def of_adder_rows(self, adder_rows: int) -> Integers:
+        """(adder_rows, E): steps of each expanded channel in each adder row of a lane."""
+        counts = np.zeros((adder_rows, len(self.count)), dtype=np.int64)
+        np.add.at(counts, (self.columns["output"] % adder_rows, self.expanded), 1)
+        return counts
 
 
 def list_steps(project_weight: Integers, shift_max: int) -> Steps:
@@ -104,9 +112,10 @@ def list_steps(project_weight: Integers, shift_max: int) -> Steps:
     lengths = np.array([len(steps[weight]) for weight in weights], dtype=np.int64)
     rows = np.array([_step_fields(step) for weight in weights for step in steps[weight]], dtype=np.int64).reshape(-1, 5)
     names = ("negative", "shift", "second", "second_negative", "second_shift")
-    count = np.bincount(np.repeat(expanded, lengths), minlength=project_weight.shape[1]).astype(np.int64)
+    of_step = np.repeat(expanded, lengths)
+    count = np.bincount(of_step, minlength=project_weight.shape[1]).astype(np.int64)
     columns = {"output": np.repeat(output, lengths)} | dict(zip(names, rows.T, strict=True))
-    return Steps(np.cumsum(count) - count, count, columns)
+    return Steps(np.cumsum(count) - count, count, of_step, columns)
 
 
 def _step_fields(terms: list[tuple[bool, int]]) -> tuple[int, ...]:
@@ -246,7 +255,8 @@ def _pairs_in_lanes(weights: ValueWeights, config: ArchonConfig) -> Integers:
 
 def check_lane_depths(weights: ValueWeights, config: ArchonConfig) -> None:
     """Raise ArchonError where a lane's tables or accumulators are too small."""
-    step_count = list_steps(weights.project_weight, config.widths.shift_max).count
+    steps = list_steps(weights.project_weight, config.widths.shift_max)
+    step_count, adder_rows = steps.count, config.adder_rows
     most = step_count.max(initial=0)
     if most >= 1 << tables.STEP_COUNT_BITS:
         limit = (1 << tables.STEP_COUNT_BITS) - 1
@@ -254,10 +264,11 @@ def check_lane_depths(weights: ValueWeights, config: ArchonConfig) -> None:
     in_lane = _pairs_in_lanes(weights, config)
     occurs = in_lane.any(axis=2).reshape(-1, config.lanes)[: len(step_count)]
     slices, _, turns, _ = in_lane.shape
-    check_depth("accumulator", turns * len(weights.project_weight), config.depths.accumulator)
+    # Adder rows have equal parts of these two memories: what the fullest one needs, each of them gets.
+    check_depth("accumulator", turns * config.part_of_row(len(weights.project_weight)) * adder_rows, config.depths.accumulator)
+    check_depth("step", int((steps.of_adder_rows(adder_rows) @ occurs).max(initial=0)) * adder_rows, config.depths.step)
     check_depth("membership", slices * turns, config.depths.turned_slices)
     check_depth("pair", int(in_lane.sum(axis=(0, 1, 2)).max()), config.depths.pair)
-    check_depth("step", int((step_count @ occurs).max(initial=0)), config.depths.step)
 
 
 def _channel_words(weights: ValueWeights, steps: Steps, occurs: NDArray[np.bool_], config: ArchonConfig) -> list[Words]:

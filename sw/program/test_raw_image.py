@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
 from hw.contract.memory import IMAGE_LEVELS, image_words, pack_image, pack_levels, tensor_words, unpack_image
 from sw.program.plan import TensorForm
-from sw.program.raw_image import ImageLayer, ImagePlace, image_job, image_windows
+from sw.program.raw_image import ImageLayer, image_windows
 
 TINY = preset("tiny")
-PLACE = ImagePlace(height=7, width=5, channels=3, stride=2, image_address=100, levels_address=200, output_address=300)
+LAYER = ImageLayer("image", (3, 7, 5), np.arange(-128, 128).astype(np.int8), 2)
 SIZES = {"height": st.integers(1, 9), "width": st.integers(1, 9), "channels": st.integers(1, 4), "seed": st.integers(0, 2**16)}
 
 
@@ -51,8 +52,7 @@ def test_windows_hold_the_levels_around_every_pixel(height: int, width: int, cha
     image = random_image(height, width, channels, seed)
     levels = np.random.default_rng(seed + 1).integers(-128, 128, IMAGE_LEVELS).astype(np.int8)
     windows = image_windows(image, levels, stride)
-    place = ImagePlace(height, width, channels, stride, image_address=0, levels_address=0, output_address=0)
-    assert windows.shape == place.output_shape
+    assert windows.shape == ImageLayer("image", (channels, height, width), levels, stride).output_shape
     for (j, y, x), value in np.ndenumerate(windows):
         tap, c = divmod(j, channels)
         row, column = stride * y + tap // 3 - 1, stride * x + tap % 3 - 1
@@ -63,40 +63,38 @@ def test_windows_hold_the_levels_around_every_pixel(height: int, width: int, cha
 @given(stride=st.sampled_from([1, 2]), **SIZES)
 def test_a_job_describes_the_whole_image(height: int, width: int, channels: int, seed: int, stride: int) -> None:
     config = dataclasses.replace(TINY, clusters=1 + seed % 64)
-    place = ImagePlace(height, width, channels, stride, image_address=1, levels_address=seed, output_address=3)
-    fields = image_job(place, config, seed % 100, barrier=bool(seed % 2)).fields
+    levels = np.random.default_rng(seed).integers(-128, 128, IMAGE_LEVELS).astype(np.int8)
+    layer = ImageLayer("first", (channels, height, width), levels, stride)
+    plan = layer.plan(config)
+    (job,) = plan.jobs
+    fields = job.placed(seed % 100, 1, 3, [(seed, len(plan.segments[0]))]).fields
     assert JOB.unpack(JOB.pack(fields)) == fields
-    assert (fields["cluster"], fields["job"], fields["barrier"]) == (config.clusters, seed % 100, seed % 2)
+    assert (job.layer, fields["cluster"], fields["job"], fields["barrier"]) == ("first", config.clusters, seed % 100, 1)
     assert (fields["input_address"], fields["table_address"], fields["output_address"]) == (1, seed, 3)
     assert (fields["segment"], fields["table_words"]) == (len(pack_image(random_image(height, width, channels, seed))), 32)
-    assert (fields["output_rows"], fields["output_width"]) == place.output_shape[1:]
-    assert fields["planes"] * fields["plane_words"] == tensor_words(*place.output_shape)
-
-
-def test_the_first_layer_takes_pixels_and_has_one_job() -> None:
-    levels = np.arange(-128, 128).astype(np.int8)
-    plan = ImageLayer("image", (3, 7, 5), levels, 2).plan(TINY)
-    assert (plan.input_form, plan.output_form) == (TensorForm.PIXELS, TensorForm.ACTIVATIONS)
-    assert (plan.input_shape, plan.output_shape) == ((3, 7, 5), PLACE.output_shape)
+    assert (fields["output_rows"], fields["output_width"]) == layer.output_shape[1:]
+    assert fields["planes"] * fields["plane_words"] == tensor_words(*layer.output_shape)
     np.testing.assert_array_equal(plan.segments[0], pack_levels(levels))
-    (job,) = plan.jobs
-    placed = job.placed(4, PLACE.image_address, PLACE.output_address, [(PLACE.levels_address, len(plan.segments[0]))])
-    assert placed.fields == image_job(PLACE, TINY, 4, barrier=True).fields
-    assert job.layer == "image"
+
+
+def test_the_first_layer_takes_pixels() -> None:
+    plan = LAYER.plan(TINY)
+    assert (plan.input_form, plan.output_form) == (TensorForm.PIXELS, TensorForm.ACTIVATIONS)
+    assert (plan.input_shape, plan.output_shape) == ((3, 7, 5), (27, 4, 3))
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"stride": 3}, "raw image: expected a stride of 1 or 2, got 3"),
-        ({"channels": 0}, "raw image: expected 1 to 4 channels, got 0"),
-        ({"channels": 5}, "raw image: expected 1 to 4 channels, got 5"),
-        ({"width": 65}, "image row memory needs 65 rows, the configuration has 64"),
+        ({"input_shape": (0, 7, 5)}, "raw image: expected 1 to 4 channels, got 0"),
+        ({"input_shape": (5, 7, 5)}, "raw image: expected 1 to 4 channels, got 5"),
+        ({"input_shape": (3, 7, 65)}, "image row memory needs 65 rows, the configuration has 64"),
     ],
 )
-def test_an_impossible_image_is_refused(changes: dict[str, int], sentence: str) -> None:
+def test_an_impossible_image_is_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ArchonError, match=sentence):
-        image_job(dataclasses.replace(PLACE, **changes), TINY)
+        dataclasses.replace(LAYER, **changes).plan(TINY)
 
 
 def test_packing_refuses_what_is_no_image_or_table() -> None:

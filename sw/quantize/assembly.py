@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Requantization
+from sw.bundle.network import AnyBlock, DenseLayer, FusedBlock, IntegerNetwork, Requantization
 from sw.quantize.calibration import Activations, pointwise, rounded
 from sw.quantize.dense import WEIGHT_MAX, activation_scale, quantize_dense, requantization
 from sw.quantize.predictor import QuantizedPredictor
@@ -40,8 +40,8 @@ class Front:
 
     image_levels: NDArray[np.int8]
     stem: DenseLayer
-    first_pointwise: DenseLayer
-    first_depthwise: DenseLayer
+    first_pointwise: DenseLayer | None
+    first_depthwise: DenseLayer | None
     output: Activations
     output_scale: float
 
@@ -87,7 +87,7 @@ class Head:
         self.dense_bias = np.rint(dense_bias / self.logit_scale).astype(np.int32)
 
 
-def integer_network(spec: NetworkSpec, front: Front, blocks: tuple[FusedBlock, ...], head: Head) -> IntegerNetwork:
+def integer_network(spec: NetworkSpec, front: Front, blocks: tuple[AnyBlock, ...], head: Head) -> IntegerNetwork:
     """The whole network, its shapes checked."""
     network = IntegerNetwork(
         spec=spec,

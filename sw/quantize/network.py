@@ -53,13 +53,15 @@ def quantize_network(arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8
         widths: bit widths of the hardware; the contract's when left out.
 
     Raises:
-        ArchonError: arrays that are missing or do not fit, or weights that no scale brings within the widths.
+        ArchonError: blocks that are not fused, arrays that are missing or do not fit, or weights that no scale brings within
+            the widths.
     """
+    fused_blocks = spec.fused_blocks
     front = quantize_front(arrays, spec, images)
-    names = [f"blocks.{index}" for index in range(len(spec.blocks))]
+    names = [f"blocks.{index}" for index in range(len(fused_blocks))]
     scales = [scale_of(arrays, f"{name}.input_scale") for name in [*names, "last_pointwise"]]
     x, blocks, reports = front.output, [], []
-    for index, block_spec in enumerate(spec.blocks):
+    for index, block_spec in enumerate(fused_blocks):
         name, (input_scale, output_scale) = f"block {index + 1}", scales[index : index + 2]
         if block_spec.residual and not np.isclose(input_scale, output_scale, rtol=1e-5):
             raise ArchonError(f"{name}: a residual needs one scale before and after, got {input_scale}, {output_scale}")
@@ -79,7 +81,7 @@ def quantize_front(arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8])
     """Quantise stem, first pointwise and first depthwise layer; scales between them from the images."""
     levels, image_scale = image_levels()
     x = calibration.rounded(normalise(images), image_scale)
-    stem, first = spec.stem, spec.first_pointwise
+    (first, depthwise), stem = spec.front, spec.stem
     weight, bias = folded(arrays, "stem", (stem.channels, spec.channels, stem.kernel, stem.kernel))
     x = np.maximum(calibration.convolve(x, weight, stem.stride) + bias.astype(np.float32), 0)
     stem_scale = activation_scale(x)
@@ -94,7 +96,7 @@ def quantize_front(arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8])
     if first.shuffle:
         x = calibration.shuffle(x, first.groups)
 
-    kernel = spec.first_depthwise.kernel
+    kernel = depthwise.kernel
     weight, bias = folded(arrays, "first_depthwise", (first.channels, kernel, kernel))
     scale = scale_of(arrays, "blocks.0.input_scale")
     x = calibration.depthwise(x, weight, 1) + bias.astype(np.float32)
@@ -112,7 +114,7 @@ def _quantize_block(
     widths: Widths | None,
 ) -> tuple[FusedBlock, Activations, BlockReport]:
     """The block, its output on the calibration images before requantisation, and its report."""
-    block_spec, name = spec.blocks[index], f"blocks.{index}"
+    block_spec, name = spec.fused_blocks[index], f"blocks.{index}"
     predictor = quantize_predictor(*predictor_layers(arrays, name, block_spec, input_scale), widths)
     path = value_path(arrays, name, block_spec)
     constant = constant_channels(path, predictor)

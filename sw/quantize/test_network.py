@@ -54,11 +54,11 @@ def trained_arrays(spec: NetworkSpec, seed: int = 0) -> dict[str, NDArray[Any]]:
         arrays[f"{layer}.scale"] = random.uniform(0.5, 1.5, shape[0]) * random.choice([-1, 1], shape[0])
         arrays[f"{layer}.offset"] = random.normal(size=shape[0]) * 0.3
 
-    stem, first, last = spec.stem, spec.first_pointwise, spec.last_pointwise
+    stem, (first, _), last = spec.stem, spec.front, spec.last_pointwise
     add("stem", (stem.channels, 3, 3, 3))
     add("first_pointwise", (first.channels, stem.channels // first.groups))
     add("first_depthwise", (first.channels, 3, 3))
-    for index, block in enumerate(spec.blocks):
+    for index, block in enumerate(spec.fused_blocks):
         name, expanded, inputs = f"blocks.{index}", block.expanded_channels, block.in_channels // block.groups
         add(f"{name}.expand", (expanded, inputs), 0.5)
         add(f"{name}.depthwise", (expanded, 3, 3), 0.5)
@@ -95,7 +95,7 @@ def test_golden_model_of_the_integers_follows_the_float_network() -> None:
     front = quantize_front(arrays, spec, images).output / SCALE
     np.testing.assert_allclose(result.block_inputs.transpose(0, 2, 3, 1), front, atol=6)
     tensor = result.block_inputs
-    for index, block in enumerate(spec.blocks):
+    for index, block in enumerate(spec.fused_blocks):
         name = f"block {index + 1}"
         predictor = quantize_predictor(*predictor_layers(arrays, f"blocks.{index}", block, SCALE))
         x = (tensor.transpose(0, 2, 3, 1) * SCALE).astype(np.float32)
@@ -124,7 +124,7 @@ def test_constant_channels_are_folded_and_counted() -> None:
     dead = int((arrays["blocks.0.expand.weight"] == 0).all(axis=1).sum())
     assert kept.blocks[0].constant_exact >= 3
     assert kept.blocks[0].constant_exact + kept.blocks[0].constant_interior == dead
-    kept_block, dropped_block = kept.network.blocks[0], dropped.network.blocks[0]
+    kept_block, dropped_block = kept.network.fused_blocks[0], dropped.network.fused_blocks[0]
     np.testing.assert_array_equal(kept_block.project_weight, dropped_block.project_weight)
     assert (kept_block.requantization.bias != dropped_block.requantization.bias)[:6].any()
 

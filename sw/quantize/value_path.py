@@ -96,7 +96,9 @@ def fake_quantize(path: ValuePath, input_scale: float, widths: Widths | None = N
     return quantize_value_path(path, input_scale, widths).floats()
 
 
-def quantize_value_path(path: ValuePath, input_scale: float, widths: Widths | None = None) -> QuantizedValuePath:
+def quantize_value_path(
+    path: ValuePath, input_scale: float, widths: Widths | None = None, *, unit_window: bool = False
+) -> QuantizedValuePath:
     """Choose scales and round.
 
     For each expanded channel the pair of scales is taken, out of those that map the largest W1 and the largest D to
@@ -107,6 +109,7 @@ def quantize_value_path(path: ValuePath, input_scale: float, widths: Widths | No
         path: float weights, BatchNorm folded.
         input_scale: sx, value of one level of the int8 input.
         widths: bit widths of the hardware; the contract's when left out.
+        unit_window: D holds integers already (a pair of pointwise layers, whose window is one tap with the weight 1).
 
     Raises:
         ArchonError: a scale or weight that is not finite, or sums that no output scale brings into range.
@@ -117,7 +120,8 @@ def quantize_value_path(path: ValuePath, input_scale: float, widths: Widths | No
     used = np.asarray(path.expand_weight.any(axis=1)) & np.asarray(columns.any(axis=1))
     columns = columns * used[:, None]
     first = _scale_candidates(path.expand_weight, widths)
-    second = _scale_candidates(path.depthwise_weight.reshape(len(columns), TAPS), widths)
+    depthwise = path.depthwise_weight.reshape(len(columns), TAPS)
+    second = np.ones((len(columns), 1)) if unit_window else _scale_candidates(depthwise, widths)
     first, second = _widened_for_biases(path, input_scale, first, second, widths)
     output_scale = _smallest_output_scales(path, columns, first[:, 0] * second[:, 0] * input_scale, widths)
     for _ in range(BOUND_ROUNDS):

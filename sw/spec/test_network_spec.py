@@ -49,9 +49,9 @@ def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim"):
+    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim, mobilenetv2"):
         load_spec("resnet")
-    assert known_specs() == ("fusionet", "fusionet-nano", "fusionet-slim")
+    assert known_specs() == ("fusionet", "fusionet-nano", "fusionet-slim", "mobilenetv2", "mobilenetv2-modified")
 
 
 def test_missing_and_malformed_files(tmp_path: Path) -> None:

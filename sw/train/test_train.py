@@ -193,7 +193,7 @@ def test_mask_drops_the_smallest() -> None:
 def test_quantized_weights_are_those_of_the_export(stages: tuple[Path, dict[str, float | None]]) -> None:
     weights = load_arrays(stages[0] / "quantized" / "weights.npz")
     state = load_arrays(stages[0] / "quantized" / "checkpoint.npz")
-    for index, spec in enumerate(tiny_spec().blocks):
+    for index, spec in enumerate(tiny_spec().fused_blocks):
         name = f"blocks.{index}"
         integers = quantize_value_path(value_path(weights, name, spec), float(weights[f"{name}.input_scale"]))
         folded = integers.expand_weight * integers.expand_scale[:, None]

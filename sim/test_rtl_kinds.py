@@ -1,0 +1,12 @@
+"""The whole accelerator in simulation, on networks with every kind of block."""
+
+import pytest
+
+from sim.unit_run import run_unit
+from tb.kinds_cases import VARIANTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_kinds_of_blocks(variant: str) -> None:
+    run_unit("archon", VARIANTS[variant], "tb.kinds_tests", seed=1 + list(VARIANTS).index(variant))

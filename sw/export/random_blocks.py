@@ -1,0 +1,189 @@
+"""Random blocks of the kinds that are more than one layer, layer after layer on calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.contract.config import KERNEL, TAPS, Widths
+from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock, pair_columns, pair_order, pair_rows
+from sw.bundle.network import DenseLayer, Requantization
+from sw.export.random_draw import (
+    BIAS_DEVIATION,
+    LEVELS_A_DEVIATION,
+    RESIDUAL_SHARE,
+    SMALLEST_DEVIATION,
+    normalised,
+    ordered_sums,
+    share_thresholds,
+    sparse,
+)
+from sw.quantize import ValuePath, calibration, quantize_value_path
+from sw.quantize.calibration import Activations
+from sw.quantize.dense import activation_scale, quantize_dense, requantization
+from sw.quantize.network import BlockReport
+from sw.quantize.value_path import Floats, Integers
+from sw.spec import PointwisePairSpec, SparsitySpec, UnfusedSpec
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A tensor on the calibration images, rounded, and the value of one of its levels."""
+
+    x: Activations
+    scale: float
+
+
+@dataclass
+class Maker:
+    """Makes the layers of one block.
+
+    Args:
+        name: of the block.
+        random: of all its numbers.
+        sparsity: of the network.
+        source: the block's input.
+    """
+
+    name: str
+    random: np.random.Generator
+    sparsity: SparsitySpec
+    source: Traced
+
+    def unfused(self, spec: UnfusedSpec) -> tuple[UnfusedBlock, Traced]:
+        """A block whose layers run one after the other, and its output."""
+        expand, x = None, self.source
+        if spec.expand:
+            shape = (spec.expanded_channels, spec.in_channels // spec.groups)
+            weight, bias, out = self._drawn(shape, self.sparsity.pointwise, x.x, calibration.pointwise)
+            expand, x = self._layer("expand", weight, bias, x, np.maximum(out, 0))
+            if spec.inner_shuffle:
+                x = Traced(calibration.shuffle(x.x, spec.groups), x.scale)
+        weight, bias, out = self._filter(spec.expanded_channels, spec.stride, x.x)
+        depthwise, x = self._layer("depthwise", weight, bias, x, np.maximum(out, 0) if spec.depthwise_relu else out)
+        shape = (spec.own_channels, spec.expanded_channels // spec.groups)
+        weight, bias, out = self._drawn(shape, self.sparsity.pointwise, x.x, calibration.pointwise, self._wanted(spec))
+        if spec.shuffle:
+            out = calibration.shuffle(out, spec.groups)
+        shortcut, joined, scale = self._joined(spec, out, relu=spec.output_relu)
+        project = quantize_dense(f"{self.name} project", weight, bias, x.scale, scale)
+        return UnfusedBlock(expand, depthwise, project, shortcut), joined
+
+    def pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePairBlock, Traced, BlockReport]:
+        """A fused pair of pointwise layers and a depthwise layer, its output, and the pair's report.
+
+        Args:
+            spec: of the block.
+            share: of first ReLUs that survive.
+        """
+        pair, x, report = self._pair(spec, share)
+        weight, bias, out = self._filter(spec.own_channels, spec.stride, x.x, self._wanted(spec))
+        shortcut, joined, scale = self._joined(spec, out, relu=False)
+        depthwise = quantize_dense(f"{self.name} depthwise", weight, bias, x.scale, scale)
+        return PointwisePairBlock(pair, depthwise, shortcut), joined, report
+
+    def _drawn(
+        self,
+        shape: tuple[int, ...],
+        zeros: float,
+        x: Activations,
+        run: Callable[[Activations, Floats], Activations],
+        deviation: float = 1.0,
+    ) -> tuple[Floats, Floats, Activations]:
+        """Weights, biases and outputs of such a deviation."""
+        weight = sparse(self.random, shape, zeros)
+        weight, bias, out = normalised(self.random, weight, run(x, weight))
+        return weight * deviation, bias * deviation, out * np.float32(deviation)
+
+    def _filter(self, channels: int, stride: int, x: Activations, deviation: float = 1.0) -> tuple[Floats, Floats, Activations]:
+        def run(x: Activations, weight: Floats) -> Activations:
+            return calibration.depthwise(x, weight, stride)
+
+        return self._drawn((channels, KERNEL, KERNEL), self.sparsity.depthwise, x, run, deviation)
+
+    def _layer(self, part: str, weight: Floats, bias: Floats, source: Traced, out: Activations) -> tuple[DenseLayer, Traced]:
+        scale = activation_scale(out)
+        layer = quantize_dense(f"{self.name} {part}", weight, bias, source.scale, scale)
+        return layer, Traced(calibration.rounded(out, scale), scale)
+
+    def _wanted(self, spec: UnfusedSpec | PointwisePairSpec) -> float:
+        """Deviation of what the block's last layer gives."""
+        return max(SMALLEST_DEVIATION, float(self.source.x.std()) * RESIDUAL_SHARE) if spec.residual else 1.0
+
+    def _joined(
+        self, spec: UnfusedSpec | PointwisePairSpec, out: Activations, *, relu: bool
+    ) -> tuple[Requantization | None, Traced, float]:
+        """Shortcut, the block's output with it, and the scale that it and the block's own outputs have."""
+        if spec.residual:
+            scale = self.source.scale
+            total = calibration.rounded(calibration.rounded(out, scale) + self.source.x, scale)
+            return None, Traced(np.maximum(total, 0) if relu else total, scale), scale
+        out = np.maximum(out, 0) if relu else out
+        if not spec.average_pool_shortcut:
+            scale = 1 / LEVELS_A_DEVIATION
+            return None, Traced(calibration.rounded(out, scale), scale), scale
+        ones = np.full((spec.in_channels, KERNEL, KERNEL), 1 / TAPS)
+        pooled = calibration.depthwise(self.source.x, ones, spec.stride)
+        joined = np.concatenate([np.maximum(pooled, 0) if relu else pooled, out], axis=-1)
+        scale = activation_scale(joined)
+        unit = np.full(spec.in_channels, self.source.scale / TAPS)
+        shortcut = requantization(f"{self.name} shortcut", np.zeros(spec.in_channels, dtype=np.int64), unit, scale)
+        return shortcut, Traced(calibration.rounded(joined, scale), scale), scale
+
+    def _pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePair, Traced, BlockReport]:
+        x, groups, expanded = self.source, spec.groups, spec.expanded_channels
+        first = sparse(self.random, (expanded, spec.in_channels // groups), self.sparsity.pointwise)
+        first_bias = self.random.normal(size=expanded) * BIAS_DEVIATION
+        second = sparse(self.random, (spec.own_channels, expanded // groups), self.sparsity.pointwise)
+        ternary = np.sign(first).astype(np.int64)
+        sums = calibration.pointwise(calibration.predictor_inputs(x.x, x.scale), ternary)
+        threshold = share_thresholds(ordered_sums(sums), share)
+        survives = sums > threshold
+        a1 = (calibration.pointwise(x.x, first) + first_bias.astype(np.float32)) * survives
+        if spec.inner_shuffle:
+            a1 = calibration.shuffle(a1, groups)
+        y = calibration.pointwise(a1, second)
+        factor = 1 / max(float(y.std()), SMALLEST_DEVIATION)
+        bias = self.random.normal(size=spec.own_channels) * BIAS_DEVIATION
+        out = np.maximum(y * factor + bias.astype(np.float32), 0)
+        scale = activation_scale(out)
+        path = _as_block(spec, first, first_bias, second * factor, bias)
+        quantized = quantize_value_path(path, x.scale, Widths(), unit_window=True)
+        pair = PointwisePair(
+            expand_weight=_own_columns(spec, quantized.expand_weight).astype(np.int8),
+            expand_bias=_own_order(spec, quantized.expand_bias).astype(np.int32),
+            project_weight=quantized.project_weight.astype(np.int32),
+            requantization=requantization(f"{self.name} pair", quantized.project_bias, quantized.output_scale, scale),
+            predictor_expand_weight=ternary.astype(np.int8),
+            predictor_expand_threshold=threshold.astype(np.int32),
+        )
+        report = BlockReport(f"{self.name} pair", 0, 0, float(survives.mean()), float((out > 0).mean()))
+        return pair, Traced(calibration.rounded(out, scale), scale), report
+
+
+def _as_block(spec: PointwisePairSpec, first: Floats, first_bias: Floats, second: Floats, bias: Floats) -> ValuePath:
+    """The value path of the fused block that a pair is (sw.bundle.blocks.pair_as_block)."""
+    window = np.zeros((spec.expanded_channels, KERNEL, KERNEL))
+    window[:, KERNEL // 2, KERNEL // 2] = 1
+    return ValuePath(
+        expand_weight=pair_rows(spec, first),
+        expand_bias=first_bias[pair_order(spec)],
+        depthwise_weight=window,
+        depthwise_bias=np.zeros(spec.expanded_channels),
+        project_weight=second,
+        project_bias=bias,
+    )
+
+
+def _own_columns(spec: PointwisePairSpec, rows: Integers) -> Integers:
+    """The inverse of pair_rows."""
+    return _own_order(spec, np.take_along_axis(rows, pair_columns(spec), axis=1))
+
+
+def _own_order(spec: PointwisePairSpec, rows: Integers) -> Integers:
+    """Rows of the block as rows of the pair."""
+    own = np.empty_like(rows)
+    own[pair_order(spec)] = rows
+    return own

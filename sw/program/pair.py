@@ -1,0 +1,37 @@
+"""Fused pairs of pointwise layers: fused blocks whose window is its centre tap, with a ReLU behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hw.contract.config import ArchonConfig
+from sw.bundle.blocks import PointwisePair, pair_as_block, pair_inputs
+from sw.program.blocks import block_jobs
+from sw.program.plan import LayerPlan
+from sw.program.tables import table_segment
+from sw.spec import PointwisePairSpec
+
+
+@dataclass(frozen=True)
+class PlacedPair:
+    """A pair of pointwise layers to run: its weights, the block that it is part of, and the size of its image."""
+
+    name: str
+    pair: PointwisePair
+    spec: PointwisePairSpec
+    height: int
+    width: int
+
+    def plan(self, config: ArchonConfig) -> LayerPlan:
+        """Jobs and tables: a job a group of outputs; behind a shuffle each of them reads all input channels.
+
+        Raises:
+            ArchonError: the pair does not fit the configuration.
+        """
+        block, shape = pair_as_block(self.pair, self.spec)
+        pixels, shared = self.height * self.width, pair_inputs(self.spec) > 1
+        segments = [table_segment(block, shape, group, pixels, config, self.name) for group in range(shape.groups)]
+        jobs = block_jobs(self.name, shape, self.height, self.width, config, relu=True, shared=shared)
+        size = self.height, self.width
+        source, output = (self.spec.in_channels, *size), (shape.out_channels, *size)
+        return LayerPlan(self.name, source, output, tuple(segments), jobs, None)

@@ -1,0 +1,87 @@
+"""All layers of a network in the form in which the accelerator runs them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from hw.contract.config import KERNEL, TAPS, ArchonConfig
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Requantization
+from sw.program.blocks import PlacedBlock
+from sw.program.fixed import FixedLayer
+from sw.program.image import Layer, MemoryImage, build_image
+from sw.program.jobs import Shape
+from sw.program.mapping import CENTRE
+from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
+from sw.program.pair import PlacedPair
+from sw.program.plan import Wiring
+from sw.program.raw_image import ImageLayer
+from sw.spec import PIXELS, BlockSpec, LayerShape, PointwisePairSpec
+
+INPUT_TENSOR = PIXELS
+"""Name of the raw image among the tensors: what the host writes."""
+
+
+def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
+    """The image of all layers of a network, under their names of NetworkSpec.layers.
+
+    Raises:
+        ArchonError: a layer does not fit the configuration.
+    """
+    wirings = {layer.name: _wiring(layer) for layer in network.spec.layers}
+    return build_image(network_layers(network, config), config, INPUT_TENSOR, wirings)
+
+
+def network_layers(network: IntegerNetwork, config: ArchonConfig) -> list[Layer]:
+    """From the windows of the raw image, on which the stem is a pointwise layer, to the dense layer."""
+    spec, first = network.spec, network.spec.layers[0]
+    image = ImageLayer(first.name, first.source.shape, network.image_levels, spec.stem.stride)
+    return [image, *(_layer(layer, network, config) for layer in spec.layers[1:])]
+
+
+def _wiring(layer: LayerShape) -> Wiring:
+    target = None if layer.target is None else (layer.target.name, layer.target.channels)
+    return Wiring(layer.source.name, layer.residual, target, layer.first_channel)
+
+
+def _layer(layer: LayerShape, network: IntegerNetwork, config: ArchonConfig) -> Layer:
+    part, spec, source = network.parts().get(layer.name), layer.block, layer.source
+    if isinstance(part, FusedBlock) and isinstance(spec, BlockSpec):
+        return PlacedBlock(layer.name, part, spec, source.height, source.width)
+    if isinstance(part, PointwisePair) and isinstance(spec, PointwisePairSpec):
+        return PlacedPair(layer.name, part, spec, source.height, source.width)
+    fixed = _fixed_layer(layer, part, config.lanes)
+    groups = tuple(
+        dataclasses.replace(group, channels=group.channels + layer.first_channel) for group in fixed.groups
+    )  # where halves are concatenated
+    return dataclasses.replace(fixed, groups=groups, relu=layer.relu, residual=layer.residual is not None)
+
+
+def _fixed_layer(layer: LayerShape, part: Part | None, lanes: int) -> FixedLayer:
+    """A layer that is not fused, as if it wrote a tensor of its own, without ReLU and residual."""
+    shape: Shape = layer.source.shape
+    if isinstance(part, Requantization):
+        if layer.kind == "pool":
+            return pool_layer(layer.name, part, shape)
+        weight = np.ones((shape[0], KERNEL, KERNEL), dtype=np.int8)
+        return depthwise_layer(layer.name, DenseLayer(weight, part), shape, layer.stride)
+    if not isinstance(part, DenseLayer):
+        return depthwise_layer(layer.name, _identity(shape[0]), shape, layer.stride)
+    if layer.kind == "dense":
+        return dense_layer(layer.name, part.weight, part.requantization.bias)
+    if layer.kind == "depthwise":
+        return depthwise_layer(layer.name, part, shape, layer.stride)
+    if layer.kind == "convolution":
+        # Over the windows that the image unit has written, in which a channel lies behind its tap.
+        part = DenseLayer(part.weight.transpose(0, 2, 3, 1).reshape(len(part.weight), -1), part.requantization)
+    return pointwise_layer(layer.name, part, shape, layer.groups, lanes, shuffle=layer.shuffle)
+
+
+def _identity(channels: int) -> DenseLayer:
+    """A depthwise layer that leaves activations as they are."""
+    weight = np.zeros((channels, TAPS), dtype=np.int8)
+    weight[:, CENTRE] = 1
+    zeros = np.zeros(channels, dtype=np.int32)
+    parts = Requantization(zeros, zeros + 1, zeros.astype(np.int8))
+    return DenseLayer(weight.reshape(channels, KERNEL, KERNEL), parts)

@@ -1,0 +1,148 @@
+"""Networks with blocks of other kinds than fused ones: their layers, published sizes, refused faults."""
+
+from typing import Any
+
+import pytest
+
+from hw.contract.errors import ArchonError
+from sw.spec import NetworkSpec, UnfusedSpec, load_spec, parse_spec
+
+UNFUSED = {
+    "kind": "unfused", "in_channels": 6, "expanded_channels": 12, "out_channels": 9, "kernel": 3, "stride": 2, "groups": 3
+}  # fmt: skip
+PAIR = UNFUSED | {"kind": "pointwise_pair", "inner_shuffle": True}
+FUSED = {
+    "in_channels": 9, "expanded_channels": 8, "out_channels": 4, "kernel": 3, "stride": 1, "groups": 1, "residual": False,
+    "shuffle": False,
+}  # fmt: skip
+
+
+def described(*blocks: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "kinds", "height": 13, "width": 10, "channels": 3, "classes": 5,
+        "stem": {"channels": 6, "kernel": 3, "stride": 1},
+        "blocks": list(blocks or (UNFUSED, FUSED)),
+        "last_pointwise": {"channels": 8, "groups": 1},
+        "sparsity": {"pointwise": 0.5, "depthwise": 0.5},
+    } | changes  # fmt: skip
+
+
+def wiring(spec: NetworkSpec) -> list[tuple[Any, ...]]:
+    """Name, source, residual, tensor that is written, of the layers of blocks."""
+    return [
+        (layer.name, layer.source.name, layer.residual, layer.written.name) for layer in spec.layers if layer.block is not None
+    ]
+
+
+def test_mobilenetv2_has_the_published_size() -> None:
+    spec = load_spec("mobilenetv2")
+    assert len(spec.blocks) == 17
+    assert spec.multiply_accumulates() / 1e6 == pytest.approx(297, abs=1)
+    assert sum(isinstance(block, UnfusedSpec) and block.residual for block in spec.blocks) == 10
+    assert spec.layers[-3].source.shape == (320, 8, 8)
+    with pytest.raises(ArchonError, match="mobilenetv2: expected fused blocks only, got kind unfused in block 1"):
+        assert spec.fused_blocks
+
+
+def test_mobilenetv2_modified_has_few_channels_between_wide_blocks() -> None:
+    spec = load_spec("mobilenetv2-modified")
+    assert [(block.expanded_channels, block.kind) for block in spec.blocks] == [(32, "unfused")] + 14 * [(864, "fused")]
+    assert [block.out_channels for block in spec.blocks] == [16, 24, 24, 24, 32, 32, 32, 32, 40, 40, 40, 40, 40, 40, 80]
+    assert spec.layers[-3].source.shape == (80, 8, 8)
+    with pytest.raises(ArchonError, match="mobilenetv2-modified: expected first_pointwise and first_depthwise, got a network"):
+        assert spec.front
+
+
+def test_layers_of_an_unfused_block() -> None:
+    spec = parse_spec(described())
+    assert wiring(spec) == [
+        ("block 1 expand", "stem", None, "block 1 expand"),
+        ("block 1 depthwise", "block 1 expand", None, "block 1 depthwise"),
+        ("block 1 project", "block 1 depthwise", None, "block 1 project"),
+        ("block 2", "block 1 project", None, "block 2"),
+    ]
+    expand, depthwise, project = spec.layers[2:5]
+    assert (expand.relu, depthwise.relu, project.relu) == (True, True, False)
+    assert [layer.output.shape for layer in (expand, depthwise, project)] == [(12, 13, 10), (12, 7, 5), (9, 7, 5)]
+    assert expand.multiply_accumulates == 130 * 12 * 6 // 3
+    assert depthwise.multiply_accumulates == 35 * 12 * 9
+    assert project.multiply_accumulates == 35 * 9 * 12 // 3
+
+
+def test_layers_around_residual_and_shortcut() -> None:
+    shortcut = UNFUSED | {"average_pool_shortcut": True, "output_relu": True}
+    added = UNFUSED | {
+        "in_channels": 9, "stride": 1, "residual": True, "output_relu": True, "expand": False, "expanded_channels": 9
+    }  # fmt: skip
+    spec = parse_spec(described(shortcut, added))
+    assert wiring(spec) == [
+        ("block 1 shortcut", "stem", None, "block 1"),
+        ("block 1 expand", "stem", None, "block 1 expand"),
+        ("block 1 depthwise", "block 1 expand", None, "block 1 depthwise"),
+        ("block 1 project", "block 1 depthwise", None, "block 1"),
+        ("block 2 depthwise", "block 1", None, "block 2 depthwise"),
+        ("block 2 project", "block 2 depthwise", "block 1", "block 2 project"),
+        ("block 2 relu", "block 2 project", None, "block 2 relu"),
+    ]
+    layers = {layer.name: layer for layer in spec.layers}
+    assert layers["block 1 project"].first_channel == 6
+    assert layers["block 1 project"].output.channels == 3
+    assert layers["block 1 project"].written.shape == (9, 7, 5)
+    assert (layers["block 1 project"].relu, layers["block 1 shortcut"].relu) == (True, True)
+    assert (layers["block 2 project"].relu, layers["block 2 relu"].relu) == (False, True)
+
+
+def test_layers_of_a_pair() -> None:
+    spec = parse_spec(
+        described(PAIR | {"average_pool_shortcut": True}, PAIR | {"in_channels": 9, "stride": 1, "residual": True})
+    )
+    assert wiring(spec) == [
+        ("block 1 shortcut", "stem", None, "block 1"),
+        ("block 1 pair", "stem", None, "block 1 pair"),
+        ("block 1 depthwise", "block 1 pair", None, "block 1"),
+        ("block 2 pair", "block 1", None, "block 2 pair"),
+        ("block 2 depthwise", "block 2 pair", "block 1", "block 2 depthwise"),
+    ]
+    layers = {layer.name: layer for layer in spec.layers}
+    assert layers["block 1 pair"].output.shape == (3, 13, 10)
+    assert layers["block 1 pair"].multiply_accumulates == 130 * 12 * (6 + 3) // 3
+    assert layers["block 1 depthwise"].multiply_accumulates == 35 * 3 * 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"kind": "inverted"}, r"blocks\.0\.kind: expected one of fused, unfused, pointwise_pair, got 'inverted'"),
+        ({"squeeze_and_excite": True}, r"block 0: squeeze_and_excite is announced but not supported yet"),
+        ({"kernel": 5}, r"block 0: kernel 5 is announced but not supported yet"),
+        ({"kernel": 7}, r"block 0: kernel must be 3, got 7"),
+        ({"stride": 3}, r"block 0: stride must be 1 or 2, got 3"),
+        ({"dilation": 2}, r"blocks\.0\.dilation: .*not permitted, got 2"),
+        ({"kind": "fused", "residual": False, "shuffle": False, "expand": False}, r"blocks\.0\.expand: .*not permitted"),
+        ({"expand": False}, r"block 0: without an expand layer expanded_channels must be in_channels, got 12 and 6"),
+        ({"expand": False, "expanded_channels": 6, "inner_shuffle": True}, r"block 0: inner_shuffle needs an expand layer"),
+        ({"residual": True}, r"block 0: residual needs stride 1 .*got stride 2, 6 and 9"),
+        ({"residual": True, "average_pool_shortcut": True}, r"block 0: expected a residual or an average_pool.*, got both"),
+        ({"average_pool_shortcut": True, "out_channels": 6}, r"average_pool_shortcut needs more out_channels .*got 6 and 6"),
+        ({"average_pool_shortcut": True, "out_channels": 10}, r"out_channels without in_channels 4 must be divisible by"),
+        ({"expanded_channels": 13}, r"block 0: expanded_channels 13 must be divisible by groups 3"),
+        ({"expanded_channels": 3072}, r"block 0: expanded_channels of one group must be at most 1023, got 1024"),
+    ],
+)  # fmt: skip
+def test_faults_of_blocks_are_named(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ArchonError, match=sentence) as caught:
+        parse_spec(described(UNFUSED | changes, FUSED))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"height": 1024}, r"height: .*less than or equal to 1023, got 1024"),
+        ({"first_depthwise": {"kernel": 3}}, r"first_pointwise and first_depthwise: expected both or neither, got one"),
+        ({"stem": {"channels": 6, "kernel": 5, "stride": 1}}, r"stem: kernel 5 is announced"),
+    ],
+)
+def test_faults_around_blocks_are_named(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ArchonError, match=sentence):
+        parse_spec(described(**changes))
