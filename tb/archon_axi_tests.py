@@ -148,6 +148,9 @@ async def flipped_bits_never_hang(dut: Any) -> None:
         assert not broken or stopped == ErrorCode.DESCRIPTOR.name, f"broken: {broken}, stopped with: {stopped}"
         if stopped:
             outcomes[stopped] += 1
+            if stopped == ErrorCode.STALLED.name:
+                wrong = {name: (value, changed[name]) for name, value in fields.items() if value != changed[name]}
+                cocotb.log.info("stalled: %s of %s", wrong, fields)
             continue
         program = slice(machine.image.activation_address, None)
         got = await machine.driver.fetch(0, len(expected))
@@ -262,7 +265,7 @@ async def reports_beyond_capacity(dut: Any) -> None:
     await machine.run()
 
 
-async def change_job(machine: AxiAccelerator, job: int, **changes: int) -> None:
+async def change_job(machine: AxiAccelerator, job: int, /, **changes: int) -> None:
     """Change fields of a descriptor in memory."""
     place = machine.image.network_program.address + job * DESCRIPTOR_WORDS
     words = await machine.driver.fetch(place, JOB.words)
