@@ -38,27 +38,36 @@ def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
     area = depths.activation // lane_channels
     width = rng.randint(1, min(area, MOST if kind["fixed"] else depths.row_store // slices, MOST))
     rows = rng.randint(1, min(area // width, MOST))
-    start = rng.randrange(MOST - rows + 1)
-    start -= start % stride
-    first, last = start // stride, (start + rows - 1) // stride
-    output_start = rng.randint(first, last)
-    return kind | {
-        "input_channels": channels,
-        "planes": -(-(job["first_byte"] + channels) // CHANNELS_PER_WORD),
-        "turns": turns,
-        "slices": slices,
-        "output_channels": lane_channels if depthwise else outputs,
-        "input_width": width,
-        "input_rows": rows,
-        "segment": width * rows,
-        "input_row_start": start,
-        "input_height": rng.randint(start + rows, MOST),
-        "output_width": -(-width // stride),
-        "output_row_start": output_start,
-        "output_rows": rng.randint(1, last - output_start + 1),
-        "table_words": rng.randrange(1, 1 << PIXEL_BITS),
-        "raw": job["raw"] & ~job["relu"] & ~job["residual"],
-    }
+    return (
+        kind
+        | _band(rng, rows, stride, fused=not kind["fixed"])
+        | {
+            "input_channels": channels,
+            "planes": -(-(job["first_byte"] + channels) // CHANNELS_PER_WORD),
+            "turns": turns,
+            "slices": slices,
+            "output_channels": lane_channels if depthwise else outputs,
+            "input_width": width,
+            "segment": width * rows,
+            "output_width": -(-width // stride),
+            "table_words": rng.randrange(1, 1 << PIXEL_BITS),
+            "raw": job["raw"] & ~job["relu"] & ~job["residual"],
+        }
+    )
+
+
+def _band(rng: random.Random, rows: int, stride: int, *, fused: bool) -> Fields:
+    """Output rows whose windows lie in some input rows, all of them where there is a predictor, or else the centres."""
+    outputs: list[int] = []
+    while not outputs:
+        start = rng.choice([0, rng.randrange(MOST - rows + 1)])
+        behind = start + rows
+        height = rng.choice([behind, rng.randint(behind, MOST)])
+        last = behind - 1 - int(fused and behind < height)
+        outputs = [row for row in range(last // stride + 1) if stride * row >= start + int(fused and row != 0)]
+    first = rng.choice(outputs)
+    fields = {"input_row_start": start, "input_rows": rows, "input_height": height, "output_row_start": first}
+    return fields | {"output_rows": rng.randint(1, outputs[-1] - first + 1)}
 
 
 def _kind(rng: random.Random) -> Fields:

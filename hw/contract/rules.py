@@ -84,7 +84,10 @@ def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[di
     )
     nines = (turns << 3) + turns  # TAPS * turns
     input_behind = job["input_row_start"] + job["input_rows"]
+    first_center = job["output_row_start"] << job["stride_two"]
     last_center = (job["output_row_start"] + job["output_rows"] - 1) << job["stride_two"]
+    # The predictor waits for all rows of a window that are in the image.
+    above, below = (choose(fused & there, 1, 0) for there in (first_center != 0, input_behind < job["input_height"]))
     rules = {
         **{name: job[name] != 0 for name in COUNTED},
         "turns of input_channels": choose(
@@ -95,8 +98,8 @@ def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[di
         "output_channels of a lane": (job["depthwise"] == 0) | (job["output_channels"] == lane_channels),
         "planes of input_channels": job["planes"] == _parts(job["first_byte"] + job["input_channels"], WORD_SHIFT),
         "rows of the image": input_behind <= job["input_height"],
-        "first row of the output": job["input_row_start"] <= job["output_row_start"] << job["stride_two"],
-        "last row of the output": last_center < input_behind,
+        "first row of the output": job["input_row_start"] + above <= first_center,
+        "last row of the output": last_center + below < input_behind,
         "output_width": job["output_width"] == _reduced(job["input_width"], job),
         "requantize memory": outputs_of_pixel(job, choose) <= depths.output,
         "slices": (job["fixed"] != 0) | (job["slices"] <= depths.slices),
