@@ -34,6 +34,11 @@ def test_activation_loader(lanes: int) -> None:
     run_unit("activation_loader", dataclasses.replace(TINY, lanes=lanes), "tb.activation_loader_tests")
 
 
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_descriptor_check(name: str) -> None:
+    run_unit("descriptor_check", preset(name), "tb.descriptor_check_tests")
+
+
 @pytest.mark.parametrize("clusters", [1, 3])
 def test_controller(clusters: int) -> None:
     run_unit("controller", dataclasses.replace(TINY, clusters=clusters), "tb.controller_tests")

@@ -26,6 +26,7 @@ UNITS: dict[str, str] = {
     "archon": "Archon",
     "cluster": "Cluster",
     "controller": "Controller",
+    "descriptor_check": "DescriptorCheck",
     "table_loader": "TableLoader",
     "activation_loader": "ActivationLoader",
     "expand_predictor": "ExpandPredictor",

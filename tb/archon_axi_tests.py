@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections import Counter
 from typing import Any
 
 import cocotb
@@ -13,13 +14,17 @@ from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB
 from hw.contract.errors import ArchonError
 from hw.contract.layout import int_to_words, words_to_int
 from hw.contract.registers import OFFSETS, ErrorCode
+from hw.contract.rules import broken_rules
 from tb.axi_accelerator import AxiAccelerator
 from tb.bench import configuration
 from tb.block_cases import DIRECTED, BlockCase
+from tb.descriptors import flipped
 from tb.streams import PATTERNS
 
 PATIENCE = {"timeout_time": 20, "timeout_unit": "ms"}
 """Simulated time in which every test ends: 2,000,000 cycles."""
+
+FLIPS = 200
 
 CASES = {case.name: case for case in DIRECTED}
 SMALL, CHAIN = CASES["stride 2, odd"], CASES["chain"]
@@ -101,6 +106,58 @@ async def a_descriptor_that_leads_nowhere_stops(dut: Any, held: str, changes: di
     await change_job(machine, machine.jobs - 1, **changes)
     with contextlib.suppress(ArchonError):
         await machine.driver.run(machine.image.network_program.address)
+    await machine.run()
+
+
+@cocotb.test(**PATIENCE)
+@cocotb.parametrize(field=["table_words", "input_width", "turns", "output_channels", "slices"], by=[-1, 1])
+async def a_descriptor_that_breaks_a_rule_is_named(dut: Any, field: str, by: int) -> None:
+    """With its number; a table segment that is too short or too long with its job's number."""
+    machine = accelerator(dut, CHAIN, "rarely")
+    await machine.start()
+    await machine.lay()
+    job = machine.bench.random.randrange(machine.jobs)
+    await change_job(machine, job, **{field: machine.image.network_program.jobs[job].fields[field] + by})
+    message = await machine.fails("TABLES" if field == "table_words" else "DESCRIPTOR|TABLES")
+    assert message.endswith(f"job descriptor {job}"), message
+    await machine.run()
+
+
+@cocotb.test(timeout_time=200, timeout_unit="ms")
+async def flipped_bits_never_hang(dut: Any) -> None:
+    """Some bits of one descriptor are inverted: the run ends, and is stopped, or gives the right or another result.
+
+    Another result is that of another program: every address lay in the windows (the memory agent insists), and the
+    descriptor keeps all rules.
+    """
+    machine = accelerator(dut, SMALL, "never")
+    await machine.start()
+    await machine.configure(machine.regions, 3000)
+    outcomes: Counter[str] = Counter()
+    for _ in range(FLIPS):
+        expected = await machine.lay()
+        number = machine.bench.random.randrange(machine.jobs)
+        fields = machine.image.network_program.jobs[number].fields
+        changed = flipped(fields, machine.bench.random, machine.bench.random.choice([1, 1, 2, 5]))
+        await change_job(machine, number, **changed)
+        broken, stopped = broken_rules(changed, machine.config), ""
+        try:
+            await machine.driver.run(machine.image.network_program.address)
+        except ArchonError as error:
+            stopped = str(error).split("with ")[1].split()[0]
+        assert not broken or stopped == ErrorCode.DESCRIPTOR.name, f"broken: {broken}, stopped with: {stopped}"
+        if stopped:
+            outcomes[stopped] += 1
+            if stopped == ErrorCode.STALLED.name:
+                wrong = {name: (value, changed[name]) for name, value in fields.items() if value != changed[name]}
+                cocotb.log.info("stalled: %s of %s", wrong, fields)
+            continue
+        program = slice(machine.image.activation_address, None)
+        got = await machine.driver.fetch(0, len(expected))
+        outcomes["right" if (got[program] == expected[program]).all() else "other program"] += 1
+    cocotb.log.info("outcomes of %d flips: %s", FLIPS, dict(outcomes))
+    assert outcomes[ErrorCode.DESCRIPTOR.name]
+    await machine.configure(machine.regions)
     await machine.run()
 
 
@@ -208,7 +265,7 @@ async def reports_beyond_capacity(dut: Any) -> None:
     await machine.run()
 
 
-async def change_job(machine: AxiAccelerator, job: int, **changes: int) -> None:
+async def change_job(machine: AxiAccelerator, job: int, /, **changes: int) -> None:
     """Change fields of a descriptor in memory."""
     place = machine.image.network_program.address + job * DESCRIPTOR_WORDS
     words = await machine.driver.fetch(place, JOB.words)

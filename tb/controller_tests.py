@@ -1,4 +1,4 @@
-"""Controller: every job to its cluster or the image unit in order, barriers, the end, and clusters that do not exist."""
+"""Controller: every job to its cluster or the image unit in order, barriers, the end, and descriptors that break a rule."""
 
 import itertools
 import random
@@ -9,9 +9,12 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, Timer
 
+from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import COMMAND, DESCRIPTOR_WORDS, JOB
 from hw.contract.layout import int_to_words
+from hw.contract.rules import broken_rules
 from tb.bench import Bench, configuration
+from tb.descriptors import Fields, flipped, random_job
 from tb.memory import StreamMemory
 from tb.streams import PATTERNS, Scoreboard
 
@@ -19,7 +22,6 @@ PROGRAMS = 4
 JOBS_MAX = 12
 WORDS = 1 << 10
 CLUSTER_BITS = next(item.bits for item in JOB.fields if item.name == "cluster")
-Fields = dict[str, int]
 
 
 class Clusters:
@@ -104,7 +106,7 @@ class Clusters:
 @cocotb.test()
 @cocotb.parametrize(back_pressure=list(PATTERNS), latency=[(0, 0), (1, 40)])
 async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tuple[int, int]) -> None:
-    """The second program names a missing cluster: it stops there with `error`, and the next command clears that."""
+    """The second program names a missing cluster, the third breaks a rule: there it stops with `error`, until a command."""
     bench = Bench(dut, f"controller {latency}", back_pressure=back_pressure)
     config = configuration()
     memory = bench.serve(np.zeros(WORDS, dtype=np.uint64), latency, idle=back_pressure)
@@ -114,10 +116,12 @@ async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tu
     await bench.reset()
     assert not dut.busy.value
     for number in range(PROGRAMS):
-        jobs = random_program(units, bench.random)
-        missing = bench.random.randrange(len(jobs)) if number == 1 else len(jobs)
-        if missing < len(jobs):
+        jobs = random_program(config, bench.random)
+        missing = bench.random.randrange(len(jobs)) if number in (1, 2) else len(jobs)
+        if number == 1:
             jobs[missing]["cluster"] = bench.random.randrange(units, 1 << CLUSTER_BITS)
+        while number == 2 and not broken_rules(jobs[missing], config):
+            jobs[missing] = flipped(jobs[missing], bench.random, 1)
         address = bench.random.randrange(WORDS - (len(jobs) + 1) * DESCRIPTOR_WORDS)
         place_program(memory, address, jobs, missing)
         clusters.boards = [
@@ -132,17 +136,15 @@ async def programs_one_after_the_other(dut: Any, back_pressure: str, latency: tu
             board.finish()
         assert not clusters.working, "busy fell while jobs or writes were under way"
         assert bool(dut.error.value) == (missing < len(jobs))
+        assert int(dut.index.value) == missing
         await bench.cycles(20)
         assert not dut.busy.value
 
 
-def random_program(clusters: int, rng: random.Random) -> list[Fields]:
-    """Jobs with random settings; a fifth of them wait for all before."""
-    jobs = []
-    for _ in range(rng.randint(1, JOBS_MAX)):
-        job = {item.name: rng.getrandbits(item.bits) for item in JOB.fields}
-        jobs.append(job | {"end": 0, "barrier": int(rng.random() < 0.2), "cluster": rng.randrange(clusters)})
-    return jobs
+def random_program(config: ArchonConfig, rng: random.Random) -> list[Fields]:
+    """Jobs with random settings that keep the rules; a fifth of them wait for all before."""
+    jobs = [random_job(config, rng, rng.randrange(config.image_unit + 1)) for _ in range(rng.randint(1, JOBS_MAX))]
+    return [job | {"barrier": int(rng.random() < 0.2)} for job in jobs]
 
 
 def of_cluster(jobs: list[Fields], cluster: int) -> list[Fields]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics, tables
 from hw.contract.config import ArchonConfig
+from hw.contract.descriptor import JOB
 from hw.contract.layout import Layout
+from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from tb.bench import configuration
 from tb.loaders import LoaderBench
@@ -43,7 +45,7 @@ class TableWriteMonitor:
 @cocotb.test()
 @cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
 async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
-    """Segments in a row, each of random sections, empty ones among them, ending anywhere in memory."""
+    """Segments in a row, each of random sections in any order, ending anywhere in memory."""
     bench = LoaderBench(dut, "tables", WORDS, idle, back_pressure, latency)
     config, memory = configuration(), bench.memory
     random = np.random.default_rng(bench.random.getrandbits(64))
@@ -52,8 +54,9 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
     cocotb.start_soon(never_stalls(dut))
     await bench.reset()
     for _ in range(JOBS):
-        turns, outputs = int(random.integers(1, 5)), int(random.integers(1, config.depths.accumulator // 4 + 1))
-        words = random_segment(config, random, turns)
+        job = random_settings(config, random)
+        turns, outputs = job["turns"], job["output_channels"]
+        words = random_segment(config, random, job)
         address = int(random.integers(0, WORDS - len(words) + 1))
         memory.words[address : address + len(words)] = words
         memory.missing[:] = True
@@ -62,12 +65,62 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
         half = int(random.integers(2))
         for bus, (kinds, lane) in buses.items():
             monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows, config)) for kind in kinds}
-        job = {"table_address": address, "table_words": len(words), "turns": turns, "output_channels": outputs, "half": half}
-        await bench.load(job)
+        await bench.load(job | {"table_address": address, "table_words": len(words), "half": half})
         for monitor in monitors.values():
             for board in monitor.boards.values():
                 board.finish()
         await bench.check_stays_done(len(words))
+
+
+@cocotb.test()
+@cocotb.parametrize(idle=["never", "bursts"], wrong=["short", "long", "twice", "missing", "rows", "words", "kind"])
+async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> None:
+    """`bad` and never `done`; a reset makes the loader sound again."""
+    bench = LoaderBench(dut, f"wrong {wrong}", WORDS, idle, "never", (0, 10))
+    config, memory = configuration(), bench.memory
+    random = np.random.default_rng(bench.random.getrandbits(64))
+    for _ in range(JOBS):
+        job = random_settings(config, random)
+        parts = segment_parts(config, random, job)
+        good = np.concatenate(parts)
+        for segment, outcome, other in ((spoilt(parts, wrong, random), "bad", "done"), (good, "done", "bad")):
+            await bench.reset()
+            memory.words[: len(segment)] = segment
+            dut.job.value = JOB.pack(JOB.unpack(0) | job | {"table_words": len(segment)})
+            await bench.pulse("start")
+            told = dut[outcome]
+            await bench.until(lambda told=told: bool(told.value), outcome)  # type: ignore[misc]
+            for _ in range(10):
+                await bench.cycles(1)
+                assert told.value
+                assert not dut[other].value
+
+
+def spoilt(parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Generator) -> NDArray[np.uint64]:
+    """A segment of these sections with something wrong."""
+    place, words = int(random.integers(len(parts))), np.concatenate(parts)
+    if wrong == "short":
+        return words[: int(random.integers(1, len(words)))]
+    if wrong == "long":
+        return np.concatenate([words, random.integers(0, 1 << 64, int(random.integers(1, 9)), dtype=np.uint64)])
+    if wrong == "twice":
+        return np.concatenate([*parts, parts[place]])
+    if wrong == "missing":
+        return np.concatenate([part for index, part in enumerate(parts) if index != place])
+    spared = {"rows": TableKind.EXPAND, "words": TableKind.LANES}.get(wrong)  # there any number may be right
+    kinds = [part_header(part)["kind"] for part in parts]
+    place = int(random.choice([index for index, kind in enumerate(kinds) if kind != spared]))
+    changed = {"rows": 1, "words": -1, "kind": int(random.choice([*PER_LANE, *range(8, 16)])) - kinds[place]}
+    fields = part_header(parts[place])
+    fields[wrong] += changed[wrong]
+    first = header(fields["kind"], fields["rows"], fields["words"])
+    return np.concatenate([*parts[:place], first, parts[place][1:], *parts[place + 1 :]])
+
+
+def part_header(part: NDArray[np.uint64]) -> dict[str, int]:
+    """Of a section."""
+    fields: dict[str, Any] = SECTION_HEADER.unpack(int(part[0]))
+    return fields
 
 
 async def never_stalls(dut: Any) -> None:
@@ -84,20 +137,42 @@ def board_of(kind: TableKind, lane: int, half: int, rows: TableRows, config: Arc
     return Scoreboard(f"{kind.name}, lane {lane}", [(half, place, data) for place, data in placed])
 
 
-def random_segment(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:
-    """A segment of any content that the format allows, sections in any order."""
+def random_settings(config: ArchonConfig, random: np.random.Generator) -> dict[str, int]:
+    """What the loader looks at in a job."""
+    most = min(config.depths.accumulator // 4, config.depths.output // config.lanes)
+    outputs, fixed = int(random.integers(1, most + 1)), int(random.integers(2))
+    return {
+        "turns": int(random.integers(1, 5)),
+        "slices": int(random.integers(1, 4)),
+        "input_channels": outputs * config.lanes - int(random.integers(config.lanes)),
+        "output_channels": outputs,
+        "fixed": fixed,
+        "depthwise": fixed * int(random.integers(2)),
+    }
+
+
+def random_segment(config: ArchonConfig, random: np.random.Generator, job: dict[str, int]) -> NDArray[np.uint64]:
+    """A segment of any content that the format allows for a job, sections in any order."""
+    return np.concatenate(segment_parts(config, random, job))
+
+
+def segment_parts(config: ArchonConfig, random: np.random.Generator, job: dict[str, int]) -> list[NDArray[np.uint64]]:
+    """The sections of a random segment."""
     parts: list[NDArray[np.uint64]] = []
-    for kind in random.permutation([*SHARED, TableKind.LANES]):
-        if kind == TableKind.LANES:
-            slices = int(random.integers(0, 4))
-            parts.append(header(kind, slices, 0))
-            parts += [random_slice(config, random, turns) for _ in range(slices)]
-        else:
-            layout = table_layout(TableKind(kind), config)
-            rows = min(int(random.integers(0, ROWS_MAX)), table_depth(TableKind(kind), config))
-            parts.append(header(kind, rows, layout.words))
-            parts.append(random.integers(0, 1 << 64, rows * layout.words, dtype=np.uint64))
-    return np.concatenate(parts)
+    kinds = [TableKind.REQUANTIZE, TableKind.LANES] if job["fixed"] else [*SHARED, TableKind.LANES]
+    for number in random.permutation(kinds):
+        kind = TableKind(number)
+        rows = outputs_of_pixel(job, choose) if kind is TableKind.REQUANTIZE else job["slices"]
+        if kind is TableKind.LANES:
+            slices = [random_slice(config, random, job["turns"]) for _ in range(rows)]
+            parts.append(np.concatenate([header(kind, rows, 0), *slices]))
+            continue
+        if kind is TableKind.EXPAND:
+            rows = min(int(random.integers(1, ROWS_MAX)), table_depth(kind, config))
+        words = table_layout(kind, config).words
+        contents = random.integers(0, 1 << 64, rows * words, dtype=np.uint64)
+        parts.append(np.concatenate([header(kind, rows, words), contents]))
+    return parts
 
 
 def random_slice(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:

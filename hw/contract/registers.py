@@ -14,7 +14,7 @@ from itertools import accumulate
 from hw.contract.activity import ACTIVITY
 from hw.contract.axi import BYTE_ADDRESS_BITS
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
-from hw.contract.descriptor import REPORT
+from hw.contract.descriptor import JOB_BITS, REPORT
 from hw.contract.errors import ArchonError
 from hw.contract.layout import Field, Layout
 
@@ -63,6 +63,7 @@ class ErrorCode(IntEnum):
     DESCRIPTOR = 5
     STALLED = 6
     ABORTED = 7
+    TABLES = 8
 
     @property
     def meaning(self) -> str:
@@ -76,9 +77,12 @@ _MEANINGS = {
     ErrorCode.WRITE_RESPONSE: "memory answered a write with an error; error_address is the word's",
     ErrorCode.READ_OUTSIDE: "a read outside the read window was asked for and not issued; error_address is the burst's",
     ErrorCode.WRITE_OUTSIDE: "a write outside the write window was asked for and not issued; error_address is the word's",
-    ErrorCode.DESCRIPTOR: "a descriptor named a cluster that does not exist",
+    ErrorCode.DESCRIPTOR: "a descriptor named a cluster that does not exist, or broke a rule of hw/contract/rules.py, or the "
+    "program went on without an end; error_descriptor is its number in the program, from 0",
     ErrorCode.STALLED: "no word was read or written and no job ended for stall_limit cycles",
     ErrorCode.ABORTED: "the host asked for it",
+    ErrorCode.TABLES: "a table segment was too short, too long, or not what its job needs; error_descriptor is the number that "
+    "the job has in its descriptor",
 }
 
 
@@ -215,6 +219,7 @@ REGISTERS: tuple[Register, ...] = (
         f"written to the {ACTIVITY.words} words from activity_base + {ACTIVITY.words * 8} n on",
     ),
     _set("activity_capacity", "rows", 32, "such rows that are written; later ones are counted only"),
+    _shown("error_descriptor", "index", JOB_BITS, "descriptor that the error code speaks of, else 0"),
 )  # fmt: skip
 """In the order of their offsets."""
 

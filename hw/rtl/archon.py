@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.activity import CLUSTER_UNITS, observed, observed_bits
 from hw.contract.config import ArchonConfig
+from hw.contract.descriptor import JOB_BITS
 from hw.rtl.arbiter import ReadArbiter, StreamArbiter
 from hw.rtl.controller import Controller
 from hw.rtl.image_unit import ImageUnit
@@ -21,6 +22,8 @@ def archon_signature(config: ArchonConfig) -> wiring.Signature:
             "command": In(COMMAND),
             "busy": Out(1),
             "error": Out(1),
+            "bad_tables": Out(1),
+            "error_index": Out(JOB_BITS),
             "read_request": Out(READ_REQUEST),
             "read_data": In(READ_DATA),
             "write": Out(WRITE),
@@ -35,8 +38,10 @@ def archon_signature(config: ArchonConfig) -> wiring.Signature:
 class Archon(wiring.Component):
     """The accelerator: runs whole networks, from raw images to logits, as programs of jobs.
 
-    Members: `command` starts the program at a word address; `busy` until its last job's report and counts were taken;
-    `error` sticky after a bad descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to
+    Members: `command` starts the program at a word address; `busy` until its last job's report and counts were taken, or until
+    `bad_tables`, a table segment that is not what its job needs, after which only a reset helps; `error` after a bad
+    descriptor, until the next command; `error_index` that descriptor's number in the program, or the number that the job with
+    the bad tables has in its descriptor; `read_request` and `read_data` (bursts, in order), `write` (with byte strobes) to
     external memory; `writes_pending`, from the cycle after a write was taken: a read might not see it yet; `report` one payload
     per finished job; `activity` counts of what units did in it (hw.contract.activity), `observed` what all units do in this
     cycle: both mean nothing where the configuration has no counters.
@@ -45,6 +50,8 @@ class Archon(wiring.Component):
     command: stream.Interface
     busy: Signal
     error: Signal
+    bad_tables: Signal
+    error_index: Signal
     read_request: stream.Interface
     read_data: stream.Interface
     write: stream.Interface
@@ -73,10 +80,15 @@ class Archon(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.command), controller.command)
         m.d.comb += [
-            self.busy.eq(controller.busy | ~reports.idle | counting),
+            self.bad_tables.eq(Cat(cluster.bad_tables for cluster in clusters).any()),
+            self.busy.eq((controller.busy | ~reports.idle | counting) & ~self.bad_tables),
             self.error.eq(controller.error),
+            self.error_index.eq(controller.index),
             controller.writes_idle.eq(writes.idle & ~self.writes_pending),
         ]
+        for cluster in clusters:
+            with m.If(cluster.bad_tables):
+                m.d.comb += self.error_index.eq(cluster.bad_job)
         for index, unit in enumerate(units):
             m.d.comb += [unit.cycle.eq(cycle), unit.hold.eq(controller.hold), controller.idle[index].eq(unit.idle)]
             wiring.connect(m, controller.jobs[index], unit.jobs)

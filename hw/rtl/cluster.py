@@ -26,7 +26,8 @@ class Cluster(wiring.Component):
     """`lanes` lanes behind one predictor; runs whole jobs on its own.
 
     Members: `jobs` in, `hold`, `idle`: see JobSequencer; `read_request`, `read_data`, `write` to external memory; `reports`
-    one per finished job; `cycle` the clock cycles since reset, for the reports. Where the configuration has counters,
+    one per finished job; `cycle` the clock cycles since reset, for the reports; `bad_tables`: the table segment of the job with
+    number `bad_job` is not what the job needs (TableLoader); only a reset helps. Where the configuration has counters,
     `observed` what the units do in this cycle, `activity` counts of that after each report, `counts_pending` while some are
     still to be taken.
     """
@@ -42,6 +43,8 @@ class Cluster(wiring.Component):
     observed: Any
     activity: stream.Interface
     counts_pending: Signal
+    bad_tables: Signal
+    bad_job: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -67,6 +70,8 @@ class Cluster(wiring.Component):
         m.d.comb += [
             tables.start.eq(sequencer.start_tables),
             sequencer.tables_done.eq(tables.done),
+            self.bad_tables.eq(tables.bad),
+            self.bad_job.eq(sequencer.next_job.job),
             activations.start.eq(sequencer.start & ~sequencer.job.same_input),
             sequencer.done.eq(activations.done & summation.finished & requantizer.finished & combiner.empty),
             combiner.flush.eq(requantizer.finished),

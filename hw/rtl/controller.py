@@ -5,9 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ADDRESS_BITS, ArchonConfig
-from hw.contract.descriptor import DESCRIPTOR_WORDS
+from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB_BITS
 from hw.contract.descriptor import JOB as JOB_LAYOUT
 from hw.contract.layout import WORD_BITS
+from hw.rtl.descriptor_check import DescriptorCheck
 from hw.rtl.interfaces import COMMAND, JOB, READ_DATA, READ_REQUEST
 
 
@@ -23,9 +24,11 @@ class Controller(wiring.Component):
     one of the image unit's, which counts as a cluster here; `hold`; `idle` bit i low while cluster i has work that is not
     held: from the cycle after it took such a job, or in which `hold` fell, until it has handed over its last write;
     `writes_idle`: memory has accepted all writes; `busy` from the cycle after a command until its program has ended and
-    everything is idle; `error`: the program named a cluster that does not exist; it ended there. Cleared by the next command.
+    everything is idle; `error`: a descriptor named a cluster that does not exist or broke a rule of hw.contract.rules, or the
+    program went on after 2**JOB_BITS - 1 jobs; it ended there; `index` its number in the program, from 0. Cleared by the next
+    command.
 
-    Throughput: one memory latency and about 10 cycles from job to job. Stalls with the cluster that a job is for.
+    Throughput: one memory latency and about 25 cycles from job to job. Stalls with the cluster that a job is for.
     """
 
     command: stream.Interface
@@ -37,8 +40,10 @@ class Controller(wiring.Component):
     writes_idle: Signal
     busy: Signal
     error: Signal
+    index: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
+        self._config = config
         self._units = config.clusters + 1
         super().__init__(
             {
@@ -51,6 +56,7 @@ class Controller(wiring.Component):
                 "writes_idle": In(1),
                 "busy": Out(1),
                 "error": Out(1),
+                "index": Out(JOB_BITS),
             }
         )
 
@@ -60,11 +66,13 @@ class Controller(wiring.Component):
         descriptor = Signal(JOB_LAYOUT.words * WORD_BITS)
         missing = Signal(range(JOB_LAYOUT.words + 1))
         job = JOB(descriptor[: JOB_LAYOUT.width])
+        m.submodules.check = check = DescriptorCheck(self._config)
         chosen, all_idle, release, offering = Signal(self._units), Signal(), Signal(), Signal()
         m.d.comb += [
             self.read_request.payload.address.eq(address),
             self.read_request.payload.length.eq(JOB_LAYOUT.words),
             chosen.eq(Cat(job.cluster == index for index in range(self._units))),
+            check.job.eq(job),
         ]
         # What `idle` said before `hold` falls is of no use afterwards.
         m.d.comb += release.eq(self.hold & all_idle)
@@ -79,7 +87,7 @@ class Controller(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 with m.If(self.command.valid):
-                    m.d.sync += [address.eq(self.command.payload.program_address), self.error.eq(0)]
+                    m.d.sync += [address.eq(self.command.payload.program_address), self.error.eq(0), self.index.eq(0)]
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.read_request.valid.eq(1)
@@ -95,11 +103,16 @@ class Controller(wiring.Component):
                         missing.eq(missing - 1),
                     ]
                     with m.If(missing == 1):
-                        m.next = "DECODE"
+                        m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.comb += check.start.eq(1)
+                m.next = "FINISH"
+                with m.If(~job.end):
+                    m.next = "DECODE"
             with m.State("DECODE"):
-                with m.If(job.end):
-                    m.next = "FINISH"
-                with m.Elif(~chosen.any()):
+                with m.If(~check.done):
+                    pass
+                with m.Elif(~chosen.any() | check.bad | self.index.all()):
                     m.d.sync += self.error.eq(1)
                     m.next = "FINISH"
                 with m.Elif(~(job.barrier & self.hold)):
@@ -109,6 +122,7 @@ class Controller(wiring.Component):
             with m.State("OFFER"):
                 m.d.comb += offering.eq(1)
                 with m.If((chosen & Cat(offered.ready for offered in self.jobs)).any()):
+                    m.d.sync += self.index.eq(self.index + 1)
                     m.next = "FETCH"
             with m.State("FINISH"):
                 with m.If(all_idle & ~self.hold):

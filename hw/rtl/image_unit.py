@@ -37,6 +37,9 @@ class ImageUnit(wiring.Component):
     observed: Any
     activity: stream.Interface
     counts_pending: Signal
+    bad_tables: Signal
+    """Stays low: its table has one size."""
+    bad_job: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config

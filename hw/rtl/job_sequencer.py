@@ -154,5 +154,7 @@ def cluster_signature(observed: Layout) -> wiring.Signature:
             "observed": Out(struct(observed)),
             "activity": Out(ACTIVITY),
             "counts_pending": Out(1),
+            "bad_tables": Out(1),
+            "bad_job": Out(descriptor.JOB_BITS),
         }
     )

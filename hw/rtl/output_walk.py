@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ADDRESS_BITS, ArchonConfig, index_bits
+from hw.contract.rules import outputs_of_pixel
 from hw.rtl.interfaces import JOB
 
 
@@ -50,7 +51,7 @@ class OutputWalk(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        channels = Mux(self.job.depthwise, self.job.input_channels, self.job.output_channels)
+        channels = outputs_of_pixel(self.job, Mux)
         column, rows_left = Signal.like(self.job.output_width), Signal.like(self.job.output_rows)
         last_column, one_pixel = Signal(), Signal()
         m.d.comb += [

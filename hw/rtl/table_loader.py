@@ -2,18 +2,29 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.contract.layout import WORD_BITS
-from hw.contract.tables import SECTION_HEADER, TableKind
+from hw.contract.rules import outputs_of_pixel
+from hw.contract.tables import SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
 from hw.rtl.lane_table_loader import LaneTableLoader
 from hw.rtl.prefetch import Prefetcher
 
+_OF_FIXED = (TableKind.LANES, TableKind.REQUANTIZE)
+"""Sections that every job has."""
+
+_SECTIONS = (*SHARED, TableKind.LANES)
+"""Sections of a job with a predictor."""
+
 _HEADER_BITS = {item.name: item.bits for item in SECTION_HEADER.fields}
+
+
+_LANES_LATENCY = 16
+"""Cycles, besides one a lane, after which the lanes' loader has ended that has all its words; it needs fewer."""
 
 
 class TableLoader(wiring.Component):
@@ -23,7 +34,9 @@ class TableLoader(wiring.Component):
 
     Members: `job`; `start` begins, once the loader is done with the segment before; `read_request`, `read_data`;
     `table_write` rows of the shared tables, `lane_writes[l]` those of lane l's own; `done` from the cycle after the last
-    row was written until the next `start`.
+    row was written until the next `start`; `bad`: the segment is not what the job needs, so that the loader waits for a reset.
+    It ends within a section, lacks one or has one twice, or a header does not fit its table and the job (but for
+    the rows of EXPAND, which only its memory limits).
 
     Throughput 1 word a cycle in sections of shared tables, else that of LaneTableLoader; a section costs 2 cycles more. Asks
     only for words that its queue has room for, so that it never stalls `read_data`.
@@ -36,9 +49,11 @@ class TableLoader(wiring.Component):
     table_write: Any
     lane_writes: list[Any]
     done: Signal
+    bad: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
+        self._patience = config.lanes + _LANES_LATENCY
         self._row_words = -(-table_row_bits(config) // WORD_BITS)
         super().__init__(
             {
@@ -49,6 +64,7 @@ class TableLoader(wiring.Component):
                 "table_write": Out(table_write(config)),
                 "lane_writes": Out(table_write(config)).array(config.lanes),
                 "done": Out(1),
+                "bad": Out(1),
             }
         )
 
@@ -74,7 +90,11 @@ class TableLoader(wiring.Component):
         with m.If(words.valid & words.ready):
             m.d.sync += words_left.eq(words_left - 1)
 
-        with m.FSM():
+        begins, patience = Signal(), Signal(range(self._patience + 1))
+        fits, complete = self._check_sections(m, header, words.payload[SECTION_HEADER.width :], begins)
+        m.d.sync += patience.eq(0)
+        with m.FSM() as control:
+            m.d.comb += self.bad.eq(control.ongoing("BAD"))
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [finished.eq(0), words_left.eq(self.job.table_words)]
@@ -83,20 +103,60 @@ class TableLoader(wiring.Component):
                 m.d.comb += words.ready.eq(1)
                 m.d.sync += [self.table_write.kind.eq(header.kind), words_in_row.eq(header.words), rows_left.eq(header.rows)]
                 with m.If(words_left == 0):
-                    m.d.sync += finished.eq(1)
+                    m.d.sync += finished.eq(complete)
                     m.next = "IDLE"
+                    with m.If(~complete):
+                        m.next = "BAD"
+                with m.Elif(words.valid & ~fits):
+                    m.next = "BAD"
                 with m.Elif(words.valid & (header.kind == TableKind.LANES)):
-                    m.d.comb += lanes.begin.eq(1)
+                    m.d.comb += [begins.eq(1), lanes.begin.eq(1)]
                     m.next = "LANES"
-                with m.Elif(words.valid & (header.rows != 0)):
+                with m.Elif(words.valid):
+                    m.d.comb += begins.eq(1)
                     m.next = "ROWS"
             with m.State("ROWS"):
                 self._collect_rows(m, words, words_in_row, rows_left, buffer)
+                with m.If(words_left == 0):
+                    m.next = "BAD"
             with m.State("LANES"):
                 m.d.comb += [lanes.words.valid.eq(words.valid), words.ready.eq(lanes.words.ready)]
+                with m.If(words_left == 0):
+                    m.d.sync += patience.eq(patience + 1)
                 with m.If(~lanes.busy):
                     m.next = "HEADER"
+                with m.Elif(patience == self._patience):
+                    m.next = "BAD"
+            with m.State("BAD"):
+                pass
         return m
+
+    def _check_sections(self, m: Module, header: data.View, rest: Value, begins: Value) -> tuple[Signal, Signal]:
+        """Whether `header` may come now, and whether the job has all its sections; `begins`: it comes."""
+        fits, complete = Signal(), Signal()
+        seen = Signal(len(TableKind))
+        with m.Switch(header.kind):
+            for kind in _SECTIONS:
+                with m.Case(kind):
+                    m.d.comb += fits.eq(self._fits(kind, header) & ~seen[kind] & (rest == 0))
+        of_fixed, of_fused = (sum(1 << kind for kind in kinds) for kinds in (_OF_FIXED, _SECTIONS))
+        m.d.comb += complete.eq(seen == Mux(self.job.fixed, of_fixed, of_fused))
+        with m.If(self.start):
+            m.d.sync += seen.eq(0)
+        with m.Elif(begins):
+            m.d.sync += seen.eq(seen | (1 << header.kind))
+        return fits, complete
+
+    def _fits(self, kind: TableKind, header: data.View) -> Value:
+        """Rows and words of a section are those that the job needs."""
+        config = self._config
+        if kind is TableKind.EXPAND:
+            rows = (header.rows != 0) & (header.rows <= table_depth(kind, config))
+        else:
+            needed = outputs_of_pixel(self.job, Mux) if kind is TableKind.REQUANTIZE else self.job.slices
+            rows = header.rows == needed
+        words = Const(1) if kind is TableKind.LANES else header.words == table_layout(kind, config).words
+        return rows & words & (Const(1) if kind in _OF_FIXED else ~self.job.fixed)
 
     def _fetch(self, m: Module) -> stream.Interface:
         """The segment's words, asked for ahead."""

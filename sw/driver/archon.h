@@ -122,6 +122,11 @@
 /* such rows that are written; later ones are counted only */
 #define ARCHON_ACTIVITY_CAPACITY 0xa4u
 
+/* descriptor that the error code speaks of, else 0 */
+#define ARCHON_ERROR_DESCRIPTOR 0xa8u
+#define ARCHON_ERROR_DESCRIPTOR_INDEX_SHIFT 0
+#define ARCHON_ERROR_DESCRIPTOR_INDEX_MASK 0x0000ffffu
+
 /* what identification and version hold */
 #define ARCHON_LETTERS 0x4e435241u
 #define ARCHON_MAJOR 1u
@@ -136,5 +141,6 @@
 #define ARCHON_CODE_DESCRIPTOR 5u
 #define ARCHON_CODE_STALLED 6u
 #define ARCHON_CODE_ABORTED 7u
+#define ARCHON_CODE_TABLES 8u
 
 #endif

@@ -185,7 +185,10 @@ class Driver:
         """Wait until memory has answered everything; then raise the error."""
         code = ErrorCode((await self._read("error_code"))["code"])
         address = (await self._read("error_address"))["address"]
-        message = f"the run was stopped with {code.name} at byte address {address:#x}"
+        place = f"byte address {address:#x}"
+        if code in (ErrorCode.DESCRIPTOR, ErrorCode.TABLES):
+            place = f"job descriptor {(await self._read('error_descriptor'))['index']}"
+        message = f"the run was stopped with {code.name} at {place}"
         for _ in range(DRAIN_WAITS):
             if not (await self._read("status"))["busy"]:
                 await self._write("status", error=1)

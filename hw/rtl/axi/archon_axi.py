@@ -103,6 +103,8 @@ class ArchonAxi(wiring.Component):
             m.d.comb += [failure.valid.eq(source.valid), failure.address.eq(source.address)]
         m.d.comb += [
             control.bad_descriptor.eq(archon.error),
+            control.bad_tables.eq(archon.bad_tables),
+            control.index.eq(archon.error_index),
             control.accelerator_busy.eq(archon.busy),
             control.memory_busy.eq(reads.busy | writes.busy),
             control.writing.eq(writing),
@@ -130,6 +132,7 @@ class ArchonAxi(wiring.Component):
             bank.status.error.eq(control.error),
             bank.error_code.code.eq(control.code),
             bank.error_address.address.eq(control.address),
+            bank.error_descriptor.index.eq(control.descriptor),
             control.clear_done.eq(bank.status_clear.done),
             control.clear_error.eq(bank.status_clear.error),
             control.start.eq(bank.control.start),

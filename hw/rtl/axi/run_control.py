@@ -20,7 +20,8 @@ class RunControl(wiring.Component):
     """The state of the run.
 
     Members: `start` (ignored while `busy`) sends `program` as a `command` and clears `done`, `error` and the error; `abort`
-    (ignored unless `running`); `failures[i]` as in FAILURES; `bad_descriptor`; `accelerator_busy`; `memory_busy`: transactions
+    (ignored unless `running`); `failures[i]` as in FAILURES; `bad_descriptor`, `bad_tables`, of which `index` says which;
+    `accelerator_busy`; `memory_busy`: transactions
     are on offer or outstanding; `writing`: anything is on its way to memory; `progress`: the run came forward in this cycle;
     `stall_limit`.
 
@@ -28,7 +29,7 @@ class RunControl(wiring.Component):
     `running` until it is at its end or stopped; from then on `stop`, for at least one cycle and until no transaction is
     outstanding: the accelerator is to be reset and memory's masters to be emptied meanwhile, so that no run leaves anything to
     the next one. `done` after the end of a run that was not stopped, `error` from 1 cycle after an error on, until
-    `clear_done`, `clear_error` or a start; `code` and `address` of the first error.
+    `clear_done`, `clear_error` or a start; `code`, `address` and `descriptor` of the first error.
     """
 
     start: Signal
@@ -37,6 +38,8 @@ class RunControl(wiring.Component):
     command: stream.Interface
     failures: Any
     bad_descriptor: Signal
+    bad_tables: Signal
+    index: Signal
     accelerator_busy: Signal
     memory_busy: Signal
     writing: Signal
@@ -53,11 +56,12 @@ class RunControl(wiring.Component):
     error: Signal
     code: Signal
     address: Signal
+    descriptor: Signal
 
     def __init__(self) -> None:
         inputs = (
-            "start", "abort", "bad_descriptor", "accelerator_busy", "memory_busy", "writing", "progress", "clear_done",
-            "clear_error",
+            "start", "abort", "bad_descriptor", "bad_tables", "accelerator_busy", "memory_busy", "writing", "progress",
+            "clear_done", "clear_error",
         )  # fmt: skip
         outputs = ("starting", "ending", "busy", "running", "stop", "done", "error")
         super().__init__(
@@ -70,6 +74,8 @@ class RunControl(wiring.Component):
                 "stall_limit": In(STALL_BITS),
                 "code": Out(BY_NAME["error_code"].layout.width),
                 "address": Out(WIDE_ADDRESS_BITS),
+                "index": In(BY_NAME["error_descriptor"].layout.width),
+                "descriptor": Out(BY_NAME["error_descriptor"].layout.width),
             }
         )
 
@@ -92,6 +98,7 @@ class RunControl(wiring.Component):
                 m.d.comb += self.starting.eq(self.start)
                 with m.If(self.start):
                     m.d.sync += [self.done.eq(0), self.error.eq(0), self.code.eq(ErrorCode.NONE), self.address.eq(0)]
+                    m.d.sync += self.descriptor.eq(0)
                     m.next = "commanding"
             with m.State("commanding"):
                 m.d.comb += self.command.valid.eq(1)
@@ -112,6 +119,8 @@ class RunControl(wiring.Component):
     def _give_up(self, m: Module, failed: Signal, code: Signal, address: Signal) -> None:
         with m.If(failed):
             m.d.sync += [self.error.eq(1), self.code.eq(code), self.address.eq(address)]
+            with m.If((code == ErrorCode.DESCRIPTOR) | (code == ErrorCode.TABLES)):
+                m.d.sync += self.descriptor.eq(self.index)
             m.next = "stopping"
 
     def _first_error(self, m: Module, failed: Signal, code: Signal, address: Signal) -> None:
@@ -121,7 +130,7 @@ class RunControl(wiring.Component):
         stalled = (self.stall_limit != 0) & (quiet == self.stall_limit)
         sources = [(failure.valid, failure.address, known) for failure, known in zip(self.failures, FAILURES, strict=True)]
         sources += [(self.bad_descriptor, 0, ErrorCode.DESCRIPTOR), (stalled, 0, ErrorCode.STALLED)]
-        sources += [(self.abort, 0, ErrorCode.ABORTED)]
+        sources += [(self.abort, 0, ErrorCode.ABORTED), (self.bad_tables, 0, ErrorCode.TABLES)]
         for valid, place, known in reversed(sources):
             with m.If(valid & self.running):
                 m.d.comb += [failed.eq(1), code.eq(known), address.eq(place)]
