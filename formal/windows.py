@@ -28,8 +28,8 @@ WINDOWS = ("read_base", "read_limit", "write_base", "write_limit")
 class AnyAccelerator(wiring.Component):
     """Stands in for the accelerator: anything on any output, in every cycle anew."""
 
-    def __init__(self) -> None:
-        super().__init__(archon_signature())
+    def __init__(self, config: ArchonConfig) -> None:
+        super().__init__(archon_signature(config))
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002, D102
         m = Module()
@@ -49,7 +49,7 @@ def windows(config: ArchonConfig) -> Bench:
     bench = Bench()
     unit = ArchonAxi(config)
     inside = bench.inside(unit)
-    bench.modules["archon"] = AnyAccelerator()
+    bench.modules["archon"] = AnyAccelerator(config)
     for bus in (unit.registers, unit.memory):
         bench.free(*(getattr(bus, name) for name, member in bus.signature.members.items() if member.flow is In))
 
@@ -100,7 +100,8 @@ def _held_inside(bench: Bench, inside: Inside, idle: Value, seen: dict[str, Sign
             if kind == "write":
                 bench.check(words == 1)
     bench.check(inside.register("reads.splitter.address")[:BYTE_INDEX_BITS] == 0)
-    bench.check(inside.register("reporter.address")[:BYTE_INDEX_BITS] == 0)
+    for writer in ("reporter", "recorder"):
+        bench.check(inside.register(f"{writer}.address")[:BYTE_INDEX_BITS] == 0)
     waiting = QueueContents(inside, "write_arbiter.waiting", QUEUE_DEPTH)
     for position in range(QUEUE_DEPTH):
         bench.check((waiting.level <= position) | (waiting.item(position)[:BYTE_INDEX_BITS] == 0))
