@@ -53,6 +53,7 @@ help: ## This list
 #: TEST_IMAGES=1000       train: only the first so many test images
 #: RESOLUTION=16          train: average all images down to this size
 #: KERNEL=keras           train: what computes the blocks, auto (default), keras or native
+#: BALANCED=1             train, export: prune blocks evenly over their input channels, so that lanes share the work evenly
 #: SURVIVORS_FIRST=0.5    train: share that may survive a block's first ReLU; export: of random weights
 #: SURVIVORS_SECOND=0.4   train, export: the same of the second ReLU
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
@@ -107,7 +108,8 @@ estimate: .venv/.sim ## Estimate the cycles of a network's fused blocks, beside 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)
 	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed) \
-		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second)
+		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
+		$(call switch,BALANCED,balanced)
 
 .PHONY: train
 train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MINUTES RESUME SEED ...)
@@ -115,7 +117,8 @@ train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MI
 		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
 		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) \
-		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second)
+		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
+		$(call switch,BALANCED,balanced)
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock

@@ -41,6 +41,7 @@ def main(
     seed: int = 1,
     survivors_first: Annotated[float, Parameter(help="share of first ReLUs that survive (random)")] = 0.4,
     survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
+    balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
     out: Annotated[Path | None, Parameter(help="instead of BUILD/NAME/NAME.archon")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
@@ -52,7 +53,7 @@ def main(
         if weights == "random":
             survivors = Survivors(survivors_first, survivors_second)
             with console.status(f"{network.name}: random weights, calibration"):
-                quantized = export_random(network, seed, survivors, path)
+                quantized = export_random(network.with_balanced_pruning() if balanced else network, seed, survivors, path)
             console.print(layer_table(quantized, Widths()))
         elif trained_weights(network, build) is None:
             copy_bundle(network, path)

@@ -19,6 +19,7 @@ from sw.export.random_draw import (
     ordered_sums,
     share_thresholds,
     sparse,
+    sparse_expand,
 )
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.calibration import Activations
@@ -134,7 +135,7 @@ class Maker:
 
     def _pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePair, Traced, BlockReport]:
         x, groups, expanded = self.source, spec.groups, spec.expanded_channels
-        first = sparse(self.random, (expanded, spec.in_channels // groups), self.sparsity.pointwise)
+        first = sparse_expand(self.random, spec, self.sparsity)
         first_bias = self.random.normal(size=expanded) * BIAS_DEVIATION
         second = sparse(self.random, (spec.own_channels, expanded // groups), self.sparsity.pointwise)
         ternary = np.sign(first).astype(np.int64)

@@ -9,6 +9,7 @@ from hw.contract import numerics
 from hw.contract.config import Widths
 from sw.quantize.calibration import Activations
 from sw.quantize.value_path import Floats, Integers
+from sw.spec import BlockSpec, PointwisePairSpec, SparsitySpec
 
 BIAS_DEVIATION = 0.3
 """Of biases, where activations have a deviation of one."""
@@ -28,9 +29,23 @@ def sparse(random: np.random.Generator, shape: tuple[int, ...], zeros: float) ->
     count = int(np.prod(shape))
     kept = np.zeros(count, dtype=bool)
     kept[random.permutation(count)[: max(1, round(count * (1 - zeros)))]] = True
-    weights = np.where(kept, random.normal(size=count), 0.0).reshape(shape)
-    fan_in = max(1.0, kept.mean() * count / shape[0])
-    return weights / np.sqrt(fan_in)
+    return _scaled(random, kept.reshape(shape))
+
+
+def sparse_expand(random: np.random.Generator, spec: BlockSpec | PointwisePairSpec, sparsity: SparsitySpec) -> Floats:
+    """Weights (E, C/G) of a block's expand layer, balanced over the input channels of a group if asked for."""
+    outputs, inputs = spec.expanded_channels // spec.groups, spec.in_channels // spec.groups
+    if not sparsity.balanced:
+        return sparse(random, (spec.expanded_channels, inputs), sparsity.pointwise)
+    ranks = random.permuted(np.broadcast_to(np.arange(outputs)[:, None], (spec.groups, outputs, inputs)), axis=1)
+    kept = ranks < max(1, round(outputs * (1 - sparsity.pointwise)))
+    return _scaled(random, kept.reshape(spec.expanded_channels, inputs))
+
+
+def _scaled(random: np.random.Generator, kept: NDArray[np.bool_]) -> Floats:
+    """Normal weights where they are kept, for outputs of deviation one."""
+    weights = np.where(kept, random.normal(size=kept.shape), 0.0)
+    return weights / np.sqrt(max(1.0, kept.sum() / len(kept)))
 
 
 def normalised(random: np.random.Generator, weight: Floats, outputs: Activations) -> tuple[Floats, Floats, Activations]:

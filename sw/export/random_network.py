@@ -25,6 +25,7 @@ from sw.export.random_draw import (
     ordered_sums,
     share_thresholds,
     sparse,
+    sparse_expand,
 )
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.assembly import Front, Head, fused_block, integer_network
@@ -154,7 +155,7 @@ def _block(
     """A random block, its output on the calibration images, that output's scale, and its report."""
     expanded, groups, sparsity = spec.expanded_channels, spec.groups, network.sparsity
     path = ValuePath(
-        expand_weight=sparse(random, (expanded, spec.in_channels // groups), sparsity.pointwise),
+        expand_weight=sparse_expand(random, spec, sparsity),
         expand_bias=random.normal(size=expanded) * BIAS_DEVIATION,
         depthwise_weight=sparse(random, (expanded, spec.kernel, spec.kernel), sparsity.depthwise),
         depthwise_bias=random.normal(size=expanded) * BIAS_DEVIATION,

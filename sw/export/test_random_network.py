@@ -42,6 +42,14 @@ def test_weights_are_as_sparse_as_the_specification_says() -> None:
         assert (block.expand_weight * ternary >= 0).all(), "the predictor has the signs of the value path"
 
 
+def test_balanced_networks_keep_as_many_weights_of_each_input_channel() -> None:
+    spec = small_spec().with_balanced_pruning()
+    network = random_network(spec, 1, Survivors(0.4, 0.3), load_excerpt().images[:4]).network
+    for block, shape in zip(network.fused_blocks, spec.fused_blocks, strict=True):
+        signs = block.predictor_expand_weight.reshape(shape.groups, -1, shape.in_channels // shape.groups)
+        assert (np.count_nonzero(signs, axis=1) == round(signs.shape[1] * 0.5)).all()
+
+
 def test_activations_use_the_range() -> None:
     for block in make().network.fused_blocks:
         factor = block.requantization.multiplier / 2.0**block.requantization.shift

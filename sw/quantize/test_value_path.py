@@ -80,6 +80,16 @@ def test_zeros_stay_zero() -> None:
         assert not getattr(rounded, name)[getattr(path, name) == 0].any()
 
 
+def test_channels_whose_expand_weights_vanish_beside_their_bias_leave_the_project_weight_empty() -> None:
+    path = make_path()
+    path.expand_weight[5] = [1e-6, *[0] * 7]
+    path.project_weight[:8, 5] = 1
+    path.expand_bias[5] = 10
+    integers = quantize_value_path(path, INPUT_SCALE)
+    assert not integers.expand_weight[5].any()
+    assert not integers.project_weight[:8, 5].any()
+
+
 def test_channels_without_any_expand_weight_leave_the_project_weight_empty() -> None:
     path = make_path(seed=6)
     path.expand_weight[5] = 0

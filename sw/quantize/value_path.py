@@ -248,10 +248,12 @@ def _rounded(
     path: ValuePath, columns: Floats, input_scale: float, a: Floats, d: Floats, output_scale: Floats, widths: Widths
 ) -> QuantizedValuePath:
     groups, expanded = path.groups, len(columns)
-    integers = _nearest_columns(columns, a * d * input_scale, output_scale, widths)
+    first = _rounding(path.expand_weight, a, widths)
+    # Beside a bias as large as its scale was widened for, W1 may round to nothing: no pair is left that adds the bias.
+    integers = _nearest_columns(columns, a * d * input_scale, output_scale, widths) * first.any(axis=1)[:, None]
     project = integers.reshape(groups, expanded // groups, -1).transpose(0, 2, 1).reshape(len(output_scale), -1)
     return QuantizedValuePath(
-        expand_weight=_rounding(path.expand_weight, a, widths),
+        expand_weight=first,
         expand_bias=np.rint(path.expand_bias / (a * input_scale)).astype(np.int64),
         depthwise_weight=_rounding(path.depthwise_weight.reshape(expanded, TAPS), d, widths).reshape(-1, 3, 3),
         depthwise_bias=np.rint(path.depthwise_bias / (a * d * input_scale)).astype(np.int64),

@@ -49,10 +49,15 @@ class DepthwiseSpec(Section):
 
 
 class SparsitySpec(Section):
-    """Fraction of zeros after pruning, for pointwise and for depthwise layers."""
+    """Fraction of zeros after pruning, for pointwise and for depthwise layers.
+
+    `balanced`: a block's expand layer keeps equally many weights of each input channel of a group. The lanes that own these
+    channels then have about the same work, and the slowest of them binds.
+    """
 
     pointwise: Fraction
     depthwise: Fraction
+    balanced: bool = False
 
 
 class BlockShape(BaseModel):
@@ -148,6 +153,10 @@ class NetworkSpec(Section):
             shapes.append(BlockShape(in_height=height, in_width=width, out_height=out_height, out_width=out_width))
             height, width = out_height, out_width
         return tuple(shapes)
+
+    def with_balanced_pruning(self) -> Self:
+        """The network with blocks pruned evenly over their input channels."""
+        return self.model_copy(update={"sparsity": self.sparsity.model_copy(update={"balanced": True})})
 
     def multiply_accumulates(self) -> int:
         """Dense multiply-accumulates of one inference of one image."""

@@ -26,6 +26,7 @@ def main(
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None,
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward",
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto",
+    balanced: Annotated[bool, Parameter(help="prune as many weights of each input channel of a block")] = False,
     widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None,
     survivors_first: Annotated[float | None, Parameter(help="share that may survive a block's first ReLU, 0 to 1")] = None,
     survivors_second: Annotated[float | None, Parameter(help="the same of the second ReLU")] = None,
@@ -40,6 +41,7 @@ def main(
         from sw.train.run import Run, train, with_epochs, with_survivors  # noqa: PLC0415 (Keras takes seconds to load)
 
         spec = load_spec(network)
+        spec = spec.with_balanced_pruning() if balanced else spec
         folder = build / spec.name / "train" / stage
         recipe = with_survivors(with_epochs(find_recipe(spec.name, stage), epochs), survivors_first, survivors_second)
         run = Run(spec, stage, recipe, folder, seed, resume, None, max_minutes, predictor, kernel, widen)

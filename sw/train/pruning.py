@@ -1,5 +1,7 @@
 """Magnitude pruning, layer by layer, with a sparsity that rises as final * (1 - (1 - t)**3) and then stays."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -24,11 +26,49 @@ def magnitude_mask(weight: NDArray[np.float32], sparsity: float) -> NDArray[np.f
     return mask.reshape(weight.shape)
 
 
-def prunable_layers(model: FusionNetwork, sparsity: SparsitySpec) -> list[tuple[MaskedLayer, float]]:
-    """Layers to prune with their final sparsity; the stem and the first two layers stay dense."""
-    layers: list[MaskedLayer] = [layer for block in model.blocks for layer in (block.expand, block.project)]
-    pointwise = [(layer, sparsity.pointwise) for layer in [*layers, model.last_pointwise]]
-    return [*pointwise, *((block.depthwise, sparsity.depthwise) for block in model.blocks)]
+def balanced_mask(weight: NDArray[np.float32], sparsity: float, groups: int) -> NDArray[np.float32]:
+    """Mask of 0 and 1 of a grouped pointwise layer's weight (E, C/G) that keeps as many weights of each input channel.
+
+    In every group, the smallest round(sparsity * E/G) magnitudes of each of its C/G input channels become 0.
+    """
+    columns = np.abs(weight).reshape(groups, -1, weight.shape[1])
+    ranks = columns.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return (ranks >= round(sparsity * columns.shape[1])).astype(np.float32).reshape(weight.shape)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A layer to prune.
+
+    Attributes:
+        layer: with a mask.
+        final: its sparsity in the end.
+        groups: of a layer pruned evenly over its input channels; None: where the magnitudes are smallest.
+    """
+
+    layer: MaskedLayer
+    final: float
+    groups: int | None = None
+
+    def prune(self, progress: float) -> None:
+        """Set the mask for `progress` of the ramp."""
+        weight, sparsity = ops.convert_to_numpy(self.layer.weight), rising_sparsity(self.final, progress)
+        if self.groups is None:
+            self.layer.mask.assign(magnitude_mask(weight, sparsity))
+        else:
+            self.layer.mask.assign(balanced_mask(weight, sparsity, self.groups))
+
+
+def prunable_layers(model: FusionNetwork, sparsity: SparsitySpec) -> list[Pruned]:
+    """Layers to prune; the stem and the first two layers stay dense."""
+    found = [Pruned(model.last_pointwise, sparsity.pointwise)]
+    for block in model.blocks:
+        found += [
+            Pruned(block.expand, sparsity.pointwise, block.spec.groups if sparsity.balanced else None),
+            Pruned(block.project, sparsity.pointwise),
+            Pruned(block.depthwise, sparsity.depthwise),
+        ]
+    return found
 
 
 class PruningStage(Stage):
@@ -50,8 +90,8 @@ class PruningStage(Stage):
         length = max(1, round(self.ramp * steps))
         if step > length:
             return
-        for layer, final in self.layers:
-            layer.mask.assign(magnitude_mask(ops.convert_to_numpy(layer.weight), rising_sparsity(final, step / length)))
+        for pruned in self.layers:
+            pruned.prune(step / length)
 
 
 def sparsity_of(layer: MaskedLayer) -> float:

@@ -20,7 +20,7 @@ from sw.train import checkpoint
 from sw.train.__main__ import main
 from sw.train.augment import augment, training_batches
 from sw.train.prediction import PredictionStage, activation_scales, level_shifts, scale_chains
-from sw.train.pruning import PruningStage, magnitude_mask, rising_sparsity, sparsity_of
+from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising_sparsity, sparsity_of
 from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe
 from sw.train.run import Run, train, with_survivors
 
@@ -188,6 +188,21 @@ def test_mask_drops_the_smallest() -> None:
     weight = np.array([[0.5, -0.1], [0.2, -0.9], [0.05, 0.3]], np.float32)
     assert magnitude_mask(weight, 0.5).tolist() == [[1, 0], [0, 1], [0, 1]]
     assert magnitude_mask(weight, 0).all()
+
+
+def test_balanced_mask_drops_the_smallest_of_each_input_channel_of_a_group() -> None:
+    groups = [[[0.5, -0.1], [0.2, -0.9]], [[0.05, 0.3], [-0.06, 0.1]]]
+    assert balanced_mask(np.array(groups, np.float32).reshape(4, 2), 0.5, 2).tolist() == [[1, 0], [0, 1], [0, 1], [1, 0]]
+
+
+def test_balanced_pruning_keeps_as_many_weights_of_each_input_channel() -> None:
+    spec = tiny_spec().with_balanced_pruning()
+    stage = PruningStage(FusionNetwork(spec), spec.sparsity, 0.5)
+    stage.before_step(10, 20)
+    for block in stage.model.blocks:
+        kept = np.asarray(block.expand.masked()).reshape(4, 6, 2) != 0
+        assert (kept.sum(axis=1) == 6 - round(0.8 * 6)).all()
+        assert sparsity_of(block.project) == pytest.approx(0.8, abs=0.03)
 
 
 def test_quantized_weights_are_those_of_the_export(stages: tuple[Path, dict[str, float | None]]) -> None:
