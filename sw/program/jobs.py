@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, KERNEL, ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
 from sw.program.tables import check_depth, turns_of
@@ -142,6 +142,12 @@ def window_fields(window: Window, band: Band, first_channel: int, channels: int,
         "first_pixel": row_start * window.output_width,
         "input_address": first_plane * plane_words + input_start * window.width,
     }
+
+
+def check_kernel(name: str, kernel: int) -> None:
+    """Raise ArchonError where the kernel of layer `name` is larger than the hardware's."""
+    if kernel > KERNEL:
+        raise ArchonError(f"{name}: kernel {kernel} needs hardware of kernel {kernel}, the configuration has kernel {KERNEL}")
 
 
 def check_row_store(width: int, slices: int, config: ArchonConfig) -> None:

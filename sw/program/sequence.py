@@ -11,7 +11,7 @@ from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, Poin
 from sw.program.blocks import PlacedBlock
 from sw.program.fixed import FixedLayer
 from sw.program.image import Layer, MemoryImage, build_image
-from sw.program.jobs import Shape
+from sw.program.jobs import Shape, check_kernel
 from sw.program.mapping import CENTRE
 from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
 from sw.program.pair import PlacedPair
@@ -46,6 +46,7 @@ def _wiring(layer: LayerShape) -> Wiring:
 
 
 def _layer(layer: LayerShape, network: IntegerNetwork, config: ArchonConfig) -> Layer:
+    check_kernel(layer.name, layer.kernel)
     part, spec, source = network.parts().get(layer.name), layer.block, layer.source
     if isinstance(part, FusedBlock) and isinstance(spec, BlockSpec):
         return PlacedBlock(layer.name, part, spec, source.height, source.width)

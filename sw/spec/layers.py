@@ -28,6 +28,10 @@ PIXELS = "pixels"
 """The tensor that the first layer reads: the raw image."""
 
 WINDOW_TAPS = 9
+"""Of the raw image's windows."""
+
+POOL_KERNEL = 3
+"""Of an average pool."""
 
 Block = BlockSpec | UnfusedSpec | PointwisePairSpec
 
@@ -68,6 +72,7 @@ class LayerShape:
         target: The tensor that the output is part of: the output itself, unless halves are concatenated.
         first_channel: Where in the target the output begins.
         block: The block that it is, or is part of.
+        kernel: Rows and columns of its window, which a depthwise layer or the depthwise layer in a fused block has.
         weights: How many it has.
         multiply_accumulates: Of one image, every weight counted; a block's as if its layers were not fused.
         normalised: Channels with a BatchNorm.
@@ -85,6 +90,7 @@ class LayerShape:
     target: TensorShape | None = None
     first_channel: int = 0
     block: Block | None = None
+    kernel: int = 1
     weights: int = 0
     multiply_accumulates: int = 0
     normalised: int = 0
@@ -116,7 +122,7 @@ def _layers(spec: NetworkSpec) -> Iterator[LayerShape]:
         first = spec.first_pointwise
         layer = _pointwise("first_pointwise", x, first.channels, first.groups, relu=True, shuffle=first.shuffle)
         yield layer
-        layer = _depthwise("first_depthwise", layer.output, 1)
+        layer = _depthwise("first_depthwise", layer.output, 1, spec.first_depthwise.kernel)
         yield layer
         x = layer.output
     for index, block in enumerate(spec.blocks, start=1):
@@ -145,14 +151,17 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         whole = TensorShape(name, block.out_channels, *size)
         pooled = whole._replace(name=f"{name} shortcut", channels=x.channels)
         yield LayerShape(
-            pooled.name, "average pool", x, pooled, stride=block.stride, relu=_ends_in_relu(block), target=whole, block=block
-        )
+            pooled.name, "average pool", x, pooled, stride=block.stride, relu=_ends_in_relu(block), target=whole, block=block,
+            kernel=POOL_KERNEL,
+        )  # fmt: skip
     first_channel = block.out_channels - block.own_channels
     residual = x.name if block.residual else None
     if isinstance(block, PointwisePairSpec):
         pair = _pair(f"{name} pair", block, x)
         yield pair
-        yield _depthwise(f"{name} depthwise", pair.output, block.stride, False, residual, whole, first_channel, block)
+        yield _depthwise(
+            f"{name} depthwise", pair.output, block.stride, block.kernel, False, residual, whole, first_channel, block
+        )
         return
     middle = x
     if block.expand:
@@ -161,7 +170,7 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         )
         yield expand
         middle = expand.output
-    filtered = _depthwise(f"{name} depthwise", middle, block.stride, block.depthwise_relu, block=block)
+    filtered = _depthwise(f"{name} depthwise", middle, block.stride, block.kernel, block.depthwise_relu, block=block)
     yield filtered
     project = _pointwise(
         f"{name} project", filtered.output, block.own_channels, block.groups, relu=_ends_in_relu(block) and residual is None,
@@ -189,13 +198,13 @@ def _pointwise(
 
 
 def _depthwise(
-    name: str, x: TensorShape, stride: int, relu: bool = False, residual: str | None = None,
+    name: str, x: TensorShape, stride: int, kernel: int, relu: bool = False, residual: str | None = None,
     target: TensorShape | None = None, first_channel: int = 0, block: Block | None = None,
 ) -> LayerShape:  # fmt: skip
     output = TensorShape(name, x.channels, reduced(x.height, stride), reduced(x.width, stride))
-    weights = WINDOW_TAPS * x.channels
+    weights = kernel**2 * x.channels
     return LayerShape(
-        name, "depthwise", x, output, 1, stride, relu, False, residual, target, first_channel, block,
+        name, "depthwise", x, output, 1, stride, relu, False, residual, target, first_channel, block, kernel,
         weights=weights, multiply_accumulates=weights * output.pixels, normalised=x.channels,
     )  # fmt: skip
 
@@ -205,7 +214,7 @@ def _fused(name: str, block: BlockSpec, x: TensorShape) -> LayerShape:
     expand, depthwise, project = block_weights(block)
     return LayerShape(
         name, "fused block", x, output, block.groups, block.stride, shuffle=block.shuffle,
-        residual=x.name if block.residual else None, block=block, weights=expand + depthwise + project,
+        residual=x.name if block.residual else None, block=block, kernel=block.kernel, weights=expand + depthwise + project,
         multiply_accumulates=expand * x.pixels + (depthwise + project) * output.pixels,
         normalised=2 * block.expanded_channels + block.out_channels,
     )  # fmt: skip

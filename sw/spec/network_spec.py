@@ -25,7 +25,7 @@ class StemSpec(Section):
 
     @model_validator(mode="after")
     def _validate(self) -> Self:
-        check_window("stem", self.kernel, self.stride)
+        check_window("stem", self.kernel, self.stride, kernels=(3,))
         return self
 
 
