@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
 
-KERNELS = (3, 5)
-"""Kernel sizes of depthwise layers."""
-
 KERNEL = 3
 """Kernel size of the depthwise layers that this hardware runs."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from sw.spec.blocks import BlockSpec, PointwisePairSpec, UnfusedSpec, block_weights
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ Kind = Literal[
 
 PIXELS = "pixels"
 """The tensor that the first layer reads: the raw image."""
-
-WINDOW_TAPS = 9
-"""Of the raw image's windows."""
-
-POOL_KERNEL = 3
-"""Of an average pool."""
 
 Block = BlockSpec | UnfusedSpec | PointwisePairSpec
 
@@ -114,7 +109,7 @@ def reduced(size: int, stride: int) -> int:
 def _layers(spec: NetworkSpec) -> Iterator[LayerShape]:
     pixels = TensorShape(PIXELS, spec.channels, spec.height, spec.width)
     stride, channels = spec.stem.stride, spec.stem.channels
-    windows = TensorShape("image", WINDOW_TAPS * spec.channels, reduced(spec.height, stride), reduced(spec.width, stride))
+    windows = TensorShape("image", SMALL_TAPS * spec.channels, reduced(spec.height, stride), reduced(spec.width, stride))
     yield LayerShape("image", "image", pixels, windows, stride=stride)
     yield _pointwise("stem", windows, channels, 1, relu=True, kind="convolution")
     x = windows._replace(name="stem", channels=channels)
@@ -152,7 +147,7 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         pooled = whole._replace(name=f"{name} shortcut", channels=x.channels)
         yield LayerShape(
             pooled.name, "average pool", x, pooled, stride=block.stride, relu=_ends_in_relu(block), target=whole, block=block,
-            kernel=POOL_KERNEL,
+            kernel=SMALL_KERNEL,
         )  # fmt: skip
     first_channel = block.out_channels - block.own_channels
     residual = x.name if block.residual else None

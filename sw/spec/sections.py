@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hw.contract.config import DIMENSION_BITS, KERNELS
+from hw.contract.config import DIMENSION_BITS
+from hw.contract.taps import KERNELS
 
 LARGEST_DIMENSION = (1 << DIMENSION_BITS) - 1
 """Rows, columns, and input channels of one group, as a job's descriptor can name them."""
