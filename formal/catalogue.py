@@ -5,7 +5,7 @@ from functools import partial
 
 from formal import accumulation, combining, order, reading, scanning, sharing, windows
 from formal.proof import Proof
-from hw.contract.config import PRESETS, TAPS, Queues, Widths
+from hw.contract.config import PRESETS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import bias_record, channel_record, members_record
@@ -63,7 +63,8 @@ def proofs() -> list[Proof]:
     found += [Proof("windows", partial(windows.windows, PRESETS["tiny"]), cover_depth=24)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [
-        Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1) for tap in range(TAPS)
+        Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1)
+        for tap in range(configuration.taps)
     ]
     found += [Proof("accumulator-bias", partial(accumulation.bias, configuration), depth=1)]
     found += [

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.generic)
 
 KERNELS = (3, 5)
 """Kernel sizes of depthwise layers: rows and columns of their windows."""
@@ -30,7 +34,7 @@ def tap_places(kernel: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(places, key=lambda place: max(map(abs, place)) > small))
 
 
-def in_tap_order(weights: NDArray[np.generic]) -> NDArray[np.generic]:
+def in_tap_order(weights: NDArray[Number]) -> NDArray[Number]:
     """Weights (..., kernel, kernel), by row and column of the window, as (..., taps)."""
     kernel = weights.shape[-1]
     rows, columns = np.array(tap_places(kernel)).T + kernel // 2

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hw.contract.config import CHANNELS_PER_WORD, KERNEL, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
 from sw.program.tables import check_depth, turns_of
@@ -73,11 +73,12 @@ def reduced(size: int, stride: int) -> int:
 
 @dataclass(frozen=True)
 class Window:
-    """How output rows come from input rows: image size, stride, and rows needed above and below the centre's."""
+    """How output rows come from input rows: image size, stride, kernel, and rows needed above and below the centre's."""
 
     height: int
     width: int
     stride: int
+    kernel: int
     above: int
     below: int
 
@@ -125,6 +126,7 @@ def window_fields(window: Window, band: Band, first_channel: int, channels: int,
     plane_words = window.height * window.width
     return dict.fromkeys((item.name for item in JOB.fields), 0) | {
         "stride_two": int(window.stride == 2),
+        "kernel_five": int(window.kernel == 5),
         "input_height": window.height,
         "input_width": window.width,
         "input_row_start": input_start,
@@ -144,10 +146,10 @@ def window_fields(window: Window, band: Band, first_channel: int, channels: int,
     }
 
 
-def check_kernel(name: str, kernel: int) -> None:
+def check_kernel(name: str, kernel: int, config: ArchonConfig) -> None:
     """Raise ArchonError where the kernel of layer `name` is larger than the hardware's."""
-    if kernel > KERNEL:
-        raise ArchonError(f"{name}: kernel {kernel} needs hardware of kernel {kernel}, the configuration has kernel {KERNEL}")
+    if kernel > config.kernel:
+        raise ArchonError(f"{name}: kernel {kernel} needs hardware of kernel {kernel}, the configuration has {config.kernel}")
 
 
 def check_row_store(width: int, slices: int, config: ArchonConfig) -> None:
