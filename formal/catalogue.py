@@ -55,6 +55,8 @@ def proofs() -> list[Proof]:
         Proof(f"record-reader-{name}", partial(reading.record_reader, record), quick=name == "bias")
         for name, record in records.items()
     ]
+    five = dataclasses.replace(large, kernel=5)
+    found += [Proof("record-reader-of-kernels", partial(reading.record_reader, channel_record(five), channel_record(large)))]
     found += [
         Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_search, channels, rows), cover_depth=18)
         for channels, rows in ((2, 4), (4, 4))
