@@ -34,6 +34,7 @@ help: ## This list
 #: IMAGES=2               sim: how many test images; train: only the first so many training images
 #: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
+#: MAX_KERNEL=5           sim, verilog, synth, fpga: largest depthwise kernel of the accelerator, 3 or 5
 #: SEED=1                 sim, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
 #: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
@@ -59,10 +60,10 @@ help: ## This list
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 
 .PHONY: sim
-sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES SEED WAVES TRACE SIM BUS)
+sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES MAX_KERNEL SEED WAVES TRACE SIM BUS)
 	@$(BIN)/python -m sim run '$(NET)' $(call option,IMAGES,images) $(call option,PRESET,preset) $(call option,LANES,lanes) \
 		$(call option,SEED,seed) $(call switch,WAVES,waves) $(call switch,TRACE,trace) \
-		$(call option,SIM,simulator) $(call option,BUS,bus)
+		$(call option,SIM,simulator) $(call option,BUS,bus) $(call option,MAX_KERNEL,kernel)
 
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test
@@ -77,16 +78,16 @@ check: .venv/.dev ## Lint, types and the arrows between packages
 	@$(BIN)/lint-imports --no-cache
 
 .PHONY: verilog
-verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET COUNTERS)
-	@$(BIN)/python -m sim verilog '$(PRESET)' $(without_counters)
+verilog: .venv/.sim ## Write the accelerator as Verilog (PRESET MAX_KERNEL COUNTERS)
+	@$(BIN)/python -m sim verilog '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(without_counters)
 
 .PHONY: synth
-synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET TARGET COUNTERS)
-	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,TARGET,target) $(without_counters)
+synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRESET MAX_KERNEL TARGET COUNTERS)
+	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(call option,TARGET,target) $(without_counters)
 
 .PHONY: fpga
-fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET COUNTERS)
-	@$(BIN)/python -m sim fpga '$(PRESET)' $(without_counters)
+fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET MAX_KERNEL COUNTERS)
+	@$(BIN)/python -m sim fpga '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(without_counters)
 
 .PHONY: formal
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)

@@ -5,7 +5,7 @@ from functools import partial
 
 from formal import accumulation, combining, order, reading, scanning, sharing, windows
 from formal.proof import Proof
-from hw.contract.config import PRESETS, TAPS, Queues, Widths
+from hw.contract.config import PRESETS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import bias_record, channel_record, members_record
@@ -55,6 +55,8 @@ def proofs() -> list[Proof]:
         Proof(f"record-reader-{name}", partial(reading.record_reader, record), quick=name == "bias")
         for name, record in records.items()
     ]
+    five = dataclasses.replace(large, kernel=5)
+    found += [Proof("record-reader-of-kernels", partial(reading.record_reader, channel_record(five), channel_record(large)))]
     found += [
         Proof(f"survivor-scan-{channels}x{rows}", partial(scanning.survivor_search, channels, rows), cover_depth=18)
         for channels, rows in ((2, 4), (4, 4))
@@ -63,7 +65,8 @@ def proofs() -> list[Proof]:
     found += [Proof("windows", partial(windows.windows, PRESETS["tiny"]), cover_depth=24)]
     configuration = accumulation.accumulator_configuration(Widths())
     found += [
-        Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1) for tap in range(TAPS)
+        Proof(f"accumulator-entry-{tap}", partial(accumulation.entry, configuration, tap), depth=1)
+        for tap in range(configuration.taps)
     ]
     found += [Proof("accumulator-bias", partial(accumulation.bias, configuration), depth=1)]
     found += [

@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Mux, Signal, Value
 from amaranth.lib import data
 
 from formal.bench import Bench, Inside, moves
-from hw.contract.config import PRESETS, TAPS, ArchonConfig
+from hw.contract.config import PRESETS, ArchonConfig
 from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import popcount, tree_sum
 from hw.rtl.survivor_scan import GROUP, PairNumbers, SurvivorSearch
@@ -233,7 +233,8 @@ def pair_numbers(slice_channels: int) -> Bench:
     first = second + Mux(seen["leaves"], popcount(seen["members"]), 0)
     bench.check(members == Mux(seen_valid, Mux(seen["end"], 0, first), second)[: len(base)])
     number = (second + popcount(seen["members"] & (seen["lowest"] - 1)))[: len(base)]
-    seen_taps = functools.reduce(operator.or_, (seen["taps"].word_select(index, TAPS) for index in range(len(found.taps))))
+    parts, tap_bits = range(len(found.taps)), len(found.taps[0])
+    seen_taps = functools.reduce(operator.or_, (seen["taps"].word_select(index, tap_bits) for index in parts))
     bench.check(due[0][0] == (seen_valid & (seen["found"] | seen["end"])))
     bench.check(~due[0][0] | ((due[0][1] == seen["end"]) & (seen["end"] | (due[0][2:] == Cat(number, seen_taps)))))
     bench.check(due[1][0] == (counted["valid"] & (counted["found"] | counted["end"])))

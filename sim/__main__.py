@@ -37,6 +37,8 @@ FAILED = 1
 REFUSED = 2
 """Exit code for bad input."""
 
+Kernel = Annotated[int | None, Parameter(help="largest depthwise kernel of the hardware, 3 or 5; else what NETWORK needs")]
+
 app = App(name="sim", help="Simulate, export, synthesise, prove, cover and time the accelerator.")
 
 
@@ -54,10 +56,11 @@ def run(
     bus: Annotated[Bus, Parameter(help="the accelerator's own streams, or AXI with the host's driver")] = "native",
     trace: Annotated[bool, Parameter(help="write trace.json for Perfetto", negative="")] = False,
     flip_bit: Annotated[int | None, Parameter(help="invert this bit of the tables, to see the run FAIL")] = None,
+    kernel: Kernel = None,
 ) -> int:
     """Run NETWORK (a known name or the path of a bundle) on real images and compare every bit with the golden model."""
     console = wide_console()
-    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, bus, trace)
+    options = Options(network, images, lanes, seed, waves, simulator, preset, latency, flip_bit, bus, trace, kernel)
     outcome = run_network(options, console)
     for path in outcome.files:
         console.print(f"written: {path}", highlight=False)
@@ -80,6 +83,7 @@ def estimate_network(
 
 
 WithCounters = Annotated[bool, Parameter(help="count what units do in every cycle")]
+OfKernel = Annotated[int | None, Parameter(help="largest depthwise kernel, 3 or 5; else the preset's")]
 
 
 @app.command
@@ -87,10 +91,11 @@ def verilog(
     name: str,
     *,
     counters: WithCounters = True,
+    kernel: OfKernel = None,
     top: Annotated[Literal["archon", "archon_axi"], Parameter(help="bare streams, or AXI")] = TOPLEVEL,
 ) -> int:
     """Write the accelerator of a preset as one Verilog file."""
-    text = unit_verilog(top, _preset(name, counters)).read_text(encoding="utf-8")
+    text = unit_verilog(top, _preset(name, counters, kernel)).read_text(encoding="utf-8")
     path = BUILD / "verilog" / name / f"{top}.v"
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     wide_console().print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)
@@ -98,11 +103,11 @@ def verilog(
 
 
 @app.command
-def synth(name: str, *, target: str = "ecp5", counters: WithCounters = True) -> int:
+def synth(name: str, *, target: str = "ecp5", counters: WithCounters = True, kernel: OfKernel = None) -> int:
     """Synthesise the accelerator of a preset and print the cells of every unit."""
     console = wide_console()
     folder = BUILD / "synthesis" / f"{name}-{target}"
-    text = unit_verilog(TOPLEVEL, _preset(name, counters)).read_text(encoding="utf-8")
+    text = unit_verilog(TOPLEVEL, _preset(name, counters, kernel)).read_text(encoding="utf-8")
     with console.status(f"synthesising {name} for {target}"):
         report = synthesise(text, TOPLEVEL, folder, target=target)
     report.write(folder / "report.json")
@@ -112,11 +117,11 @@ def synth(name: str, *, target: str = "ecp5", counters: WithCounters = True) -> 
 
 
 @app.command
-def fpga(name: str, *, counters: WithCounters = True) -> int:
+def fpga(name: str, *, counters: WithCounters = True, kernel: OfKernel = None) -> int:
     """Place and route the accelerator of a preset; print its clock, the slowest path and how full the device is."""
     console = wide_console()
     folder = BUILD / "fpga" / name
-    text = unit_verilog(TOPLEVEL, _preset(name, counters)).read_text(encoding="utf-8")
+    text = unit_verilog(TOPLEVEL, _preset(name, counters, kernel)).read_text(encoding="utf-8")
     with console.status(f"placing and routing {name}"):
         report = place_and_route(text, TOPLEVEL, folder)
     report.write(folder / "report.json")
@@ -180,8 +185,9 @@ def registers() -> int:
     return 0
 
 
-def _preset(name: str, counters: bool) -> ArchonConfig:
-    return dataclasses.replace(preset(name), counters=counters)
+def _preset(name: str, counters: bool, kernel: int | None) -> ArchonConfig:
+    config = dataclasses.replace(preset(name), counters=counters)
+    return config if kernel is None else dataclasses.replace(config, kernel=kernel)
 
 
 def wide_console() -> Console:

@@ -1,9 +1,11 @@
 """Which accelerator runs a network."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from hw.contract.config import PRESETS, ArchonConfig, preset
 from hw.contract.errors import ArchonError
+from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import IntegerNetwork
 from sw.program import MemoryImage, network_image
 
@@ -17,28 +19,33 @@ class Hardware:
     image: MemoryImage
 
 
-def choose_hardware(network: IntegerNetwork, lanes: int | None = None, name: str | None = None) -> Hardware:
-    """The named preset, or the smallest one into which the network fits, with another number of lanes if given.
+def choose_hardware(
+    network: IntegerNetwork, lanes: int | None = None, name: str | None = None, kernel: int | None = None
+) -> Hardware:
+    """The named preset, or the smallest one into which the network fits, with another number of lanes or kernel if given.
 
-    Fewer or more lanes share the memories of the preset out anew (ArchonConfig.with_lanes).
+    Fewer or more lanes share the memories of the preset out anew (ArchonConfig.with_lanes). Where neither preset nor kernel are
+    named, the hardware has the largest kernel of the network.
 
     Args:
         network: What is to run.
         lanes: Lanes in all; as many as the preset has by default.
         name: Name of a preset.
+        kernel: Largest kernel of the hardware.
 
     Raises:
         ArchonError: unknown preset, impossible number of lanes, or a network that fits nowhere.
     """
     if name is not None:
-        config = _with_lanes(preset(name), lanes)
+        config = _changed(preset(name), lanes, kernel)
         try:
             return Hardware(name, config, network_image(network, config))
         except ArchonError as error:
-            raise ArchonError(f"{network.spec.name} does not fit {_described(name, lanes)}: {error}") from error
+            raise ArchonError(f"{network.spec.name} does not fit {_described(name, lanes, kernel)}: {error}") from error
+    kernel = kernel or max(SMALL_KERNEL, *(layer.kernel for layer in network.spec.layers))
     refused = ArchonError("expected at least one preset, got none")
     for candidate in sorted(PRESETS, key=lambda known: (PRESETS[known].multipliers, PRESETS[known].depths.step)):
-        config = _with_lanes(PRESETS[candidate], lanes)
+        config = _changed(PRESETS[candidate], lanes, kernel)
         try:
             return Hardware(candidate, config, network_image(network, config))
         except ArchonError as error:
@@ -46,9 +53,11 @@ def choose_hardware(network: IntegerNetwork, lanes: int | None = None, name: str
     raise ArchonError(f"{network.spec.name} fits no preset; on the largest one: {refused}") from refused
 
 
-def _described(name: str, lanes: int | None) -> str:
-    return f"preset {name}" if lanes is None else f"preset {name} with {lanes} lanes"
+def _described(name: str, lanes: int | None, kernel: int | None) -> str:
+    changes = ([f"{lanes} lanes"] if lanes is not None else []) + ([f"kernel {kernel}"] if kernel is not None else [])
+    return " with ".join([f"preset {name}", *([" and ".join(changes)] if changes else [])])
 
 
-def _with_lanes(config: ArchonConfig, lanes: int | None) -> ArchonConfig:
-    return config if lanes is None else config.with_lanes(lanes)
+def _changed(config: ArchonConfig, lanes: int | None, kernel: int | None) -> ArchonConfig:
+    config = config if lanes is None else config.with_lanes(lanes)
+    return config if kernel is None else dataclasses.replace(config, kernel=kernel)

@@ -28,6 +28,7 @@ class Options:
         latency: Of external memory, in cycles.
         bus: "native", or "axi" for the accelerator on its buses with the host's driver.
         flip_bit: Invert this bit of the tables in memory, counted from their first word: a run that must FAIL.
+        kernel: Largest kernel of the accelerator; what the network needs by default, or the preset's where one is named.
         trace: Write what the units did in every cycle to trace.json.
     """
 
@@ -42,11 +43,13 @@ class Options:
     flip_bit: int | None = None
     bus: Bus = "native"
     trace: bool = False
+    kernel: int | None = None
 
     def command(self) -> str:
         """Repeats the run."""
         if self.latency == MEMORY_LATENCY and self.flip_bit is None:
-            given = {"NET": self.network, "IMAGES": self.images, "PRESET": self.preset, "LANES": self.lanes, "SEED": self.seed}
+            given = {"NET": self.network, "IMAGES": self.images, "PRESET": self.preset, "LANES": self.lanes}
+            given |= {"MAX_KERNEL": self.kernel, "SEED": self.seed}
             given |= {"WAVES": 1 if self.waves else None, "TRACE": 1 if self.trace else None}
             given |= {"SIM": None if self.simulator == "verilator" else self.simulator}
             given["BUS"] = None if self.bus == "native" else self.bus

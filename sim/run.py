@@ -64,7 +64,7 @@ def run_network(options: Options, console: Console) -> Outcome:
     started = time.monotonic()
     find(options.simulator)  # a missing compiler is found out first
     network = load_bundle(find_bundle(options.network))
-    hardware = choose_hardware(network, options.lanes, options.preset)
+    hardware = choose_hardware(network, options.lanes, options.preset, options.kernel)
     check_simulator(options.simulator, hardware)
     if not 0 <= options.latency < 1 << LATENCY_BITS:
         raise ArchonError(f"latency must be 0 to {(1 << LATENCY_BITS) - 1} cycles, got {options.latency}")

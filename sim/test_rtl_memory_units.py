@@ -23,9 +23,11 @@ def test_residual_reader(queue: int) -> None:
     run_unit("residual_reader", config, "tb.residual_reader_tests")
 
 
-@pytest.mark.parametrize(("lanes", "adder_rows", "slice_channels"), [(1, 1, 2), (8, 2, 16)])
-def test_table_loader(lanes: int, adder_rows: int, slice_channels: int) -> None:
-    config = dataclasses.replace(TINY, lanes=lanes, adder_rows=adder_rows, slice_channels=slice_channels)
+@pytest.mark.parametrize(
+    ("lanes", "adder_rows", "slice_channels", "kernel"), [(1, 1, 2, 3), (8, 2, 16, 3), (1, 1, 2, 5), (8, 2, 4, 5)]
+)
+def test_table_loader(lanes: int, adder_rows: int, slice_channels: int, kernel: int) -> None:
+    config = dataclasses.replace(TINY, lanes=lanes, adder_rows=adder_rows, slice_channels=slice_channels, kernel=kernel)
     run_unit("table_loader", config, "tb.table_loader_tests")
 
 
@@ -34,9 +36,9 @@ def test_activation_loader(lanes: int) -> None:
     run_unit("activation_loader", dataclasses.replace(TINY, lanes=lanes), "tb.activation_loader_tests")
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
-def test_descriptor_check(name: str) -> None:
-    run_unit("descriptor_check", preset(name), "tb.descriptor_check_tests")
+@pytest.mark.parametrize(("name", "kernel"), [("tiny", 3), ("tiny", 5), ("small", 3)])
+def test_descriptor_check(name: str, kernel: int) -> None:
+    run_unit("descriptor_check", dataclasses.replace(preset(name), kernel=kernel), "tb.descriptor_check_tests")
 
 
 @pytest.mark.parametrize("clusters", [1, 3])

@@ -14,6 +14,7 @@ VARIANTS = {
     "one lane": TINY.with_lanes(1),
     "wide": dataclasses.replace(TINY, lanes=8, slice_channels=16),
     "row store filled": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, row_store=12)),
+    "kernel five": dataclasses.replace(TINY, kernel=5),
     "narrow sums": dataclasses.replace(TINY, widths=Widths(predictor_sum=8, level_shift=2)),
 }
 ENVIRONMENT = {"ARCHON_READ_LATENCY": str(READ_LATENCY)}
@@ -24,15 +25,16 @@ def test_expand_predictor(config: ArchonConfig) -> None:
     run_unit("expand_predictor", config, "tb.expand_predictor_tests")
 
 
-def test_row_store() -> None:
-    run_unit("row_store", TINY, "tb.row_store_tests", environment=ENVIRONMENT)
+@pytest.mark.parametrize("name", ["tiny", "kernel five"])
+def test_row_store(name: str) -> None:
+    run_unit("row_store", VARIANTS[name], "tb.row_store_tests", environment=ENVIRONMENT)
 
 
-@pytest.mark.parametrize("name", ["tiny", "wide"])
+@pytest.mark.parametrize("name", ["tiny", "wide", "kernel five"])
 def test_depthwise_predictor(name: str) -> None:
     run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT)
 
 
-@pytest.mark.parametrize("name", ["tiny", "wide", "row store filled"])
+@pytest.mark.parametrize("name", ["tiny", "wide", "row store filled", "kernel five"])
 def test_predictor(name: str) -> None:
     run_unit("predictor", VARIANTS[name], "tb.predictor_tests")

@@ -8,7 +8,7 @@ from hw.contract.config import preset
 from sim.unit_run import run_unit
 
 
-@pytest.mark.parametrize("slice_channels", [4, 16])
-def test_survivor_scan(slice_channels: int) -> None:
-    config = dataclasses.replace(preset("tiny"), slice_channels=slice_channels)
+@pytest.mark.parametrize(("slice_channels", "kernel"), [(4, 3), (16, 3), (4, 5)])
+def test_survivor_scan(slice_channels: int, kernel: int) -> None:
+    config = dataclasses.replace(preset("tiny"), slice_channels=slice_channels, kernel=kernel)
     run_unit("survivor_scan", config, "tb.survivor_scan_tests")

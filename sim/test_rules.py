@@ -34,21 +34,21 @@ def test_networks_keep_the_rules(name: str) -> None:
 def test_small_networks_keep_the_rules(variant: str) -> None:
     config = kinds_cases.VARIANTS[variant]
     check_rules(network_image(make_network(small_spec()), config), config)
-    for case in kinds_cases.CASES:
+    for case in kinds_cases.cases_of(config):
         check_rules(network_image(kinds_cases.make_network(case, 3)[0], config), config)
 
 
 @pytest.mark.parametrize("variant", fixed_cases.VARIANTS)
 def test_layers_that_are_not_fused_keep_the_rules(variant: str) -> None:
     config = fixed_cases.VARIANTS[variant]
-    for case in fixed_cases.CASES:
+    for case in fixed_cases.cases_of(config):
         check_rules(build_image(fixed_cases.make_layers(case, config, 7), config), config)
 
 
 @pytest.mark.parametrize("variant", block_cases.VARIANTS)
 def test_blocks_keep_the_rules(variant: str) -> None:
     config = block_cases.VARIANTS[variant]
-    for case in (*block_cases.DIRECTED, *map(block_cases.random_case, range(20))):
+    for case in (*block_cases.directed(config), *(block_cases.random_case(seed, config.kernel) for seed in range(20))):
         check_rules(build_image(placed_blocks(case, 5), config), config)
 
 

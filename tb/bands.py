@@ -7,6 +7,7 @@ import numpy as np
 
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
+from hw.contract.taps import KERNELS
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Band:
     """One job's geometry: a band of output rows of one group, with the input rows that it needs."""
 
     stride: int
+    kernel: int
     input_height: int
     input_width: int
     output_row_start: int
@@ -32,13 +34,13 @@ class Band:
 
     @property
     def input_row_start(self) -> int:
-        """The row above the first centre, within the image."""
-        return max(0, self.stride * self.output_row_start - 1)
+        """The first row of the first window, within the image."""
+        return max(0, self.stride * self.output_row_start - self.kernel // 2)
 
     @property
     def input_rows(self) -> int:
-        """Rows down to the one below the last centre, within the image."""
-        last = self.stride * (self.output_row_start + self.output_rows - 1) + 1
+        """Rows down to the last window's last one, within the image."""
+        last = self.stride * (self.output_row_start + self.output_rows - 1) + self.kernel // 2
         return min(last, self.input_height - 1) - self.input_row_start + 1
 
     def job(self) -> int:
@@ -47,11 +49,11 @@ class Band:
         names = [*(item.name for item in dataclasses.fields(self)), "output_width", "input_row_start", "input_rows"]
         values |= {name: getattr(self, name) for name in names if name in values}
         segment = self.input_rows * self.input_width
-        return JOB.pack(values | {"stride_two": self.stride == 2, "segment": segment})
+        return JOB.pack(values | {"stride_two": self.stride == 2, "kernel_five": self.kernel == 5, "segment": segment})
 
 
 def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
-    """Any stride, size, band (every other one whole), turns and slices that fit the configuration's memories."""
+    """Any stride, kernel, size, band (every other one whole), turns and slices that fit the configuration's memories."""
     depths = config.depths
     while True:
         stride, height, width = (int(random.integers(1, top)) for top in (3, 13, 10))
@@ -61,7 +63,8 @@ def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:
             start = int(random.integers(0, output_height))
             rows = int(random.integers(1, output_height - start + 1))
         turns, slices = int(random.integers(1, 5)), int(random.integers(1, 7))
-        band = Band(stride, height, width, start, rows, turns, slices, half=int(random.integers(2)))
+        kernel = int(random.choice([kernel for kernel in KERNELS if kernel <= config.kernel]))
+        band = Band(stride, kernel, height, width, start, rows, turns, slices, half=int(random.integers(2)))
         fits = turns * band.input_rows * width <= depths.activation and slices <= depths.slices
         fits &= turns * slices <= depths.turned_slices and width * slices <= depths.row_store
         if fits:

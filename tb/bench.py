@@ -130,6 +130,8 @@ class Bench:
         raise AssertionError(f"{what}: not there after {limit} cycles ({states})")
 
 
-def configuration() -> ArchonConfig:
-    """The configuration of the design under test, as its test passed it on."""
+def configuration(default: ArchonConfig | None = None) -> ArchonConfig:
+    """The configuration of the design under test, as its test passed it on; `default` outside of a simulation."""
+    if default is not None and "ARCHON_CONFIG" not in os.environ:
+        return default
     return TypeAdapter(ArchonConfig).validate_json(os.environ["ARCHON_CONFIG"])

@@ -17,7 +17,7 @@ from sw.golden.statistics import BlockStatistics
 from sw.program import ImageLayer, PlacedBlock, Program, TensorForm, TensorPlace, build_image, image_windows
 from sw.program.image import pack_program
 from tb.bench import configuration
-from tb.block_cases import DIRECTED, BlockCase, random_case
+from tb.block_cases import DIRECTED, TINY, BlockCase, directed, random_case
 from tb.coverage import sample_block, sample_layer
 from tb.programs import (
     Accelerator,
@@ -37,7 +37,8 @@ IMAGE = (1, 6, 5)
 def cases() -> list[BlockCase]:
     """The directed cases and as many random ones as the test asked for."""
     first, count = (int(part) for part in os.environ.get("ARCHON_RANDOM_CASES", "0,0").split(","))
-    return [*DIRECTED, *(random_case(seed) for seed in range(first, first + count))]
+    config = configuration(TINY)
+    return [*directed(config), *(random_case(seed, config.kernel) for seed in range(first, first + count))]
 
 
 @cocotb.test()

@@ -32,7 +32,7 @@ Point = tuple[str, ...]
 AXES: dict[str, tuple[str, ...]] = {
     "kind": ("fused", "pointwise", "convolution", "depthwise", "pool", "dense", "image"),
     "stride": ("1", "2"),
-    "kernel": ("1", "3"),
+    "kernel": ("1", "3", "5"),
     "groups": ("1", "several"),
     "remainder": ("0", "1", "more"),
     "stall": ("none", "latency", "back-pressure", "idle"),
@@ -84,14 +84,18 @@ class Cross:
         yield from itertools.product(*(sample.get(axis, []) for axis in self.axes))
 
 
+ONE_PIXEL_KINDS = {"pointwise", "pool", "dense"}
+
+
 def _kernel(values: Mapping[str, str]) -> bool:
-    return (values["kernel"] == "1") != (values["kind"] in {"pointwise", "pool", "dense"})
+    kernels = {"1"} if values["kind"] in ONE_PIXEL_KINDS else {"3"} if values["kind"] == "image" else {"3", "5"}
+    return values["kernel"] not in kernels
 
 
-KERNEL = Rule("pointwise, pool and dense layers look at one pixel, the others at 3x3", _kernel)
+KERNEL = Rule("pointwise, pool and dense layers look at one pixel, the image unit at 3x3, the others at 3x3 or 5x5", _kernel)
 STRIDE = Rule(
     "pointwise, pool and dense layers have stride 1",
-    lambda values: values["stride"] == "2" and values["kind"] in {"pointwise", "pool", "dense"},
+    lambda values: values["stride"] == "2" and values["kind"] in ONE_PIXEL_KINDS,
 )
 GROUPS = Rule(
     "only fused and pointwise layers have a choice of groups",
@@ -229,7 +233,7 @@ def _samples(
         sample: Sample = {
             "kind": [kind],
             "stride": [_choice(fields["stride_two"], "2", "1")],
-            "kernel": [_choice(kind in {"pointwise", "pool", "dense"}, "1", "3")],
+            "kernel": ["1" if kind in ONE_PIXEL_KINDS else _choice(fields["kernel_five"], "5", "3")],
             "stall": stalls(case),
             "values": [_choice(extreme, "extreme", "any")],
             "size": [_size(shape[1], shape[2])],

@@ -2,10 +2,11 @@
 
 import random
 
-from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, TAPS, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, ArchonConfig
 from hw.contract.descriptor import JOB, PIXEL_BITS
 from hw.contract.layout import Layout
 from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 
 Fields = dict[str, int]
 
@@ -29,10 +30,11 @@ def flipped(fields: Fields, rng: random.Random, bits: int, layout: Layout = JOB)
 
 
 def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
-    depths, stride, kind = config.depths, 1 + job["stride_two"], _kind(rng)
+    depths, stride = config.depths, 1 + job["stride_two"]
+    kind = _kind(rng) | {"kernel_five": job["kernel_five"] & (config.kernel > SMALL_KERNEL)}
     lane_channels, depthwise = rng.randint(1, 20 if kind["channel_taps"] else 4), kind["depthwise"]
     channels = rng.randint((lane_channels - 1) * config.lanes + 1, lane_channels * config.lanes)
-    turns = 1 if depthwise else -(-lane_channels // TAPS) if kind["channel_taps"] else lane_channels
+    turns = 1 if depthwise else -(-lane_channels // SMALL_TAPS) if kind["channel_taps"] else lane_channels
     outputs = rng.randint(1, min(depths.output, depths.accumulator // turns // config.adder_rows * config.adder_rows))
     slices = rng.randint(1, min(depths.slices, depths.turned_slices // turns))
     area = depths.activation // lane_channels
@@ -40,7 +42,7 @@ def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
     rows = rng.randint(1, min(area // width, MOST))
     return (
         kind
-        | _band(rng, rows, stride, fused=not kind["fixed"])
+        | _band(rng, rows, stride, 0 if kind["fixed"] else 1 + kind["kernel_five"])
         | {
             "input_channels": channels,
             "planes": -(-(job["first_byte"] + channels) // CHANNELS_PER_WORD),
@@ -56,15 +58,15 @@ def _cluster(config: ArchonConfig, rng: random.Random, job: Fields) -> Fields:
     )
 
 
-def _band(rng: random.Random, rows: int, stride: int, *, fused: bool) -> Fields:
-    """Output rows whose windows lie in some input rows, all of them where there is a predictor, or else the centres."""
+def _band(rng: random.Random, rows: int, stride: int, reach: int) -> Fields:
+    """Output rows whose windows, of `reach` rows above and below their centres, lie in some input rows."""
     outputs: list[int] = []
     while not outputs:
         start = rng.choice([0, rng.randrange(MOST - rows + 1)])
         behind = start + rows
         height = rng.choice([behind, rng.randint(behind, MOST)])
-        last = behind - 1 - int(fused and behind < height)
-        outputs = [row for row in range(last // stride + 1) if stride * row >= start + int(fused and row != 0)]
+        last = behind - 1 - (reach if behind < height else 0)
+        outputs = [row for row in range(last // stride + 1) if stride * row >= (start + reach if start else 0)]
     first = rng.choice(outputs)
     fields = {"input_row_start": start, "input_rows": rows, "input_height": height, "output_row_start": first}
     return fields | {"output_rows": rng.randint(1, outputs[-1] - first + 1)}
@@ -86,7 +88,7 @@ def _image(config: ArchonConfig, rng: random.Random, stride: int) -> Fields:
         "input_channels": channels,
         "output_rows": -(-height // stride),
         "output_width": -(-width // stride),
-        "planes": -(-TAPS * channels // CHANNELS_PER_WORD),
+        "planes": -(-SMALL_TAPS * channels // CHANNELS_PER_WORD),
         "segment": -(-height * width * channels // CHANNELS_PER_WORD),
         "table_words": LEVEL_WORDS,
     }

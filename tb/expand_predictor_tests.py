@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import ROW_BANKS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.tables import TableKind
 from tb.bands import Band, random_band
 from tb.bench import Bench, configuration
@@ -24,8 +24,8 @@ ABANDONED = (2, 5)
 class RowsConsumer:
     """Stands in for the depthwise predictor: frees columns and rows at once or late, and watches the unit."""
 
-    def __init__(self, dut: Any, hold: Pattern) -> None:
-        self._dut, self._hold = dut, hold
+    def __init__(self, dut: Any, config: ArchonConfig, hold: Pattern) -> None:
+        self._dut, self._rows, self._hold = dut, config.row_banks, hold
         self.active, self._pause = False, 0
         self._show(0, 0, 0)
         cocotb.start_soon(self._run())
@@ -45,7 +45,7 @@ class RowsConsumer:
     def count(self) -> None:
         """Note one write; AssertionError where it overwrites a word still needed, or its row was not loaded."""
         row, column, _ = self._places[self._written]
-        free = row < self._row + ROW_BANKS or (row < self._next_row + ROW_BANKS and column < self._column)
+        free = row < self._row + self._rows or (row < self._next_row + self._rows and column < self._column)
         assert free, f"row {row}, column {column} written, but rows from {self._row} on were still needed"
         assert row < int(self._dut.rows_loaded.value), f"row {row} written before it was loaded"
         self._written += 1
@@ -121,7 +121,7 @@ async def levels_of_all_pixels(dut: Any, hold: str) -> None:
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
     dut.start.value = dut.job.value = dut.rows_loaded.value = 0
-    monitor, consumer = LevelWriteMonitor(dut), RowsConsumer(dut, pattern(hold, bench.random))
+    monitor, consumer = LevelWriteMonitor(dut), RowsConsumer(dut, config, pattern(hold, bench.random))
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = ActivationWriter(dut, config)
     await bench.reset()
@@ -194,7 +194,7 @@ def expected_writes(
     layout = level_word(config)
     return [
         {
-            "row": row % ROW_BANKS,
+            "row": row % config.row_banks,
             "address": column * band.slices + index,
             "levels": layout.pack({"levels": levels[row - band.input_row_start, column, index]}),
         }

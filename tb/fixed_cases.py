@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL, TAPS, ArchonConfig, preset
+from hw.contract.config import ArchonConfig, preset
+from hw.contract.taps import tap_places
 from sw.bundle.network import DenseLayer, Requantization
 from sw.golden.random_block import random_block
 from sw.program import FixedGroup, FixedLayer, PlacedBlock
@@ -25,8 +26,14 @@ VARIANTS: dict[str, ArchonConfig] = {
         depths=dataclasses.replace(TINY.depths, activation=64, accumulator=8, output=4, step=40, pair=24, turned_slices=32),
     ),
     "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16),
+    "two_clusters_two_lanes_kernel_five": dataclasses.replace(
+        TINY, clusters=2, kernel=5, depths=dataclasses.replace(TINY.depths, accumulator=8, step=80)
+    ),
 }
-"""Hardware that the cases run on; the third has memories so small that bands, parts and chains of jobs are needed."""
+"""Hardware that the cases run on; the third has memories so small that bands, parts and chains of jobs are needed.
+
+Those of a smaller kernel leave out the cases of a larger one.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class FixedCase:
         idle: As in tb.programs.Circumstances.
         back_pressure: As there.
         latency: As there.
+        kernel: Of convolutions, depthwise layers and blocks.
     """
 
     name: str
@@ -55,6 +63,7 @@ class FixedCase:
     idle: str = "never"
     back_pressure: str = "never"
     latency: tuple[int, int] = (1, 8)
+    kernel: int = 3
 
 
 POOL = ("pool", 0, 0, 0, False)
@@ -91,7 +100,25 @@ CASES: tuple[FixedCase, ...] = (
         ),
         3, 9, 10, idle="rarely", back_pressure="rarely", latency=(1, 30),
     ),
+    FixedCase("depthwise, 5x5", (("depthwise", 0, 0, 1, False),), 5, 7, 5, idle="rarely", kernel=5),
+    FixedCase("depthwise, 5x5, stride 2, odd", (("depthwise", 0, 0, 2, False),), 9, 9, 7, back_pressure="bursts", kernel=5),
+    FixedCase("depthwise, 5x5, stride 2, even", (("depthwise", 0, 0, 2, False),), 4, 8, 6, latency=(1, 60), kernel=5),
+    FixedCase("depthwise, 5x5, small image", (("depthwise", 0, 0, 1, False),), 2, 2, 3, "extreme", idle="bursts", kernel=5),
+    FixedCase("convolution, 5x5", (("convolution", 3, 1, 2, False),), 2, 7, 8, back_pressure="rarely", kernel=5),
+    FixedCase(
+        "5x5 kernels between others",
+        (
+            ("pointwise", 6, 2, 1, True), ("depthwise", 0, 0, 2, False), ("block", 4, 2, 1, True),
+            ("pointwise", 9, 1, 1, False), POOL, ("dense", 4, 0, 0, False),
+        ),
+        8, 9, 8, idle="rarely", back_pressure="rarely", latency=(1, 40), kernel=5,
+    ),
 )  # fmt: skip
+
+
+def cases_of(config: ArchonConfig) -> list[FixedCase]:
+    """Those whose kernel the hardware has."""
+    return [case for case in CASES if case.kernel <= config.kernel]
 
 
 def make_layers(case: FixedCase, config: ArchonConfig, seed: int) -> list[PlacedBlock | FixedLayer]:
@@ -105,38 +132,38 @@ def make_layers(case: FixedCase, config: ArchonConfig, seed: int) -> list[Placed
         name, inputs = f"layer {number}, {kind}", shape[0]
         if kind == "block":
             spec = BlockSpec(
-                in_channels=inputs, expanded_channels=8, out_channels=outputs, kernel=3, stride=stride, groups=groups,
-                residual=False, shuffle=shuffle,
+                in_channels=inputs, expanded_channels=8, out_channels=outputs, kernel=case.kernel, stride=stride,
+                groups=groups, residual=False, shuffle=shuffle,
             )  # fmt: skip
             layers.append(PlacedBlock(name, random_block(spec, seed + number, 0.7), spec, *shape[1:]))
             shape = (outputs, -(-shape[1] // stride), -(-shape[2] // stride))
             continue
-        layer = _fixed_layer(name, kind, shape, (outputs, groups, stride), case.weights, config.lanes, random, shuffle)
+        layer = _fixed_layer(name, kind, shape, (outputs, groups, stride), case, config.lanes, random, shuffle)
         layers.append(layer)
         shape = layer.output_shape
     return layers
 
 
 def _fixed_layer(
-    name: str, kind: str, shape: tuple[int, int, int], sizes: tuple[int, int, int], weights: str, lanes: int,
+    name: str, kind: str, shape: tuple[int, int, int], sizes: tuple[int, int, int], case: FixedCase, lanes: int,
     random: np.random.Generator, shuffle: bool,
 ) -> FixedLayer:  # fmt: skip
     outputs, groups, stride = sizes
-    inputs = shape[0]
+    inputs, weights, taps = shape[0], case.weights, case.kernel**2
     if kind == "pool":
         return pool_layer(name, _requantization(random, inputs, shape[1] * shape[2] * 128), shape)
     if kind == "dense":
         bias = random.integers(-(10**6), 10**6, outputs).astype(np.int32)
         return dense_layer(name, _random_weight(random, (outputs, inputs), weights), bias)
     if kind == "depthwise":
-        weight = _random_weight(random, (inputs, KERNEL, KERNEL), weights)
-        return depthwise_layer(name, DenseLayer(weight, _requantization(random, inputs, 9 * 5000)), shape, stride)
+        weight = _random_weight(random, (inputs, case.kernel, case.kernel), weights)
+        return depthwise_layer(name, DenseLayer(weight, _requantization(random, inputs, taps * 5000)), shape, stride)
     if kind == "pointwise":
         weight = _random_weight(random, (outputs, inputs // groups), weights)
         layer = DenseLayer(weight, _requantization(random, outputs, 5000 * inputs // groups))
         return pointwise_layer(name, layer, shape, groups, lanes, shuffle=shuffle)
-    weight = _random_weight(random, (outputs, inputs, TAPS), weights)
-    requantization = _requantization(random, outputs, 5000 * inputs * TAPS)
+    weight = _random_weight(random, (outputs, inputs, taps), weights)
+    requantization = _requantization(random, outputs, 5000 * inputs * taps)
     if kind == "sums":
         ones, zeros = np.ones(outputs, np.int32), np.zeros(outputs, np.int8)
         requantization = Requantization(requantization.bias, ones, zeros)
@@ -161,16 +188,18 @@ def _requantization(random: np.random.Generator, channels: int, largest: int) ->
 
 def run_layer(layer: FixedLayer, x: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
     """The output (channels, height, width) of a layer, tap by tap, and the multiplications: weights inside the image."""
-    framed, inside = (np.pad(array, ((0, 0), (1, 1), (1, 1))).astype(np.int64) for array in (x, np.ones_like(x)))
+    places, reach = tap_places(layer.kernel), layer.kernel // 2
+    frame = ((0, 0), (reach, reach), (reach, reach))
+    framed, inside = (np.pad(array, frame).astype(np.int64) for array in (x, np.ones_like(x)))
     out = np.zeros(layer.output_shape, dtype=np.int64)
     multiplications = 0
     for group in layer.groups:
         rows = slice(group.first_input, group.first_input + group.weight.shape[1])
-        sums = np.zeros((len(group.weight), *_strided(framed, 0, layer.stride).shape[1:]), dtype=np.int64)
-        for tap in range(TAPS):
+        sums = np.zeros((len(group.weight), *_strided(framed, (0, 0), layer).shape[1:]), dtype=np.int64)
+        for tap, place in enumerate(places):
             weight = group.weight[:, :, tap].astype(np.int64)
-            sums += np.einsum("kc,cyx->kyx", weight, _strided(framed[rows], tap, layer.stride))
-            multiplications += int(np.einsum("kc,cyx->", weight != 0, _strided(inside[rows], tap, layer.stride)))
+            sums += np.einsum("kc,cyx->kyx", weight, _strided(framed[rows], place, layer))
+            multiplications += int(np.einsum("kc,cyx->", weight != 0, _strided(inside[rows], place, layer)))
         if layer.summed:
             sums = sums.sum(axis=(1, 2), keepdims=True)
         parts = group.requantization
@@ -181,7 +210,9 @@ def run_layer(layer: FixedLayer, x: NDArray[np.integer]) -> tuple[NDArray[np.int
     return out, multiplications
 
 
-def _strided(framed: NDArray[np.int64], tap: int, stride: int) -> NDArray[np.int64]:
-    row, column = divmod(tap, KERNEL)
-    height, width = framed.shape[1] - 2, framed.shape[2] - 2
-    return framed[:, row : row + height : stride, column : column + width : stride]
+def _strided(framed: NDArray[np.int64], place: tuple[int, int], layer: FixedLayer) -> NDArray[np.int64]:
+    """What lies under a tap at every output pixel."""
+    reach = layer.kernel // 2
+    row, column = place[0] + reach, place[1] + reach
+    height, width = framed.shape[1] - 2 * reach, framed.shape[2] - 2 * reach
+    return framed[:, row : row + height : layer.stride, column : column + width : layer.stride]

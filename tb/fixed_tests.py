@@ -10,7 +10,7 @@ from sw.golden.random_block import random_activation
 from sw.program import PlacedBlock, build_image
 from tb.bench import configuration
 from tb.coverage import sample_block, sample_layer
-from tb.fixed_cases import CASES, make_layers, run_layer
+from tb.fixed_cases import TINY, cases_of, make_layers, run_layer
 from tb.programs import (
     Accelerator,
     check_activity,
@@ -22,6 +22,8 @@ from tb.programs import (
     jobs_of,
     reports_of,
 )
+
+CASES = cases_of(configuration(TINY))
 
 
 @cocotb.test()

@@ -1,5 +1,6 @@
 """Networks with a block of every kind, on images of odd sizes, with random weights, and how memory behaves while they run."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,12 @@ from tb.fixed_cases import VARIANTS as FIXED_VARIANTS
 
 VARIANTS: dict[str, ArchonConfig] = {
     name: FIXED_VARIANTS[name] for name in ("one_cluster_two_lanes", "three_clusters_one_lane", "two_clusters_eight_lanes")
-}
+} | {"one_cluster_two_lanes_kernel_five": dataclasses.replace(FIXED_VARIANTS["one_cluster_two_lanes"], kernel=5)}
 
 _UNFUSED = {"kind": "unfused", "kernel": 3, "groups": 1}
 _SHUFFLED = {"kind": "unfused", "kernel": 3, "groups": 3, "inner_shuffle": True, "depthwise_relu": False, "output_relu": True}
 _PAIR = {"kind": "pointwise_pair", "kernel": 3, "groups": 3, "inner_shuffle": True}
-_BLOCKS = [
+_BLOCKS: list[dict[str, object]] = [
     {**_UNFUSED, "in_channels": 6, "expanded_channels": 6, "out_channels": 6, "stride": 1, "expand": False},
     {**_UNFUSED, "in_channels": 6, "expanded_channels": 10, "out_channels": 6, "stride": 1, "residual": True},
     {**_SHUFFLED, "in_channels": 6, "expanded_channels": 12, "out_channels": 6, "stride": 1, "residual": True, "shuffle": True},
@@ -43,6 +44,7 @@ class KindsCase:
         idle: As in tb.programs.Circumstances.
         back_pressure: As there.
         latency: As there.
+        kernel: Of every other block.
     """
 
     name: str
@@ -53,6 +55,7 @@ class KindsCase:
     idle: str = "never"
     back_pressure: str = "never"
     latency: tuple[int, int] = (1, 8)
+    kernel: int = 3
 
 
 CASES = (
@@ -60,13 +63,21 @@ CASES = (
     KindsCase("odd by odd, stride 2", 13, 9, 2, idle="bursts", back_pressure="mostly", latency=(1, 30)),
     KindsCase("one row, all survive", 1, 5, 1, survivors=1.0, back_pressure="bursts"),
     KindsCase("one column, none survives", 6, 1, 2, survivors=0.0, idle="mostly"),
+    KindsCase("5x5, odd by even", 7, 10, 1, idle="rarely", back_pressure="rarely", kernel=5),
+    KindsCase("5x5, odd by odd, stride 2", 13, 9, 2, idle="bursts", back_pressure="mostly", latency=(1, 30), kernel=5),
 )
 
 
-def kinds_spec(height: int, width: int, stride: int) -> NetworkSpec:
+def cases_of(config: ArchonConfig) -> list[KindsCase]:
+    """Those whose kernel the hardware has."""
+    return [case for case in CASES if case.kernel <= config.kernel]
+
+
+def kinds_spec(height: int, width: int, stride: int, kernel: int) -> NetworkSpec:
     """Unfused blocks of both baseline networks, pairs, a fused block, residuals and shortcuts; fits the preset tiny."""
+    blocks = [{**block, "kernel": kernel if index % 2 == 0 else 3} for index, block in enumerate(_BLOCKS)]
     return parse_spec({
-        "name": "kinds", "height": height, "width": width, "channels": 3, "classes": 10, "blocks": _BLOCKS,
+        "name": "kinds", "height": height, "width": width, "channels": 3, "classes": 10, "blocks": blocks,
         "stem": {"channels": 6, "kernel": 3, "stride": stride}, "last_pointwise": {"channels": 12, "groups": 2},
         "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
     })  # fmt: skip
@@ -78,4 +89,6 @@ def make_network(case: KindsCase, seed: int) -> tuple[IntegerNetwork, NDArray[np
     images = random.integers(0, 256, (2, case.height, case.width, 3)).astype(np.uint8)
     images[1] = np.where(images[1] < 128, 0, 255)
     survivors = Survivors(case.survivors, case.survivors)
-    return random_network(kinds_spec(case.height, case.width, case.stride), seed, survivors, images).network, images
+    return random_network(
+        kinds_spec(case.height, case.width, case.stride, case.kernel), seed, survivors, images
+    ).network, images

@@ -9,7 +9,8 @@ from hw.contract.config import CHANNELS_PER_WORD
 from sw.golden import fixed_multiplications, run
 from sw.program import INPUT_TENSOR, image_windows, network_image
 from tb.bench import configuration
-from tb.kinds_cases import CASES, make_network
+from tb.fixed_cases import TINY
+from tb.kinds_cases import cases_of, make_network
 from tb.programs import (
     Accelerator,
     check_counters,
@@ -19,6 +20,8 @@ from tb.programs import (
     expect_outputs,
     reports_of,
 )
+
+CASES = cases_of(configuration(TINY))
 
 
 @cocotb.test()

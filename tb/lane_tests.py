@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.tables import PER_LANE, table_depth, table_layout
+from hw.contract.taps import SMALL_CENTRE, SMALL_TAPS, tap_places
 from sw.bundle.network import FusedBlock, Requantization
 from sw.program import PlacedBlock, build_image
 from sw.program.tables import GroupWeights, bias_owners, group_weights
@@ -43,6 +44,7 @@ class Case:
     stride: int
     shares: tuple[float, float]
     zeros: float = 0.5
+    kernel: int = 3
     fixed: bool = False
     channel_taps: bool = False
     depthwise: bool = False
@@ -69,13 +71,18 @@ CASES = (
     Case(2, 12, 3, 5, 5, 2, (1.0, 1.0), 0.3, fixed=True, channel_taps=True),
     Case(1, 11, 4, 5, 4, 1, (1.0, 1.0), 0.5, fixed=True, depthwise=True),
     Case(2, 9, 7, 4, 5, 2, (1.0, 1.0), 0.2, fixed=True, depthwise=True),
+    Case(4, 12, 3, 5, 6, 1, (0.6, 0.5), kernel=5),
+    Case(3, 9, 5, 7, 5, 2, (0.7, 0.6), kernel=5),
+    Case(2, 7, 3, 1, 2, 1, (1.0, 1.0), 0.2, kernel=5),
+    Case(3, 8, 2, 6, 7, 1, (1.0, 1.0), kernel=5, fixed=True),
+    Case(2, 9, 4, 7, 4, 2, (1.0, 1.0), 0.2, kernel=5, fixed=True, depthwise=True),
     Case(4, 12, 3, 5, 4, 1, (0.5, 0.4)),
 )
 
 
 @dataclass(frozen=True)
 class Masks:
-    """m1 (pixels of the output, E, 9) and m2 (pixels of the output, E)."""
+    """m1 (pixels of the output, E, taps) and m2 (pixels of the output, E)."""
 
     first: NDArray[np.bool_]
     second: NDArray[np.bool_]
@@ -95,7 +102,8 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = LaneActivationWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()
-    for number, case in enumerate((CASES[0], *CASES)):
+    cases = [case for case in (CASES[0], *CASES) if case.kernel <= config.kernel]
+    for number, case in enumerate(cases):
         item = PlacedBlock(f"case {number}", random_block(case, random), block_spec(case), case.height, case.width)
         image = build_image([item], dataclasses.replace(config, clusters=1))
         fields = image.network_program.jobs[0].fields
@@ -104,13 +112,13 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         tables.half = number % 2
         lane = bench.random.randrange(config.lanes)
         place = (fields["table_address"], fields["table_words"])
-        rows = segment_rows(image.words, *place, config, fields["turns"], fields["output_channels"])
+        rows = segment_rows(image.words, *place, config, fields)
         for kind in PER_LANE:
             await tables.write(kind, rows[kind, lane], places=places(kind, rows[kind, lane], config))
         tensor = random.integers(-128, 128, (case.inputs, case.height, case.width))
         in_lane = tensor[lane :: config.lanes]
         if case.channel_taps or case.depthwise:  # channels of the lane alone, more of them than turns
-            count = TAPS * len(in_lane) if case.channel_taps else case.outputs
+            count = SMALL_TAPS * len(in_lane) if case.channel_taps else case.outputs
             in_lane = random.integers(-128, 128, (count, case.height, case.width))
         await activations.write(in_lane.reshape(len(in_lane), case.height * case.width))
         weights = group_weights(item.block, item.spec, 0)
@@ -163,7 +171,7 @@ def place_in(case: Case) -> Any:
 def block_spec(case: Case) -> BlockSpec:
     """One group and nothing behind the sums."""
     return BlockSpec(
-        in_channels=case.inputs, expanded_channels=case.expanded, out_channels=case.outputs, kernel=3,
+        in_channels=case.inputs, expanded_channels=case.expanded, out_channels=case.outputs, kernel=case.kernel,
         stride=case.stride, groups=1, residual=False, shuffle=False,
     )  # fmt: skip
 
@@ -181,7 +189,7 @@ def random_block(case: Case, random: np.random.Generator) -> FusedBlock:
     return FusedBlock(
         expand_weight=sparse((expanded, case.inputs), limit),
         expand_bias=sparse(expanded, 8000, np.int32),
-        depthwise_weight=sparse((expanded, 3, 3), limit),
+        depthwise_weight=sparse((expanded, case.kernel, case.kernel), limit),
         depthwise_bias=sparse(expanded, 1 << 20, np.int32),
         project_weight=random.choice(project, (case.outputs, expanded)).astype(np.int32),
         requantization=Requantization(
@@ -190,7 +198,7 @@ def random_block(case: Case, random: np.random.Generator) -> FusedBlock:
         predictor_expand_weight=sparse((expanded, case.inputs), 1),
         predictor_expand_threshold=np.zeros(expanded, np.int32),
         predictor_level_shift=np.zeros(expanded, np.int8),
-        predictor_depthwise_weight=sparse((expanded, 3, 3), 1),
+        predictor_depthwise_weight=sparse((expanded, case.kernel, case.kernel), 1),
         predictor_depthwise_threshold=np.zeros(expanded, np.int32),
     )
 
@@ -205,26 +213,29 @@ def random_masks(case: Case, random: np.random.Generator) -> Masks:
 
 def full_masks(case: Case) -> Masks:
     """Masks of one pixel at which everything survives."""
-    return Masks(np.ones((1, case.expanded, TAPS), dtype=bool), np.ones((1, case.expanded), dtype=bool))
+    return Masks(np.ones((1, case.expanded, case.kernel**2), dtype=bool), np.ones((1, case.expanded), dtype=bool))
 
 
 def windows(tensor: Integers, case: Case) -> Integers:
-    """(channels, height, width) to (output pixels, channels, 9), zeros outside the image."""
-    padded = np.pad(tensor, ((0, 0), (1, 1), (1, 1)))
+    """(channels, height, width) to (output pixels, channels, taps), zeros outside the image."""
+    reach = case.kernel // 2
+    padded = np.pad(tensor, ((0, 0), (reach, reach), (reach, reach)))
     centres = [(y, x) for y in range(0, case.height, case.stride) for x in range(0, case.width, case.stride)]
-    return np.array([padded[:, y : y + 3, x : x + 3].reshape(len(tensor), TAPS) for y, x in centres])
+    places = [(reach + below, reach + right) for below, right in tap_places(case.kernel)]
+    return np.array([np.stack([padded[:, y + row, x + column] for row, column in places], axis=1) for y, x in centres])
 
 
 def slice_words(masks: Masks, config: ArchonConfig) -> list[dict[str, Any]]:
-    """The slice words of all pixels; padded channels have m1 set and m2 clear."""
-    channels, powers = config.slice_channels, 1 << np.arange(TAPS)
+    """The slice words of all pixels; padded channels have m1 set and m2 clear, and so have taps that the kernel lacks."""
+    channels, taps_of_case = config.slice_channels, masks.first.shape[2]
+    powers, others = 1 << np.arange(taps_of_case), (1 << config.taps) - (1 << taps_of_case)
     slices = -(-masks.second.shape[1] // channels)
     words = []
     for first, second in zip(masks.first @ powers, masks.second, strict=True):
         for index in range(slices):
             part = slice(index * channels, (index + 1) * channels)
-            taps = np.full(channels, (1 << TAPS) - 1)
-            taps[: len(first[part])] = first[part]
+            taps = np.full(channels, (1 << config.taps) - 1)
+            taps[: len(first[part])] = first[part] | others
             bits = int(second[part] @ (1 << np.arange(len(second[part]))))
             words.append({"second": bits, "first": taps, "last": int(index == slices - 1)})
     return words
@@ -255,13 +266,13 @@ def fixed_sums(
     """
     pairs = (weights.expand_weight * weights.pairs)[:, channels]
     terms = weights.project_weight.T[:, :, None, None] * (pairs[:, :, None] * weights.depthwise_weight[:, None])[:, None]
-    entries, touched = terms.sum(axis=0), (terms != 0).any(axis=0)  # (K, C of the lane, 9)
+    entries, touched = terms.sum(axis=0), (terms != 0).any(axis=0)  # (K, C of the lane, taps)
     biases = (weights.depthwise_bias + weights.bias_products.sum(axis=1)) * owned
     factors = []
     for tensor in (in_lane, np.ones_like(in_lane)):
-        window = windows(tensor, case)  # (pixels, channels, 9)
+        window = windows(tensor, case)  # (pixels, channels, taps)
         if case.channel_taps:
-            window = window[:, :, TAPS // 2].reshape(len(window), len(in_lane) // TAPS, TAPS)
+            window = window[:, :, SMALL_CENTRE].reshape(len(window), len(in_lane) // SMALL_TAPS, SMALL_TAPS)
         factors.append(window)
     form = "kcd,pkd->pk" if case.depthwise else "kcd,pcd->pk"
     sums = np.einsum(form, entries, factors[0]) + weights.project_weight @ biases
@@ -276,8 +287,8 @@ def counters(weights: GroupWeights, masks: Masks, channels: slice, owned: Any) -
         terms = [len(numerics.signed_powers(int(value), 31)) for value in column]
         length[expanded], cycles[expanded] = sum(terms), sum((count + 1) // 2 for count in terms)
     pairs = (weights.expand_weight * weights.pairs)[:, channels]
-    product = (pairs[:, :, None] * weights.depthwise_weight[:, None, :]) != 0  # (E, C of the lane, 9)
-    touching = masks.second[:, :, None] & masks.first  # (pixels, E, 9)
+    product = (pairs[:, :, None] * weights.depthwise_weight[:, None, :]) != 0  # (E, C of the lane, taps)
+    touching = masks.second[:, :, None] & masks.first  # (pixels, E, taps)
     owners = owned & (pairs != 0).any(axis=1)
     additions = np.einsum("ped,ecd,e->", touching.astype(int), product.astype(int), length)
     additions += (masks.second * owners * length).sum()

@@ -6,7 +6,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.layout import Field, Layout
 from hw.contract.numerics import LEVEL_BITS
 
@@ -17,20 +17,20 @@ def level_word(config: ArchonConfig) -> Layout:
 
 
 class LevelBanks:
-    """What the row store holds: level words by (row modulo 4, address); all ones where never written."""
+    """What the row store holds: level words by (row modulo config.row_banks, address); all ones where never written."""
 
-    def __init__(self, word_bits: int) -> None:
+    def __init__(self, config: ArchonConfig) -> None:
         self.words: dict[tuple[int, int], int] = {}
-        self._word_bits, self._unwritten = word_bits, (1 << word_bits) - 1
+        self._config, self.word_bits = config, level_word(config).width
 
     def read(self, fields: Mapping[str, int]) -> int:
         """The bits of `levels` that a read with these fields is answered with."""
-        levels = 0
-        for index in range(KERNEL):
-            row = (fields["row"] + index - 1) % ROW_BANKS
+        levels, unwritten, kernel = 0, (1 << self.word_bits) - 1, self._config.kernel
+        for index in range(kernel):
+            row = (fields["row"] + index - kernel // 2) % self._config.row_banks
             inside = fields["inside"] >> index & 1
-            word = self.words.get((row, fields["address"]), self._unwritten) if inside else 0
-            levels |= word << (index * self._word_bits)
+            word = self.words.get((row, fields["address"]), unwritten) if inside else 0
+            levels |= word << (index * self.word_bits)
         return levels
 
 

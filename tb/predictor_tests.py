@@ -7,12 +7,12 @@ import cocotb
 import numpy as np
 
 from hw.contract import numerics
-from hw.contract.config import TAPS
 from hw.contract.tables import TableKind
 from tb.bands import Band, random_band
 from tb.bench import Bench, configuration
 from tb.buses import ActivationWriter, TableWriter, pack_table
-from tb.depthwise_predictor_tests import band_place, expected_words, random_layer
+from tb.depthwise_predictor_tests import band_place, expected_words, random_layer, small_windows
+from tb.depthwise_predictor_tests import table_columns as depthwise_columns
 from tb.expand_predictor_tests import load_rows, random_activations, random_tables, table_columns
 from tb.layouts import slice_word
 from tb.streams import PATTERNS, Scoreboard, pattern
@@ -46,16 +46,13 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
         levels[:, rows] = numerics.predictor_level(excess, shifts[:, None]).reshape(levels[:, rows].shape)
         _, second_weights, second_thresholds = random_layer(config, band, random)
         columns = table_columns(config, band, weights, thresholds, shifts)
-        columns[TableKind.DEPTHWISE] = {
-            "weights": second_weights.reshape(band.slices, -1),
-            "thresholds": second_thresholds.reshape(band.slices, -1),
-        }
+        columns[TableKind.DEPTHWISE] = depthwise_columns(band, second_weights, second_thresholds)
         tables.half = band.half
         for kind, values in columns.items():
             await tables.write(kind, pack_table(kind, config, values))
         dut.job.value = band.job()
         if band.fixed:
-            ones = {"second": (1 << config.slice_channels) - 1, "first": [(1 << TAPS) - 1] * config.slice_channels}
+            ones = {"second": (1 << config.slice_channels) - 1, "first": [(1 << config.taps) - 1] * config.slice_channels}
             board = bench.follow(
                 Scoreboard("words", [ones | {"last": int(n == band.slices)} for n in range(1, band.slices + 1)])
             )
@@ -67,7 +64,7 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
             assert not (band.fixed and word["last"]) or dut.loaded.value, "the last word came before all activations"
             board.check(word)
 
-        words.on_item = check
+        words.on_item = check if band.fixed else small_windows(band, config, check)
         dut.rows_loaded.value, dut.loaded.value = band.input_row_start, 0
         await bench.pulse("start")
         await load_rows(bench, activations, band, x, pattern(back_pressure, bench.random))

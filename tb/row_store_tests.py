@@ -1,4 +1,4 @@
-"""Row store: random writes, and three rows read at the same time."""
+"""Row store: random writes, and a window's rows read at the same time."""
 
 import os
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from hw.contract.config import KERNEL, ROW_BANKS
 from tb.bench import Bench, configuration
-from tb.level_buses import READ_FIELDS, LevelBanks, level_word
+from tb.level_buses import READ_FIELDS, LevelBanks
 
 CYCLES = 4000
 ADDRESSES = 6
@@ -21,25 +20,24 @@ async def rows_hold_what_was_written(dut: Any, write_share: float, read_share: f
     """Every read shows the words written before it, from above to below, and zeros outside the image."""
     bench = Bench(dut, f"row store {write_share} {read_share}")
     config, random, latency = configuration(), bench.random, int(os.environ["ARCHON_READ_LATENCY"])
-    word_bits = level_word(config).width
-    banks = LevelBanks(word_bits)
+    banks, rows = LevelBanks(config), config.row_banks
     dut.level_write__valid.value = 0
     dut.level_read__enable.value = 0
     await bench.reset()
     # The memories keep what an earlier test wrote: write all of what is read here.
-    pending = [(row, address) for row in range(ROW_BANKS) for address in range(ADDRESSES)]
+    pending = [(row, address) for row in range(rows) for address in range(ADDRESSES)]
     answers: list[int | None] = [None] * latency
     compared = nonzero = 0
     edge = RisingEdge(dut.clk)
     for _ in range(CYCLES):
         first_writes = bool(pending)
-        place = pending.pop() if first_writes else (random.randrange(ROW_BANKS), random.randrange(ADDRESSES))
-        word = random.getrandbits(word_bits)
+        place = pending.pop() if first_writes else (random.randrange(rows), random.randrange(ADDRESSES))
+        word = random.getrandbits(banks.word_bits)
         write = first_writes or random.random() < write_share
-        read = {"row": random.randrange(ROW_BANKS), "address": random.randrange(ADDRESSES)}
-        read["inside"] = random.getrandbits(KERNEL)
+        read = {"row": random.randrange(rows), "address": random.randrange(ADDRESSES)}
+        read["inside"] = random.getrandbits(config.kernel)
         if write and read["address"] == place[1]:  # the word that is written is not read
-            read["inside"] &= ~(1 << (place[0] - read["row"] + 1) % ROW_BANKS)
+            read["inside"] &= ~(1 << (place[0] - read["row"] + config.kernel // 2) % rows)
         enable = not first_writes and random.random() < read_share
         dut.level_write__valid.value = write
         for name, value in zip(("row", "address", "levels"), (*place, word), strict=True):

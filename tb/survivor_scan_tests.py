@@ -5,7 +5,6 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from hw.contract.config import TAPS
 from hw.contract.descriptor import JOB
 from hw.contract.tables import TableKind, table_layout
 from tb.bench import Bench, configuration
@@ -36,7 +35,7 @@ async def every_survivor_once_in_order(dut: Any, idle: str, back_pressure: str) 
         members = random.random((slices, turns, config.slice_channels)) < member_share
         members[np.cumsum(members).reshape(members.shape) > config.depths.pair] = False
         second = random.random((PIXELS, slices, config.slice_channels)) < survivor_share
-        first = random.integers(0, 1 << TAPS, second.shape)
+        first = random.integers(0, 1 << config.taps, second.shape)
         bits = (members << np.arange(config.slice_channels)).sum(axis=2).reshape(-1)
         rows = table_layout(TableKind.MEMBERSHIP, config).pack_rows({"members": bits})
         other = table_layout(TableKind.MEMBERSHIP, config).pack_rows({"members": bits ^ 1})

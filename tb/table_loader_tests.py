@@ -13,6 +13,7 @@ from hw.contract.descriptor import JOB
 from hw.contract.layout import Layout
 from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
+from hw.contract.taps import KERNELS
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.streams import PATTERNS, Scoreboard
@@ -29,6 +30,8 @@ class TableWriteMonitor:
     def __init__(self, dut: Any, bus: str, config: ArchonConfig) -> None:
         self._dut, self._bus, self._config = dut, bus, config
         self.boards: dict[int, Scoreboard] = {}
+        self.kernel = config.kernel
+        """Of the job."""
         cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
@@ -38,7 +41,7 @@ class TableWriteMonitor:
             if dut.rst.value or not dut[f"{self._bus}__valid"].value:
                 continue
             half, kind, row, data = (int(dut[f"{self._bus}__{name}"].value) for name in ("half", "kind", "row", "data"))
-            width = table_layout(TableKind(kind), self._config).width
+            width = table_layout(TableKind(kind), self._config, self.kernel).width
             self.boards[kind].check((half, row, data & ((1 << width) - 1)))
 
 
@@ -55,15 +58,15 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
     await bench.reset()
     for _ in range(JOBS):
         job = random_settings(config, random)
-        turns, outputs = job["turns"], job["output_channels"]
         words = random_segment(config, random, job)
         address = int(random.integers(0, WORDS - len(words) + 1))
         memory.words[address : address + len(words)] = words
         memory.missing[:] = True
         memory.missing[address : address + len(words)] = False
-        rows = segment_rows(memory.words, address, len(words), config, turns, outputs)
+        rows = segment_rows(memory.words, address, len(words), config, job)
         half = int(random.integers(2))
         for bus, (kinds, lane) in buses.items():
+            monitors[bus].kernel = KERNELS[job["kernel_five"]]
             monitors[bus].boards = {kind: bench.follow(board_of(kind, lane, half, rows, config)) for kind in kinds}
         await bench.load(job | {"table_address": address, "table_words": len(words), "half": half})
         for monitor in monitors.values():
@@ -148,6 +151,7 @@ def random_settings(config: ArchonConfig, random: np.random.Generator) -> dict[s
         "output_channels": outputs,
         "fixed": fixed,
         "depthwise": fixed * int(random.integers(2)),
+        "kernel_five": int(random.integers(2)) if config.kernel == 5 else 0,
     }
 
 
@@ -164,20 +168,20 @@ def segment_parts(config: ArchonConfig, random: np.random.Generator, job: dict[s
         kind = TableKind(number)
         rows = outputs_of_pixel(job, choose) if kind is TableKind.REQUANTIZE else job["slices"]
         if kind is TableKind.LANES:
-            slices = [random_slice(config, random, job["turns"]) for _ in range(rows)]
+            slices = [random_slice(config, random, job) for _ in range(rows)]
             parts.append(np.concatenate([header(kind, rows, 0), *slices]))
             continue
         if kind is TableKind.EXPAND:
             rows = min(int(random.integers(1, ROWS_MAX)), table_depth(kind, config))
-        words = table_layout(kind, config).words
+        words = table_layout(kind, config, KERNELS[job["kernel_five"]]).words
         contents = random.integers(0, 1 << 64, rows * words, dtype=np.uint64)
         parts.append(np.concatenate([header(kind, rows, words), contents]))
     return parts
 
 
-def random_slice(config: ArchonConfig, random: np.random.Generator, turns: int) -> NDArray[np.uint64]:
+def random_slice(config: ArchonConfig, random: np.random.Generator, job: dict[str, int]) -> NDArray[np.uint64]:
     """One slice: dense or sparse pairs, few or many steps, some channels with biases."""
-    channels, lanes = config.slice_channels, config.lanes
+    channels, lanes, turns = config.slice_channels, config.lanes, job["turns"]
     members = random.random((turns, lanes, channels)) < random.choice([0.05, 0.3, 0.8])
     occurs = members.any(axis=0)
     parts = []
@@ -186,7 +190,7 @@ def random_slice(config: ArchonConfig, random: np.random.Generator, turns: int) 
         steps = int(random.integers(1, random.choice([3, 10]))) if len(in_lanes) else 0
         has_bias = len(in_lanes) > 0 and random.random() < 0.7
         fixed = {"lanes": int((1 << in_lanes).sum()), "step_count": steps, "has_bias": int(has_bias)}
-        parts.append(random_rows(tables.channel_record(config), random, 1, fixed).reshape(-1))
+        parts.append(random_rows(tables.channel_record(config, KERNELS[job["kernel_five"]]), random, 1, fixed).reshape(-1))
         if has_bias:
             fixed = {"owner": int(random.choice(in_lanes))}
             low = config.widths.bias_product - config.widths.weight

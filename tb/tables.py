@@ -1,5 +1,6 @@
 """Table segments taken apart, the literal way: the rows that have to lie in the on-chip tables."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hw.contract import tables
 from hw.contract.config import ArchonConfig
 from hw.contract.layout import Layout, words_to_int
 from hw.contract.tables import PER_LANE, SECTION_HEADER, TableKind, table_layout
+from hw.contract.taps import KERNELS
 
 Fields = dict[str, Any]
 TableRows = dict[tuple[TableKind, int], list[int]]
@@ -49,41 +51,42 @@ class SegmentReader:
 
 
 def segment_rows(
-    memory: NDArray[np.uint64], address: int, words: int, config: ArchonConfig, turns: int, outputs: int
+    memory: NDArray[np.uint64], address: int, words: int, config: ArchonConfig, job: Mapping[str, int]
 ) -> TableRows:
-    """The tables that the segment of `words` words fills, for a job with so many turns and output channels."""
-    reader, rows = SegmentReader(memory, address), TableRows()
+    """The tables that the segment of `words` words fills, for a job of these turns, output channels and kernel."""
+    reader, rows, kernel = SegmentReader(memory, address), TableRows(), KERNELS[job["kernel_five"]]
     while reader.address < address + words:
         header = reader.record(SECTION_HEADER)
         kind = TableKind(header["kind"])
         if kind is TableKind.LANES:
-            rows |= lane_rows(reader, header["rows"], config, turns, outputs)
+            rows |= lane_rows(reader, header["rows"], config, job)
         else:
-            mask = (1 << table_layout(kind, config).width) - 1
+            mask = (1 << table_layout(kind, config, kernel).width) - 1
             rows[kind, 0] = [reader.number(header["words"]) & mask for _ in range(header["rows"])]
     assert reader.address == address + words, "the segment ends with its last section"
     return rows
 
 
-def lane_rows(reader: SegmentReader, slices: int, config: ArchonConfig, turns: int, outputs: int) -> TableRows:
+def lane_rows(reader: SegmentReader, slices: int, config: ArchonConfig, job: Mapping[str, int]) -> TableRows:
     """The rows of all lanes' own tables."""
     rows: TableRows = {(kind, lane): [] for kind in PER_LANE for lane in range(config.lanes)}
     for _ in range(slices):
-        channels = [_channel(reader, config, rows) for _ in range(config.slice_channels)]
-        for turn in range(turns):
+        channels = [_channel(reader, config, KERNELS[job["kernel_five"]], rows) for _ in range(config.slice_channels)]
+        for turn in range(job["turns"]):
             members = reader.record(tables.members_record(config))["members"]
             pairs = [(lane, p) for lane in range(config.lanes) for p in range(config.slice_channels) if members[lane] >> p & 1]
             weights = reader.dense(tables.weight_record(config), len(pairs))
             for lane in range(config.lanes):
                 rows[TableKind.MEMBERSHIP, lane].append(members[lane])
             for (lane, p), weight in zip(pairs, weights, strict=True):
-                pair = _pair(channels[p], lane, weight["weight"], turn * config.part_of_row(outputs))
+                pair = _pair(channels[p], lane, weight["weight"], turn * config.part_of_row(job["output_channels"]))
                 rows[TableKind.PAIR, lane].append(tables.pair_row(config).pack(pair))
     return rows
 
 
-def _channel(reader: SegmentReader, config: ArchonConfig, rows: TableRows) -> Fields:
-    channel = reader.record(tables.channel_record(config))
+def _channel(reader: SegmentReader, config: ArchonConfig, kernel: int, rows: TableRows) -> Fields:
+    channel = reader.record(tables.channel_record(config, kernel))
+    channel["weights"] += [0] * (config.taps - len(channel["weights"]))
     if channel["has_bias"]:
         channel |= reader.record(tables.bias_record(config))
     steps = reader.dense(tables.step_row(config), channel["step_count"])

@@ -7,12 +7,7 @@ from dataclasses import dataclass, field
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
-
-KERNEL = 3
-"""Kernel size of the depthwise layers that this hardware runs."""
-
-TAPS = KERNEL * KERNEL
-"""Kernel taps; tap index d = 3 * (dy + 1) + (dx + 1) with dy, dx in -1..1 (d = 0 is above and left)."""
+from hw.contract.taps import KERNELS, SMALL_KERNEL
 
 CHANNELS_PER_WORD = 8
 """int8 activations in one 64-bit word of external memory; also the most lanes that a cluster can have."""
@@ -23,8 +18,11 @@ DIMENSION_BITS = 10
 ADDRESS_BITS = 32
 """Word addresses in external memory."""
 
-ROW_BANKS = 4
-"""Banks of the row store, one image row each in turn: three are read for a window while the fourth is written."""
+ROW_BANKS = {3: 4, 5: 8}
+"""By kernel, banks of the row store, one image row each in turn: a window's rows are read while another one is written."""
+
+IMAGE_ROW_BANKS = ROW_BANKS[SMALL_KERNEL]
+"""Banks of the image unit's rows."""
 
 
 def index_bits(depth: int) -> int:
@@ -81,7 +79,7 @@ class Depths:
     turned_slices: int = 192
     """Slices times turns: rows of the expand table and of each membership table."""
     row_store: int = 1280
-    """columns * slices: level words of one image row, in each of the ROW_BANKS banks of the row store."""
+    """columns * slices: level words of one image row, in each of the row_banks banks of the row store."""
     pair: int = 1024
     """Pairs (expanded channel, input channel) of one lane."""
     step: int = 8192
@@ -130,6 +128,8 @@ class ArchonConfig:
     """Steps of accumulation that a lane does each cycle, one in each row; row r owns output channels r, r + adder_rows, ..."""
     slice_channels: int = 16
     """Expanded channels that the predictor handles each cycle."""
+    kernel: int = SMALL_KERNEL
+    """Largest kernel of depthwise layers."""
     widths: Widths = field(default_factory=Widths)
     depths: Depths = field(default_factory=Depths)
     queues: Queues = field(default_factory=Queues)
@@ -141,6 +141,7 @@ class ArchonConfig:
         _expect(self.lanes in (1, 2, 4, 8), "lanes", "1, 2, 4 or 8 a cluster", self.lanes)
         _expect(self.adder_rows in (1, 2, 4), "adder_rows", "1, 2 or 4", self.adder_rows)
         _expect(self.slice_channels in (2, 4, 8, 16, 32), "slice_channels", "2, 4, 8, 16 or 32", self.slice_channels)
+        _expect(self.kernel in KERNELS, "kernel", " or ".join(map(str, KERNELS)), self.kernel)
         limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
         limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
         for name, (low, high) in limits.items():
@@ -157,6 +158,16 @@ class ArchonConfig:
     def part_of_row(self, rows: int) -> int:
         """Rows of a memory, or output channels, that each adder row has at most: an equal share, rounded up."""
         return -(-rows // self.adder_rows)
+
+    @property
+    def taps(self) -> int:
+        """Taps of the largest window; tap_places says which is which."""
+        return self.kernel**2
+
+    @property
+    def row_banks(self) -> int:
+        """Image rows that the row store holds."""
+        return ROW_BANKS[self.kernel]
 
     @property
     def image_unit(self) -> int:

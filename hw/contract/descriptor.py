@@ -19,6 +19,7 @@ JOB = Layout(
         Field("half", 1),
         Field("residual", 1),
         Field("stride_two", 1),
+        Field("kernel_five", 1),
         Field("fixed", 1),
         Field("channel_taps", 1),
         Field("depthwise", 1),
@@ -63,6 +64,7 @@ Output rows output_row_start .. +output_rows-1 are computed from input rows inpu
 with its halo, clipped to the image of input_height rows). segment = input_rows * input_width, the words of one plane
 of the band. The input is read from `planes` planes: plane n of the band starts at input_address + n * plane_words
 (plane_words = input_height * input_width, input_address already points to the band's first row of the first plane).
+kernel_five: windows are of 5x5 pixels, not of 3x3; for hardware of kernel 5 only.
 Byte b of plane n holds channel 8 * n + b - first_byte of the group, which exists when in 0..input_channels-1.
 first_center = (stride * output_row_start - input_row_start) * input_width: index, within the segment, of the centre tap of
 the job's first output pixel. first_pixel = output_row_start * output_width: index of that pixel in an output plane.
@@ -72,9 +74,9 @@ output_channels: rows of A of a turn; the job's outputs for a pixel, but for dep
 
 fixed: the layer is not fused. There is no predictor: all masks are ones, so A, loaded once with the layer's weights, serves all
 pixels of the job, and only taps inside the image are multiplied. The segment has no tables of the predictor.
-channel_taps: in a fixed job, the nine taps of a lane are not nine pixels of a channel but nine of its channels, all at the
-output's pixel: tap d of lane l in turn t is the job's input channel (9 t + d) * lanes + l. Taps of channels that do not exist
-have no weights. turns counts such nines.
+channel_taps: in a fixed job, nine taps of a lane (SMALL_TAPS) are not nine pixels of a channel but nine of its channels, all at
+the output's pixel: tap d of lane l in turn t is the job's input channel (9 t + d) * lanes + l. Taps of channels that do not
+exist have no weights. turns counts such nines.
 depthwise: in a fixed job with one turn, the sums of lanes are not added up; each is an output. There are as many as input
 channels, output_channels of them (or one less) in each lane: output k of the job is output k // lanes of lane k % lanes, from
 the taps of input channel k alone.

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hw.contract.config import CHANNELS_PER_WORD, TAPS, ArchonConfig, index_bits
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig, index_bits
 from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS
 from hw.contract.tables import adder_row_bits
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 
 Fields = Mapping[str, Any] | Any
 """Of hw.contract.descriptor.JOB: numbers or signals, by name."""
@@ -82,21 +83,23 @@ def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[di
         _parts(job["input_channels"], lanes_shift),
         _parts(job["output_channels"], adder_row_bits(config)),
     )
-    nines = (turns << 3) + turns  # TAPS * turns
+    nines = (turns << 3) + turns  # SMALL_TAPS * turns
     input_behind = job["input_row_start"] + job["input_rows"]
     first_center = job["output_row_start"] << job["stride_two"]
     last_center = (job["output_row_start"] + job["output_rows"] - 1) << job["stride_two"]
     # The predictor waits for all rows of a window that are in the image.
-    above, below = (choose(fused & there, 1, 0) for there in (first_center != 0, input_behind < job["input_height"]))
+    reach = choose(job["kernel_five"], 2, 1) if config.kernel > SMALL_KERNEL else 1
+    above, below = (choose(fused & cut, reach, 0) for cut in (job["input_row_start"] != 0, input_behind < job["input_height"]))
     rules = {
         **{name: job[name] != 0 for name in COUNTED},
         "turns of input_channels": choose(
             job["channel_taps"],
-            (nines >= lane_channels) & (nines < lane_channels + TAPS),
+            (nines >= lane_channels) & (nines < lane_channels + SMALL_TAPS),
             turns == choose(job["depthwise"], 1, lane_channels),
         ),
         "output_channels of a lane": (job["depthwise"] == 0) | (job["output_channels"] == lane_channels),
         "planes of input_channels": job["planes"] == _parts(job["first_byte"] + job["input_channels"], WORD_SHIFT),
+        "kernel": (job["kernel_five"] == 0) | (config.kernel > SMALL_KERNEL),
         "rows of the image": input_behind <= job["input_height"],
         "first row of the output": job["input_row_start"] + above <= first_center,
         "last row of the output": last_center + below < input_behind,
@@ -123,7 +126,7 @@ def image_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[dict
     of_row, windows = width, 2
     for count in range(2, IMAGE_CHANNELS + 1):
         of_row = choose(channels == count, sum((width << bit) for bit in range(3) if count >> bit & 1), of_row)
-        windows = choose(channels == count, -(-TAPS * count // CHANNELS_PER_WORD), windows)
+        windows = choose(channels == count, -(-SMALL_TAPS * count // CHANNELS_PER_WORD), windows)
     rules = {
         "input_height": height != 0,
         "input_width": (width != 0) & (width <= config.depths.image_row),

@@ -17,6 +17,9 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
 
 Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
 
+Taps are numbered as hw.contract.taps.tap_places says. Where the hardware's kernel is larger than a job's, channel_record and
+depthwise_row are those of the job's kernel, and the other taps have no weights.
+
 A layer that is not fused is a block whose expanded channels stand for its weights (descriptor.JOB, `fixed`), such that with all
 masks set A holds the weights, and without biases. Input channels, taps and output channels of the tables are what lanes take
 for them: with channel_taps tap d of the input channel t * L + l is the job's input channel (9 t + d) * L + l, with depthwise
@@ -29,7 +32,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from hw.contract import numerics
-from hw.contract.config import ADDRESS_BITS, TAPS, ArchonConfig, index_bits
+from hw.contract.config import ADDRESS_BITS, ArchonConfig, index_bits
 from hw.contract.layout import Field, Layout
 
 
@@ -76,14 +79,18 @@ def expand_threshold_row(config: ArchonConfig) -> Layout:
     )
 
 
-def depthwise_row(config: ArchonConfig) -> Layout:
-    """TD (weights[p * 9 + tap]) and thresholds of the second predictor layer for one slice; row index = slice."""
+def depthwise_row(config: ArchonConfig, kernel: int | None = None) -> Layout:
+    """Thresholds of the second predictor layer and TD (weights[tap * P + p]) for one slice; row index = slice.
+
+    Of a job with the kernel `kernel`, the hardware's when left out. A row of a smaller kernel is the beginning of one of a
+    larger kernel, and so is a row's words in a segment.
+    """
     channels, widths = config.slice_channels, config.widths
     return Layout(
         "depthwise",
         (
-            Field("weights", TERNARY_BITS, signed=True, count=channels * TAPS),
             Field("thresholds", widths.predictor_sum, signed=True, count=channels),
+            Field("weights", TERNARY_BITS, signed=True, count=channels * (kernel or config.kernel) ** 2),
         ),
     )
 
@@ -115,12 +122,12 @@ def pair_row(config: ArchonConfig) -> Layout:
     return Layout(
         "pair",
         (
-            Field("products", widths.product, signed=True, count=TAPS),
+            Field("products", widths.product, signed=True, count=config.taps),
             Field("accumulator_base", index_bits(config.part_of_row(depths.accumulator))),
             Field("step_start", index_bits(config.part_of_row(depths.step)), count=config.adder_rows),
             Field("step_count", STEP_COUNT_BITS, count=config.adder_rows),
             Field("owns_bias", 1),
-            Field("bias_products", widths.bias_product, signed=True, count=TAPS),
+            Field("bias_products", widths.bias_product, signed=True, count=config.taps),
             Field("bias", widths.bias, signed=True),
         ),
     )
@@ -145,18 +152,18 @@ def step_row(config: ArchonConfig) -> Layout:
     )
 
 
-def channel_record(config: ArchonConfig) -> Layout:
-    """An expanded channel e: D[e, :], which lanes have pairs of it, how many steps W2's column has.
+def channel_record(config: ArchonConfig, kernel: int | None = None) -> Layout:
+    """An expanded channel e: which lanes have pairs of it, how many steps W2's column has, D[e, :].
 
-    Channels without pairs (and padding) have no lanes and no steps.
+    Channels without pairs (and padding) have no lanes and no steps. Of a job with the kernel `kernel`, as in depthwise_row.
     """
     return Layout(
         "channel",
         (
-            Field("weights", config.widths.weight, signed=True, count=TAPS),
             Field("lanes", config.lanes),
             Field("step_count", STEP_COUNT_BITS),
             Field("has_bias", 1),
+            Field("weights", config.widths.weight, signed=True, count=(kernel or config.kernel) ** 2),
         ),
     )
 
@@ -198,14 +205,15 @@ output_address + plane + pixel, with channel o = k * G + g (shuffled) or g * K/G
 Of a raw output the four bytes lie as channels 4 o .. 4 o + 3 would."""
 
 
-def table_layout(kind: TableKind, config: ArchonConfig) -> Layout:
-    """The row layout of a table."""
+def table_layout(kind: TableKind, config: ArchonConfig, kernel: int | None = None) -> Layout:
+    """The row layout of a table; in segments of jobs with a smaller kernel than the hardware's, `kernel` says which."""
     if kind is TableKind.REQUANTIZE:
         return REQUANTIZE_ROW
+    if kind is TableKind.DEPTHWISE:
+        return depthwise_row(config, kernel)
     builders = {
         TableKind.EXPAND: expand_row,
         TableKind.EXPAND_THRESHOLD: expand_threshold_row,
-        TableKind.DEPTHWISE: depthwise_row,
         TableKind.MEMBERSHIP: membership_row,
         TableKind.PAIR: pair_row,
         TableKind.STEP: step_row,

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits
 from hw.rtl.arithmetic import add_with_carry, popcount
 from hw.rtl.step_fetch import step
@@ -25,7 +25,7 @@ def control(config: ArchonConfig) -> data.StructLayout:
             "bank": 1,
             "row": row_bits(config),
             "place": place_bits(config),
-            "touches": TAPS,
+            "touches": config.taps,
             "owns_bias": 1,
             "second": 1,
             "negative": 1,
@@ -60,7 +60,7 @@ class Accumulator(wiring.Component):
                 "banks": Out(fill_port(config)).array(2),
                 "filled": Out(2),
                 "stepped": Out(1),
-                "added": Out(range(2 * (TAPS + 1) + 1)),
+                "added": Out(range(2 * (config.taps + 1) + 1)),
             }
         )
 
@@ -71,9 +71,9 @@ class Accumulator(wiring.Component):
         now: Any = Signal(control(config))
 
         # Both terms, shifted, then their sum; of a negative second term the carry is left to the next adder.
-        term = data.ArrayLayout(signed(config.widths.product + config.widths.shift_max), TAPS)
+        term = data.ArrayLayout(signed(config.widths.product + config.widths.shift_max), config.taps)
         first, second = (Signal(term, name=name) for name in ("first", "second"))
-        scaled = Signal(data.ArrayLayout(signed(config.widths.accumulator), TAPS))
+        scaled = Signal(data.ArrayLayout(signed(config.widths.accumulator), config.taps))
         first_bias, second_bias, scaled_bias = (
             Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("first_bias", "second_bias", "scaled_bias")
         )
@@ -88,7 +88,7 @@ class Accumulator(wiring.Component):
             now.eq(shifted),
             scaled_bias.eq(add_with_carry(first_bias, second_bias, shifted.negative)),
         ]
-        for tap in range(TAPS):
+        for tap in range(config.taps):
             m.d.sync += [
                 first[tap].eq(_first(step, step.pair.products[tap])),
                 second[tap].eq(_second(step, step.pair.products[tap])),
@@ -111,7 +111,7 @@ class Accumulator(wiring.Component):
                 port.write_bias.eq(update & now.owns_bias),
                 port.new_bias.eq(add_with_carry(bias, scaled_bias, now.carry)),
             ]
-            for tap in range(TAPS):
+            for tap in range(config.taps):
                 entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
                 m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], now.carry))
         self._count(m, now)
@@ -119,7 +119,7 @@ class Accumulator(wiring.Component):
 
     def _count(self, m: Module, now: Any) -> None:
         """Registers: updates of the step, then its additions."""
-        updates, counted, both = Signal(range(TAPS + 2)), Signal(), Signal()
+        updates, counted, both = Signal(range(self._config.taps + 2)), Signal(), Signal()
         m.d.sync += [
             updates.eq(popcount(Cat(now.touches, now.owns_bias))),
             counted.eq(now.valid),

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 
 
@@ -26,19 +26,19 @@ def fill_port(config: ArchonConfig) -> wiring.Signature:
     `entries`, `touched` and `bias` show row `read_row` and place `read_place` in the next cycle, with what is written in this
     one; untouched entries read as anything. A write stores the entries of `write_taps` and all flags of the row.
     """
-    entries = data.ArrayLayout(signed(config.widths.accumulator), TAPS)
+    entries = data.ArrayLayout(signed(config.widths.accumulator), config.taps)
     return wiring.Signature(
         {
             "read_row": Out(row_bits(config)),
             "read_place": Out(place_bits(config)),
             "entries": In(entries),
-            "touched": In(TAPS),
+            "touched": In(config.taps),
             "bias": In(signed(OUTPUT_ACCUMULATOR_BITS)),
             "write_row": Out(row_bits(config)),
             "write_place": Out(place_bits(config)),
-            "write_taps": Out(TAPS),
+            "write_taps": Out(config.taps),
             "new_entries": Out(entries),
-            "new_touched": Out(TAPS),
+            "new_touched": Out(config.taps),
             "write_bias": Out(1),
             "new_bias": Out(signed(OUTPUT_ACCUMULATOR_BITS)),
         }
@@ -56,7 +56,7 @@ def walk_port(config: ArchonConfig) -> wiring.Signature:
             "enable": Out(1),
             "row": Out(row_bits(config)),
             "place": Out(place_bits(config)),
-            "touched": In(TAPS),
+            "touched": In(config.taps),
             "bias": In(signed(OUTPUT_ACCUMULATOR_BITS)),
             "clear": Out(1),
             "clear_row": Out(row_bits(config)),
@@ -68,12 +68,12 @@ def walk_port(config: ArchonConfig) -> wiring.Signature:
 
 def entry_port(config: ArchonConfig) -> wiring.Signature:
     """What a multiplier reads: `entries` show row `row` in the next cycle."""
-    entries = data.ArrayLayout(signed(config.widths.accumulator), TAPS)
+    entries = data.ArrayLayout(signed(config.widths.accumulator), config.taps)
     return wiring.Signature({"row": Out(row_bits(config)), "entries": In(entries)})
 
 
 class AccumulatorBank(wiring.Component):
-    """Entries A[k, c, d] of one lane and adder row for one pixel: TAPS memories, one touched flag an entry instead of zeroing.
+    """Entries A[k, c, d] of one lane and adder row for one pixel: a memory a tap, one touched flag an entry instead of zeroing.
 
     Parameters: `config`.
 
@@ -99,7 +99,7 @@ class AccumulatorBank(wiring.Component):
         config, fill, walk, full = self._config, self.fill, self.walk, self.full
         rows, places = (config.part_of_row(depth) for depth in (config.depths.accumulator, config.depths.output))
 
-        m.submodules.touched = touched_memory = memory.Memory(shape=TAPS, depth=rows, init=[])
+        m.submodules.touched = touched_memory = memory.Memory(shape=config.taps, depth=rows, init=[])
         touched_write = touched_memory.write_port()
         touched_read = touched_memory.read_port(transparent_for=(touched_write,))
         m.d.comb += [
@@ -112,7 +112,7 @@ class AccumulatorBank(wiring.Component):
             touched_write.data.eq(Mux(full, 0, fill.new_touched)),
         ]
 
-        for tap in range(TAPS):
+        for tap in range(config.taps):
             shape = signed(config.widths.accumulator)
             m.submodules[f"tap{tap}"] = tap_memory = memory.Memory(shape=shape, depth=rows, init=[])
             write = tap_memory.write_port()

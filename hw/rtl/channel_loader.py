@@ -6,8 +6,9 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, adder_row_bits, bias_record, channel_record, step_row
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from hw.rtl.interfaces import READ_DATA, struct
 from hw.rtl.record_reader import RecordReader
 
@@ -16,7 +17,7 @@ def channel_row(config: ArchonConfig) -> data.StructLayout:
     """What the pairs of an expanded channel have in common: D, and where each lane has its steps, by adder row."""
     return data.StructLayout(
         {
-            "weights": data.ArrayLayout(signed(config.widths.weight), TAPS),
+            "weights": data.ArrayLayout(signed(config.widths.weight), config.taps),
             "step_start": data.ArrayLayout(step_places(config), config.lanes),
         }
     )
@@ -37,14 +38,15 @@ class ChannelLoader(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `restart` begins with the first row of all STEP tables; `begin` a slice; `words` in; `done` in the cycle in which
-    the slice's last channel is complete; `channel` its number in the slice, `row` its record while `row_valid`, `bias` its
-    bias record while `bias_valid`; while `counts_valid`, `counts` are the steps of channel `counted`; `step` goes to the lanes
-    of the mask `step_lanes`, row `step_rows[lane]`.
+    Members: `kernel_five` as in the job's descriptor; `restart` begins with the first row of all STEP tables; `begin` a slice;
+    `words` in; `done` in the cycle in which the slice's last channel is complete; `channel` its number in the slice, `row` its
+    record while `row_valid`, `bias` its bias record while `bias_valid`; while `counts_valid`, `counts` are the steps of channel
+    `counted`; `step` goes to the lanes of the mask `step_lanes`, row `step_rows[lane]`.
 
     Throughput one word of a record or one step a cycle; stalls with `words`.
     """
 
+    kernel_five: Signal
     restart: Signal
     begin: Signal
     words: stream.Interface
@@ -65,6 +67,7 @@ class ChannelLoader(wiring.Component):
         self._config = config
         super().__init__(
             {
+                "kernel_five": In(1),
                 "restart": In(1),
                 "begin": In(1),
                 "words": In(READ_DATA),
@@ -86,12 +89,12 @@ class ChannelLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, words = self._config, self.words
-        m.submodules.records = records = RecordReader(channel_record(config))
+        m.submodules.records = records = RecordReader(channel_record(config), channel_record(config, SMALL_KERNEL))
         m.submodules.biases = biases = RecordReader(bias_record(config))
         last_step, word_ends = Signal(), Signal()
         steps_left, position = Signal(STEP_COUNT_BITS), Signal(range(step_row(config).per_word))
         m.d.comb += [
-            self.row.weights.eq(records.record.weights),
+            records.short.eq(~self.kernel_five),
             self.row_valid.eq(records.valid),
             self.bias.eq(biases.record),
             self.bias_valid.eq(biases.valid),
@@ -99,6 +102,8 @@ class ChannelLoader(wiring.Component):
             last_step.eq(steps_left == 1),
             word_ends.eq(last_step | (position == step_row(config).per_word - 1)),
         ]
+        for tap, weight in enumerate(records.record.weights):
+            m.d.comb += self.row.weights[tap].eq(weight if tap < SMALL_TAPS else Mux(self.kernel_five, weight, 0))
         for reader in (records, biases):
             m.d.comb += [reader.words.payload.eq(words.payload), reader.words.valid.eq(words.valid)]
 

@@ -7,18 +7,18 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import DIMENSION_BITS, ROW_BANKS, ArchonConfig, index_bits
+from hw.contract.config import DIMENSION_BITS, ArchonConfig, index_bits
 from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import predictor_input, predictor_level
 from hw.rtl.interfaces import JOB, activation_write, table_write
 from hw.rtl.pipeline import delay, delay_flags, pipelined_sum, sum_cycles
-from hw.rtl.row_store import BANK_BITS, level_write, rows_done, rows_reading
+from hw.rtl.row_store import bank_bits, level_write, rows_done, rows_reading
 from hw.rtl.table_memory import TableMemory
 
 
 @dataclass
 class _Issue:
-    """What one cycle issues into the pipeline; `address` is the row store's, `bank` the row modulo ROW_BANKS.
+    """What one cycle issues into the pipeline; `address` is the row store's, `bank` the row modulo config.row_banks.
 
     `column_end` and `row_end`: with this slice a column, with its last one a row, counts as done.
     """
@@ -176,7 +176,7 @@ class ExpandPredictor(wiring.Component):
             Signal(name=name) for name in ("active", "begin", "first_turn", "last_turn", "last_slice")
         )
         turns_left, slices_left = Signal.like(job.turns), Signal.like(job.slices)
-        slice_index, bank = Signal(index_bits(config.depths.slices)), Signal(BANK_BITS)
+        slice_index, bank = Signal(index_bits(config.depths.slices)), Signal(bank_bits(config))
         table_address = Signal(index_bits(config.depths.turned_slices))
         pixel_address, store_address = (Signal(index_bits(config.depths.activation)) for _ in range(2))
         address, column_ends, row_ends = Signal(index_bits(config.depths.row_store)), Signal(), Signal()
@@ -223,8 +223,8 @@ class ExpandPredictor(wiring.Component):
         # The first two rows: `paired` while in them, `below` in the second one.
         paired, below, last_column, column_end = Signal(), Signal(), Signal(), Signal()
         permitted = Signal()
-        free = row < self.reading.row + ROW_BANKS
-        freed = (row < self.reading.next_row + ROW_BANKS) & (column < self.reading.column)
+        free = row < self.reading.row + self._config.row_banks
+        freed = (row < self.reading.next_row + self._config.row_banks) & (column < self.reading.column)
         m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(~paired | below)]
         loaded = (rows_left != 0) & (row < self.rows_loaded)
         m.d.sync += permitted.eq(loaded & (free | freed) & ~begin & ~self.start)
@@ -241,4 +241,4 @@ class ExpandPredictor(wiring.Component):
             several = job.input_rows != 1
             m.d.sync += [Cat(column, address, store_address, below).eq(0), paired.eq(several)]
             m.d.sync += [row.eq(job.input_row_start), rows_left.eq(job.input_rows - several)]
-        return _Pixel(permitted, row[:BANK_BITS], address, store_address, column_end, last_column)
+        return _Pixel(permitted, row[: bank_bits(self._config)], address, store_address, column_end, last_column)

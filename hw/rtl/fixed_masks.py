@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.rtl.interfaces import JOB, slice_word
 
 
@@ -36,7 +36,7 @@ class FixedMasks(wiring.Component):
         m.d.comb += [
             self.words.valid.eq((left > 1) | ((left == 1) & self.loaded)),
             word.second.eq(~0),
-            *(word.first[channel].eq((1 << TAPS) - 1) for channel in range(self._config.slice_channels)),
+            *(word.first[channel].eq((1 << self._config.taps) - 1) for channel in range(self._config.slice_channels)),
             word.last.eq(left == 1),
         ]
         with m.If(self.start):

@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, ROW_BANKS, ArchonConfig, index_bits
+from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, IMAGE_ROW_BANKS, ArchonConfig, index_bits
 from hw.contract.descriptor import PIXEL_BITS
 from hw.contract.layout import WORD_BITS
 from hw.contract.memory import IMAGE_CHANNELS, LEVEL_WORDS
@@ -161,7 +161,7 @@ class ImageLoader(wiring.Component):
             with m.State("PIXELS"):
                 word_ends = (byte == CHANNELS_PER_WORD - 1) | place.image_ends
                 m.d.comb += [
-                    taken.eq(words.valid & (place.row < self.rows_needed_from + ROW_BANKS)),
+                    taken.eq(words.valid & (place.row < self.rows_needed_from + IMAGE_ROW_BANKS)),
                     words.ready.eq(taken & word_ends),
                     self.blocked.eq(words.valid & ~taken),
                 ]

@@ -6,10 +6,13 @@ from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import KERNEL, ROW_BANKS, ArchonConfig, index_bits
+from hw.contract.config import IMAGE_ROW_BANKS, ArchonConfig, index_bits
 from hw.contract.memory import IMAGE_CHANNELS
 from hw.contract.numerics import ACTIVATION_BITS
-from hw.rtl.row_store import BANK_BITS, row_banks
+from hw.contract.taps import SMALL_KERNEL
+from hw.rtl.row_store import row_banks
+
+BANK_BITS = index_bits(IMAGE_ROW_BANKS)
 
 PIXEL = data.ArrayLayout(unsigned(ACTIVATION_BITS), IMAGE_CHANNELS)
 """Activations of one pixel; those of channels that the image does not have mean nothing."""
@@ -32,8 +35,8 @@ def pixel_read(config: ArchonConfig) -> wiring.Signature:
             "enable": Out(1),
             "row": Out(BANK_BITS),
             "address": Out(index_bits(config.depths.image_row)),
-            "inside": Out(KERNEL),
-            "pixels": In(data.ArrayLayout(PIXEL, KERNEL)),
+            "inside": Out(SMALL_KERNEL),
+            "pixels": In(data.ArrayLayout(PIXEL, SMALL_KERNEL)),
         }
     )
 
@@ -59,10 +62,10 @@ class ImageRows(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = self._config.depths.image_row
-        banks = row_banks(m, PIXEL, depth, self.pixel_write, self.pixel_write.pixel, self.pixel_read)
-        for index in range(KERNEL):
+        banks = row_banks(m, IMAGE_ROW_BANKS, PIXEL, depth, self.pixel_write, self.pixel_write.pixel, self.pixel_read)
+        for index in range(SMALL_KERNEL):
             # One-hot selects and an OR take half the logic of a multiplexer.
-            chosen = Signal(ROW_BANKS, reset_less=True, name=f"chosen_{index}")
+            chosen = Signal(IMAGE_ROW_BANKS, reset_less=True, name=f"chosen_{index}")
             row = (self.pixel_read.row + index - 1)[:BANK_BITS]
             with m.If(self.pixel_read.enable):
                 m.d.sync += chosen.eq(Mux(self.pixel_read.inside[index], 1 << row, 0))

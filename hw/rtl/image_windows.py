@@ -8,14 +8,15 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import DIMENSION_BITS, KERNEL, TAPS, ArchonConfig, index_bits
+from hw.contract.config import DIMENSION_BITS, ArchonConfig, index_bits
 from hw.contract.layout import WORD_BITS
 from hw.contract.memory import IMAGE_CHANNELS, tensor_words
 from hw.contract.numerics import ACTIVATION_BITS
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from hw.rtl.image_rows import PIXEL, pixel_read
 from hw.rtl.interfaces import JOB, WRITE
 
-PLANES = tensor_words(TAPS * IMAGE_CHANNELS, 1, 1)
+PLANES = tensor_words(SMALL_TAPS * IMAGE_CHANNELS, 1, 1)
 """Words of one window at most."""
 
 
@@ -77,7 +78,8 @@ class ImageWindows(wiring.Component):
             self.write.valid.eq(full),
             self.done.eq(~active & ~read & ~full),
         ]
-        columns = [Signal(data.ArrayLayout(PIXEL, KERNEL), reset_less=True, name=f"column_{x}") for x in range(KERNEL)]
+        column = data.ArrayLayout(PIXEL, SMALL_KERNEL)
+        columns = [Signal(column, reset_less=True, name=f"column_{index}") for index in range(SMALL_KERNEL)]
         with m.If(word_written & last_plane):
             m.d.sync += full.eq(0)
         with m.If(shift):
@@ -104,7 +106,7 @@ class ImageWindows(wiring.Component):
             port.enable.eq(valid & advance),
             port.row.eq(row),
             port.address.eq(column),
-            port.inside.eq(Cat(row != 0, 1, ~bottom) & (column != job.input_width).replicate(KERNEL)),
+            port.inside.eq(Cat(row != 0, 1, ~bottom) & (column != job.input_width).replicate(SMALL_KERNEL)),
         ]
         with m.If(valid & advance):
             m.d.sync += [column.eq(column + 1), columns_left.eq(columns_left - completes)]
@@ -134,7 +136,7 @@ class ImageWindows(wiring.Component):
                 m.d.sync += [plane.eq(0), pixel_address.eq(pixel_address + 1), address.eq(pixel_address + 1)]
         with m.If(self.start):
             m.d.sync += [pixel_address.eq(self.job.output_address), address.eq(self.job.output_address)]
-        taps = [columns[tap % KERNEL][tap // KERNEL] for tap in range(TAPS)]
+        taps = [columns[tap % SMALL_KERNEL][tap // SMALL_KERNEL] for tap in range(SMALL_TAPS)]
         m.d.comb += word.eq(self._word(plane, taps))
 
     def _word(self, plane: Signal, taps: list[Value]) -> Value:
@@ -142,7 +144,7 @@ class ImageWindows(wiring.Component):
         terms = []
         for channels in range(1, IMAGE_CHANNELS + 1):
             window = Cat(Value.cast(tap)[: channels * ACTIVATION_BITS] for tap in taps)
-            for index in range(tensor_words(TAPS * channels, 1, 1)):
+            for index in range(tensor_words(SMALL_TAPS * channels, 1, 1)):
                 part = window[index * WORD_BITS : (index + 1) * WORD_BITS]
                 chosen = (self.job.input_channels == channels) & (plane == index)
                 terms.append(part & chosen.replicate(len(part)))

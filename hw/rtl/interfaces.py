@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from hw.contract import activity, descriptor, numerics
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.layout import WORD_BITS, Layout
 from hw.contract.tables import PER_LANE, SHARED, table_layout
 
@@ -63,7 +63,7 @@ def lane_activation_write(config: ArchonConfig) -> wiring.Signature:
 def slice_word(config: ArchonConfig) -> data.StructLayout:
     """Predicted masks of one slice of one pixel: second[p] is m2, first[p][tap] is m1; `last` marks the pixel's last slice."""
     channels = config.slice_channels
-    return data.StructLayout({"second": channels, "first": data.ArrayLayout(TAPS, channels), "last": 1})
+    return data.StructLayout({"second": channels, "first": data.ArrayLayout(config.taps, channels), "last": 1})
 
 
 def level_word(config: ArchonConfig) -> data.ArrayLayout:
@@ -73,7 +73,7 @@ def level_word(config: ArchonConfig) -> data.ArrayLayout:
 
 def survivor(config: ArchonConfig) -> data.StructLayout:
     """A surviving pair of a lane: its row in the pair table and m1 of every tap; or, with `end`, the end of the pixel."""
-    return data.StructLayout({"end": 1, "pair": index_bits(config.depths.pair), "taps": TAPS})
+    return data.StructLayout({"end": 1, "pair": index_bits(config.depths.pair), "taps": config.taps})
 
 
 PARTIAL = stream.Signature(signed(numerics.OUTPUT_ACCUMULATOR_BITS))

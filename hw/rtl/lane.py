@@ -134,7 +134,7 @@ class Lane(wiring.Component):
     def _count(self, m: Module, multiplier: Multiplier, accumulators: list[Accumulator]) -> None:
         """Counters of the job."""
         m.d.comb += self.multiplications.eq(multiplier.multiplications)
-        steps, additions = Signal(range(len(accumulators) + 1)), Signal(range(32 * len(accumulators)))
+        steps, additions = Signal(range(len(accumulators) + 1)), Signal(range(len(accumulators) << len(accumulators[0].added)))
         m.d.sync += [
             steps.eq(tree_sum([unit.stepped for unit in accumulators])),
             additions.eq(tree_sum([unit.added for unit in accumulators])),

@@ -54,7 +54,7 @@ class LaneTableLoader(wiring.Component):
         m.submodules.channels = channels = ChannelLoader(config)
         m.submodules.pairs = pairs = PairLoader(config)
         slices_left, bias_known = Signal.like(self.slices), Signal(config.slice_channels)
-        m.d.comb += [pairs.job.eq(self.job), pairs.bias_known.eq(bias_known)]
+        m.d.comb += [channels.kernel_five.eq(self.job.kernel_five), pairs.job.eq(self.job), pairs.bias_known.eq(bias_known)]
         for unit in (channels, pairs):
             m.d.comb += [unit.restart.eq(self.begin), unit.words.payload.eq(self.words.payload)]
         with m.FSM() as control:

@@ -7,7 +7,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
+from hw.contract.taps import SMALL_TAPS, tap_places
 from hw.rtl.accumulator import COUNTER_BITS
 from hw.rtl.accumulator_bank import entry_port
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write
@@ -64,7 +65,7 @@ class WindowAddress(wiring.Component):
     the window around `centre`, which is a `base` of before; `address` follows in the same cycle. `inside` marks the window's
     taps that lie in the image, `last_pixel` the last pixel of the band.
 
-    With `job.channel_taps` taps are the lane's next channels, all of them inside, and a turn has TAPS channels. With
+    With `job.channel_taps` taps are the lane's next channels, all of them inside, and a turn has SMALL_TAPS channels. With
     `job.depthwise` every output has a channel of its own: `first_turn`, the move to the next output, goes on a channel.
     """
 
@@ -81,7 +82,7 @@ class WindowAddress(wiring.Component):
     last_pixel: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
-        self._bits = index_bits(config.depths.activation)
+        self._bits, self._places = index_bits(config.depths.activation), tap_places(config.kernel)
         super().__init__(
             {
                 "job": In(JOB),
@@ -91,9 +92,9 @@ class WindowAddress(wiring.Component):
                 "next_pixel": In(1),
                 "base": Out(self._bits),
                 "centre": In(self._bits),
-                "tap": In(range(TAPS)),
+                "tap": In(range(config.taps)),
                 "address": Out(self._bits),
-                "inside": Out(TAPS),
+                "inside": Out(config.taps),
                 "last_pixel": Out(1),
             }
         )
@@ -104,11 +105,11 @@ class WindowAddress(wiring.Component):
         # All modulo 2**bits: a window's corner may lie before the segment, but such taps are never read.
         row_centre, centre, turned = (Signal(self._bits, name=name) for name in ("row_centre", "centre", "turned"))
         row_step = Mux(job.stride_two, job.input_width << 1, job.input_width)
-        offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(TAPS)]
-        for tap, offset in enumerate(offsets):
-            dy, dx = tap // KERNEL - KERNEL // 2, tap % KERNEL - KERNEL // 2
-            pixel = {-1: -job.input_width, 0: 0, 1: job.input_width}[dy] + dx
-            m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel))
+        offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(len(self._places))]
+        two_rows = job.input_width << 1
+        for tap, ((dy, dx), offset) in enumerate(zip(self._places, offsets, strict=True)):
+            pixel = {-2: -two_rows, -1: -job.input_width, 0: 0, 1: job.input_width, 2: two_rows}[dy] + dx
+            m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel) if tap < SMALL_TAPS else pixel)
         m.d.comb += [self.base.eq(turned), self.address.eq(self.centre + Array(offsets)[self.tap])]
         last_column = self._borders(m)
         with m.If(self.start):
@@ -124,7 +125,7 @@ class WindowAddress(wiring.Component):
         with m.Elif(self.first_turn):
             m.d.sync += turned.eq(Mux(job.depthwise, turned + job.segment, centre))
         with m.Elif(self.next_turn):
-            m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * TAPS, job.segment))
+            m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * SMALL_TAPS, job.segment))
         return m
 
     def _borders(self, m: Module) -> Signal:
@@ -135,15 +136,16 @@ class WindowAddress(wiring.Component):
         last_column, above, below, left, right = (
             Signal(name=name) for name in ("last_column", "above", "below", "left", "right")
         )
-        rows = (above, Const(1), below)
+        rows, columns = {-1: above, 0: Const(1), 1: below}, {-1: left, 0: Const(1), 1: right}
+        if len(self._places) > SMALL_TAPS:
+            for distance, ends in ((-2, "before"), (2, "behind")):
+                rows[distance], columns[distance] = Signal(name=f"row_{ends}"), Signal(name=f"column_{ends}")
         m.d.comb += [
             last_column.eq(column == job.output_width - 1),
             self.last_pixel.eq(last_column & (rows_left == 1)),
             next_column.eq(Mux(last_column | self.start, 0, column + 1)),
             next_row.eq(Mux(self.start, job.output_row_start, row + last_column)),
-            self.inside.eq(
-                Cat(bit | job.channel_taps for inner in rows for bit in (inner & left, inner, inner & right)),
-            ),
+            self.inside.eq(Cat((rows[dy] & columns[dx]) | job.channel_taps for dy, dx in self._places)),
         ]
         with m.If(self.start | self.next_pixel):
             m.d.sync += [
@@ -155,6 +157,10 @@ class WindowAddress(wiring.Component):
                 left.eq(next_column != 0),
                 right.eq((next_column << job.stride_two) != job.input_width - 1),
             ]
+            if len(self._places) > SMALL_TAPS:
+                for centre, size, inner in ((next_row, job.input_height, rows), (next_column, job.input_width, columns)):
+                    m.d.sync += inner[-2].eq((centre << job.stride_two) > 1)
+                    m.d.sync += inner[2].eq((centre << job.stride_two) + 2 < size)
         return last_column
 
 
@@ -195,7 +201,7 @@ class Multiplier(wiring.Component):
                 "activation_write": In(lane_activation_write(config)),
                 "rows": In(stream.Signature(walked_row(config))),
                 "centre": Out(address),
-                "tap": Out(range(TAPS)),
+                "tap": Out(range(config.taps)),
                 "address": In(address),
                 "entries": Out(entry_port(config)).array(config.adder_rows, 2),
                 "released": Out(2),
@@ -217,7 +223,7 @@ class Multiplier(wiring.Component):
         # Selection: one touched entry of the current row a cycle.
         row: Any = Signal(walked_row(config))
         valid, go, leave = Signal(), Signal(), Signal()
-        rest = Signal(TAPS)  # of row.touched, all but the lowest
+        rest = Signal(config.taps)  # of row.touched, all but the lowest
         places = config.queues.partial - 1  # a queue may refuse the last one
         room, closes = Signal(range(places + 1), init=places), Signal()
         m.d.comb += [
@@ -240,7 +246,7 @@ class Multiplier(wiring.Component):
         reads, read_closes, read_ends = (Signal(name=name) for name in ("reads", "read_closes", "read_ends"))
         lowest = row.touched & ~rest
         for bit in range(len(self.tap)):
-            m.d.sync += self.tap[bit].eq(Cat(lowest[tap] for tap in range(TAPS) if tap >> bit & 1).any())
+            m.d.sync += self.tap[bit].eq(Cat(lowest[tap] for tap in range(config.taps) if tap >> bit & 1).any())
         m.d.sync += [
             read.eq(row),
             reads.eq(self.works),

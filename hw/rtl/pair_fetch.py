@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL, TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, TableKind, pair_row
 from hw.rtl.accumulator_bank import row_bits
 from hw.rtl.arithmetic import tree_sum
@@ -23,8 +23,8 @@ def masked_pair(config: ArchonConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "products": data.ArrayLayout(signed(config.widths.product), TAPS),
-            "touches": TAPS,
+            "products": data.ArrayLayout(signed(config.widths.product), config.taps),
+            "touches": config.taps,
             "owns_bias": 1,
             "bias": signed(numerics.OUTPUT_ACCUMULATOR_BITS),
             "base": row_bits(config),
@@ -86,7 +86,7 @@ class PairFetch(wiring.Component):
 
         # The table's row, then a register of it.
         row: Any = Signal(struct(pair_row(config)))
-        taps = [Signal(TAPS, name=name) for name in ("read_taps", "row_taps")]
+        taps = [Signal(config.taps, name=name) for name in ("read_taps", "row_taps")]
         valid, end = ([Signal(name=f"{stage}_{name}") for stage in ("read", "row", "masked")] for name in ("valid", "end"))
         with m.If(advance):
             m.d.sync += [
@@ -124,16 +124,16 @@ class PairFetch(wiring.Component):
         return m
 
     def _mask(self, m: Module, row: Any, taps: Signal, advance: Signal) -> tuple[Any, Any, Signal, Any, Any]:
-        """Registers: masked products and flags, the bias in parts (three products each, and b2), places of the steps."""
-        widths = self._config.widths
+        """Registers: masked products and flags, the bias in parts (some products each, and b2), places of the steps."""
+        widths, kernel, every_tap = self._config.widths, self._config.kernel, range(self._config.taps)
         masked: Any = Signal(masked_pair(self._config))
-        parts: Any = Signal(data.ArrayLayout(signed(widths.bias_product + 2), KERNEL))
+        parts: Any = Signal(data.ArrayLayout(signed(widths.bias_product + index_bits(kernel)), kernel))
         bias = Signal(signed(widths.bias))
         start, count = Signal.like(row.step_start), Signal.like(row.step_count)
         with m.If(advance):
-            biases = [Mux(taps[tap], row.bias_products[tap], 0) for tap in range(TAPS)]
-            m.d.sync += [parts[index].eq(tree_sum(biases[index * KERNEL : (index + 1) * KERNEL])) for index in range(KERNEL)]
-            m.d.sync += [masked.products[tap].eq(Mux(taps[tap], row.products[tap], 0)) for tap in range(TAPS)]
+            biases = [Mux(taps[tap], row.bias_products[tap], 0) for tap in every_tap]
+            m.d.sync += [parts[index].eq(tree_sum(biases[index * kernel : (index + 1) * kernel])) for index in range(kernel)]
+            m.d.sync += [masked.products[tap].eq(Mux(taps[tap], row.products[tap], 0)) for tap in every_tap]
             m.d.sync += [
                 masked.touches.eq(taps & Cat(product != 0 for product in row.products)),
                 masked.owns_bias.eq(row.owns_bias),

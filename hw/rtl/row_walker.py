@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import adder_row_bits
 from hw.rtl.accumulator_bank import place_bits, row_bits, walk_port
@@ -21,7 +21,7 @@ def walked_row(config: ArchonConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "touched": TAPS,
+            "touched": config.taps,
             "bank": 1,
             "adder_row": adder_row_bits(config),
             "row": row_bits(config),
@@ -73,7 +73,7 @@ class RowWalker(wiring.Component):
                 "next_turn": Out(1),
                 "first_turn": Out(1),
                 "next_pixel": Out(1),
-                "inside": In(TAPS),
+                "inside": In(config.taps),
                 "last_pixel": In(1),
                 "base": In(index_bits(config.depths.activation)),
                 "banks": Out(walk_port(config)).array(config.adder_rows, 2),

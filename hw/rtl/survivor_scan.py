@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import TAPS, ArchonConfig, index_bits
+from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import lowest_bit, popcount, tree_sum
 from hw.rtl.interfaces import JOB, slice_word, survivor, table_write
@@ -23,7 +23,7 @@ def visit(config: ArchonConfig) -> data.StructLayout:
     channels, the other groups' being 0. `leaves`: the row is done. `end`: the pixel is, and all else means nothing.
     """
     channels = config.slice_channels
-    groups = data.ArrayLayout(TAPS, -(-channels // GROUP))
+    groups = data.ArrayLayout(config.taps, -(-channels // GROUP))
     return data.StructLayout({"found": 1, "leaves": 1, "end": 1, "members": channels, "lowest": channels, "taps": groups})
 
 
@@ -138,7 +138,7 @@ class SurvivorSearch(wiring.Component):
         for first in range(0, channels, GROUP):
             group = range(first, min(first + GROUP, channels))
             m.d.comb += found.taps[first // GROUP].eq(
-                _any(word.first[index] & lowest[index].replicate(TAPS) for index in group)
+                _any(word.first[index] & lowest[index].replicate(self._config.taps) for index in group)
             )
         with m.If(leave):
             m.d.sync += [visited.eq(0), ending.eq(rows.last_turn & word.last)]
@@ -182,7 +182,7 @@ class PairNumbers(wiring.Component):
         counts = data.ArrayLayout(range(GROUP + 1), len(groups))
         before = Signal(counts)
         all_members = Signal(counts)
-        taps = Signal(TAPS)
+        taps = Signal(self._config.taps)
         base = Signal.like(output.pair)
         with m.If(advance):
             # 1: as found. 2: counts of each group, below the survivor and in all. 3: their sums.

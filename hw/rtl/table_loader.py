@@ -10,6 +10,7 @@ from hw.contract.config import ArchonConfig
 from hw.contract.layout import WORD_BITS
 from hw.contract.rules import outputs_of_pixel
 from hw.contract.tables import SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
+from hw.contract.taps import SMALL_KERNEL
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
 from hw.rtl.lane_table_loader import LaneTableLoader
 from hw.rtl.prefetch import Prefetcher
@@ -155,7 +156,11 @@ class TableLoader(wiring.Component):
         else:
             needed = outputs_of_pixel(self.job, Mux) if kind is TableKind.REQUANTIZE else self.job.slices
             rows = header.rows == needed
-        words = Const(1) if kind is TableKind.LANES else header.words == table_layout(kind, config).words
+        words: Value = header.words == table_layout(kind, config).words if kind is not TableKind.LANES else Const(1)
+        if kind is TableKind.DEPTHWISE:
+            words = header.words == Mux(
+                self.job.kernel_five, table_layout(kind, config).words, table_layout(kind, config, SMALL_KERNEL).words
+            )
         return rows & words & (Const(1) if kind in _OF_FIXED else ~self.job.fixed)
 
     def _fetch(self, m: Module) -> stream.Interface:

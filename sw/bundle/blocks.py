@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import KERNEL
+from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.parts import DenseLayer, FusedBlock, Requantization, expect_array, expect_range
 from sw.spec import BlockSpec, PointwisePairSpec, UnfusedSpec
 
@@ -125,8 +125,8 @@ def pair_as_block(pair: PointwisePair, spec: PointwisePairSpec) -> tuple[FusedBl
     that every group reads all input channels: the block's input is the pair's, repeated for each group (`pair_inputs`).
     """
     expanded, order = spec.expanded_channels, pair_order(spec)
-    centre = np.zeros((expanded, KERNEL, KERNEL), dtype=np.int8)
-    centre[:, KERNEL // 2, KERNEL // 2] = 1
+    centre = np.zeros((expanded, SMALL_KERNEL, SMALL_KERNEL), dtype=np.int8)
+    centre[:, SMALL_KERNEL // 2, SMALL_KERNEL // 2] = 1
     nothing = np.zeros(expanded, dtype=np.int32)
     block = FusedBlock(
         expand_weight=pair_rows(spec, pair.expand_weight),
@@ -143,6 +143,6 @@ def pair_as_block(pair: PointwisePair, spec: PointwisePairSpec) -> tuple[FusedBl
     )
     shape = BlockSpec(
         in_channels=pair_inputs(spec) * spec.in_channels, expanded_channels=expanded, out_channels=spec.own_channels,
-        kernel=KERNEL, stride=1, groups=spec.groups, residual=False, shuffle=False,
+        kernel=SMALL_KERNEL, stride=1, groups=spec.groups, residual=False, shuffle=False,
     )  # fmt: skip
     return block, shape

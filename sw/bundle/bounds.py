@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, Widths
+from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from hw.contract.taps import SMALL_TAPS
 from sw.bundle.blocks import pair_as_block
 from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization
 from sw.spec import PointwisePairSpec
@@ -36,7 +37,7 @@ def check_bounds(block: FusedBlock, name: str, widths: Widths) -> None:
     """
     expanded = len(block.expand_weight)
     first = block.expand_weight.astype(np.int64)
-    depthwise = block.depthwise_weight.astype(np.int64).reshape(expanded, TAPS)
+    depthwise = block.depthwise_weight.astype(np.int64).reshape(expanded, -1)
     _check_magnitudes(f"{name}: W1", first, "expanded channel", widths.weight, widths.weight_max)
     _check_magnitudes(f"{name}: D", depthwise, "expanded channel", widths.weight, widths.weight_max)
     bias_products = depthwise * block.expand_bias.astype(np.int64)[:, None]
@@ -52,14 +53,14 @@ def check_bounds(block: FusedBlock, name: str, widths: Widths) -> None:
 
 def largest_sums(block: FusedBlock) -> tuple[Integers, Integers]:
     """Largest magnitudes, per output channel (K,): of any entry of A, and of y with b3 and all biases."""
-    expanded, inputs = block.expand_weight.shape
+    expanded = len(block.expand_weight)
     groups = expanded // block.project_weight.shape[1]
     first = np.abs(block.expand_weight.astype(np.int64))
-    depthwise = np.abs(block.depthwise_weight.astype(np.int64)).reshape(expanded, TAPS)
-    products = (first[:, :, None] * depthwise[:, None, :]).reshape(groups, expanded // groups, inputs * TAPS)
+    depthwise = np.abs(block.depthwise_weight.astype(np.int64)).reshape(expanded, -1)
+    products = (first[:, :, None] * depthwise[:, None, :]).reshape(groups, expanded // groups, -1)
     project = np.abs(block.project_weight.astype(np.int64)).reshape(groups, -1, expanded // groups)
     # float64 holds these sums exactly (far below 2**53) and multiplies matrices fast.
-    entries = (project.astype(np.float64) @ products.astype(np.float64)).astype(np.int64).reshape(-1, inputs * TAPS)
+    entries = (project.astype(np.float64) @ products.astype(np.float64)).astype(np.int64).reshape(len(block.project_weight), -1)
     biases = np.abs(block.depthwise_bias.astype(np.int64)) + depthwise.sum(axis=1) * np.abs(block.expand_bias.astype(np.int64))
     bias_sums = (project @ biases.reshape(groups, -1, 1)).reshape(-1)
     total = INPUT_MAGNITUDE * entries.sum(axis=1) + bias_sums + np.abs(block.requantization.bias.astype(np.int64))
@@ -82,7 +83,7 @@ def check_network_bounds(network: IntegerNetwork, widths: Widths) -> None:
         elif isinstance(part, DenseLayer):
             check_fixed_bounds(layer.name, part.weight, part.requantization.bias, widths)
         elif isinstance(part, Requantization):
-            _check_pool(layer.name, part, TAPS if layer.kind == "average pool" else layer.source.pixels)
+            _check_pool(layer.name, part, SMALL_TAPS if layer.kind == "average pool" else layer.source.pixels)
 
 
 def check_fixed_bounds(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32], widths: Widths) -> None:
@@ -137,7 +138,7 @@ def _check_predictor(name: str, block: FusedBlock, widths: Widths) -> None:
     plus, minus = (expand > 0).sum(axis=1), (expand < 0).sum(axis=1)
     _check_signed(f"{name}: a sum of T1", np.stack([plus * high - minus * low, plus * low - minus * high], axis=1), noun, bits)
     _check_signed(f"{name}: t1", block.predictor_expand_threshold, noun, bits)
-    depthwise = block.predictor_depthwise_weight.reshape(len(expand), TAPS)
+    depthwise = block.predictor_depthwise_weight.reshape(len(expand), -1)
     sums = [numerics.LEVEL_MAX * (depthwise > 0).sum(axis=1), -numerics.LEVEL_MAX * (depthwise < 0).sum(axis=1)]
     _check_signed(f"{name}: a sum of TD", np.stack(sums, axis=1), noun, bits)
     _check_signed(f"{name}: t2", block.predictor_depthwise_threshold, noun, bits)

@@ -14,12 +14,12 @@ from sw.bundle.network import FusedBlock, Requantization
 EXPANDED, INPUTS, OUTPUTS = 6, 2, 3
 
 
-def zero_block() -> FusedBlock:
+def zero_block(kernel: int = 3) -> FusedBlock:
     """Fits everything; one group."""
     return FusedBlock(
         expand_weight=np.ones((EXPANDED, INPUTS), dtype=np.int8),
         expand_bias=np.zeros(EXPANDED, dtype=np.int32),
-        depthwise_weight=np.ones((EXPANDED, 3, 3), dtype=np.int8),
+        depthwise_weight=np.ones((EXPANDED, kernel, kernel), dtype=np.int8),
         depthwise_bias=np.zeros(EXPANDED, dtype=np.int32),
         project_weight=np.ones((OUTPUTS, EXPANDED), dtype=np.int32),
         requantization=Requantization(
@@ -28,7 +28,7 @@ def zero_block() -> FusedBlock:
         predictor_expand_weight=np.zeros((EXPANDED, INPUTS), dtype=np.int8),
         predictor_expand_threshold=np.zeros(EXPANDED, dtype=np.int32),
         predictor_level_shift=np.zeros(EXPANDED, dtype=np.int8),
-        predictor_depthwise_weight=np.zeros((EXPANDED, 3, 3), dtype=np.int8),
+        predictor_depthwise_weight=np.zeros((EXPANDED, kernel, kernel), dtype=np.int8),
         predictor_depthwise_threshold=np.zeros(EXPANDED, dtype=np.int32),
     )
 
@@ -83,6 +83,19 @@ def test_an_entry_of_a_is_bounded_by_the_sum_of_magnitudes() -> None:
         ArchonError, match=r"layer: an entry of A of output channel 2 reaches 128: 9 bits would do, 8 are there"
     ):
         check_bounds(block, "layer", Widths(accumulator=8, **wide))
+
+
+def test_all_taps_of_a_kernel_of_5_count() -> None:
+    # An entry is under one tap; y adds 25 of them for each input channel, and b1 25 times.
+    block = changed("expand_bias", 0, 20, zero_block(5))
+    assert [bound.tolist() for bound in largest_sums(block)] == [[6] * 3, [128 * 6 * 50 + 25 * 20] * 3]
+    block = changed("depthwise_weight", (0, 4, 4), 15, block)
+    assert [bound.tolist() for bound in largest_sums(block)] == [[20] * 3, [128 * (6 * 50 + 28) + 39 * 20] * 3]
+    # 25 levels of 15 need 10 bits, of which the last ones come from the last tap.
+    block = changed("predictor_depthwise_weight", (1, slice(None), slice(None)), 1, block)
+    check_bounds(block, "layer", Widths())
+    with pytest.raises(ArchonError, match=r"a sum of TD of expanded channel 1 reaches 375: 10 bits would do, 9 are there"):
+        check_bounds(block, "layer", Widths(predictor_sum=9))
 
 
 def test_y_is_bounded_with_all_its_biases() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL, TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
+from hw.contract.taps import tap_places
 from sw.bundle.network import FusedBlock
 from sw.golden.predictor import Prediction, predict_group
 from sw.program.jobs import Job
@@ -68,17 +69,19 @@ def fused_work(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int
     weights = group_weights(block, spec, group)
     prediction = predict_group(block, spec, group, x[..., None])
     second = prediction.survives[..., 0].reshape(len(weights.expand_weight), -1).T
-    first = _first_masks(prediction, spec.stride)
+    first = _first_masks(prediction, spec)
     taps = weights.depthwise_weight.T != 0
-    reaches = np.logical_or.reduce([first[tap] & taps[tap] for tap in range(TAPS)])
+    reaches = np.logical_or.reduce([first[tap] & taps[tap] for tap in range(len(first))])
     return LaneWork(*_pair_work(weights, second, reaches, config), _touched(weights, first, second, config))
 
 
-def _first_masks(prediction: Prediction, stride: int) -> Bits:
-    """m1 under each tap, (9, pixels, E); the levels come with a frame of zeros."""
+def _first_masks(prediction: Prediction, spec: BlockSpec) -> Bits:
+    """m1 under each tap, (taps, pixels, E); the levels come with a frame of zeros."""
     framed = prediction.levels[..., 0] != 0
-    views = np.lib.stride_tricks.sliding_window_view(framed, (KERNEL, KERNEL), axis=(1, 2))[:, ::stride, ::stride]
-    return np.ascontiguousarray(views.transpose(3, 4, 1, 2, 0)).reshape(TAPS, -1, len(framed))
+    views = np.lib.stride_tricks.sliding_window_view(framed, (spec.kernel, spec.kernel), axis=(1, 2))
+    views = views[:, :: spec.stride, :: spec.stride]
+    rows, columns = np.array(tap_places(spec.kernel)).T + spec.kernel // 2
+    return np.ascontiguousarray(views.transpose(3, 4, 1, 2, 0)[rows, columns]).reshape(len(rows), -1, len(framed))
 
 
 def _pair_work(weights: ValueWeights, second: Bits, reaches: Bits, config: ArchonConfig) -> tuple[Integers, Integers, Integers]:
@@ -120,7 +123,7 @@ def _touched(weights: GroupWeights, first: Bits, second: Bits, config: ArchonCon
     """Touched entries (pixels, outputs, lanes)."""
     pixels, outputs, inputs = len(second), len(weights.project_weight), weights.expand_weight.shape[1]
     total = np.zeros((pixels, outputs, inputs), dtype=np.int16)
-    for tap in range(TAPS):
+    for tap in range(len(first)):
         used = np.flatnonzero(weights.depthwise_weight[:, tap])
         reaches = (weights.project_weight[:, used].T != 0)[:, :, None] & weights.pairs[used][:, None, :]
         reaches = reaches.reshape(len(used), -1).astype(np.float32)

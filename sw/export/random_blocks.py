@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.config import KERNEL, TAPS, Widths
+from hw.contract.config import Widths
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock, pair_columns, pair_order, pair_rows
 from sw.bundle.network import DenseLayer, Requantization
 from sw.export.random_draw import (
@@ -62,7 +63,7 @@ class Maker:
             expand, x = self._layer("expand", weight, bias, x, np.maximum(out, 0))
             if spec.inner_shuffle:
                 x = Traced(calibration.shuffle(x.x, spec.groups), x.scale)
-        weight, bias, out = self._filter(spec.expanded_channels, spec.stride, x.x)
+        weight, bias, out = self._filter(spec.expanded_channels, spec, x.x)
         depthwise, x = self._layer("depthwise", weight, bias, x, np.maximum(out, 0) if spec.depthwise_relu else out)
         shape = (spec.own_channels, spec.expanded_channels // spec.groups)
         weight, bias, out = self._drawn(shape, self.sparsity.pointwise, x.x, calibration.pointwise, self._wanted(spec))
@@ -80,7 +81,7 @@ class Maker:
             share: of first ReLUs that survive.
         """
         pair, x, report = self._pair(spec, share)
-        weight, bias, out = self._filter(spec.own_channels, spec.stride, x.x, self._wanted(spec))
+        weight, bias, out = self._filter(spec.own_channels, spec, x.x, self._wanted(spec))
         shortcut, joined, scale = self._joined(spec, out, relu=False)
         depthwise = quantize_dense(f"{self.name} depthwise", weight, bias, x.scale, scale)
         return PointwisePairBlock(pair, depthwise, shortcut), joined, report
@@ -98,11 +99,13 @@ class Maker:
         weight, bias, out = normalised(self.random, weight, run(x, weight))
         return weight * deviation, bias * deviation, out * np.float32(deviation)
 
-    def _filter(self, channels: int, stride: int, x: Activations, deviation: float = 1.0) -> tuple[Floats, Floats, Activations]:
+    def _filter(
+        self, channels: int, spec: UnfusedSpec | PointwisePairSpec, x: Activations, deviation: float = 1.0
+    ) -> tuple[Floats, Floats, Activations]:
         def run(x: Activations, weight: Floats) -> Activations:
-            return calibration.depthwise(x, weight, stride)
+            return calibration.depthwise(x, weight, spec.stride)
 
-        return self._drawn((channels, KERNEL, KERNEL), self.sparsity.depthwise, x, run, deviation)
+        return self._drawn((channels, spec.kernel, spec.kernel), self.sparsity.depthwise, x, run, deviation)
 
     def _layer(self, part: str, weight: Floats, bias: Floats, source: Traced, out: Activations) -> tuple[DenseLayer, Traced]:
         scale = activation_scale(out)
@@ -125,11 +128,11 @@ class Maker:
         if not spec.average_pool_shortcut:
             scale = 1 / LEVELS_A_DEVIATION
             return None, Traced(calibration.rounded(out, scale), scale), scale
-        ones = np.full((spec.in_channels, KERNEL, KERNEL), 1 / TAPS)
+        ones = np.full((spec.in_channels, SMALL_KERNEL, SMALL_KERNEL), 1 / SMALL_TAPS)
         pooled = calibration.depthwise(self.source.x, ones, spec.stride)
         joined = np.concatenate([np.maximum(pooled, 0) if relu else pooled, out], axis=-1)
         scale = activation_scale(joined)
-        unit = np.full(spec.in_channels, self.source.scale / TAPS)
+        unit = np.full(spec.in_channels, self.source.scale / SMALL_TAPS)
         shortcut = requantization(f"{self.name} shortcut", np.zeros(spec.in_channels, dtype=np.int64), unit, scale)
         return shortcut, Traced(calibration.rounded(joined, scale), scale), scale
 
@@ -166,8 +169,8 @@ class Maker:
 
 def _as_block(spec: PointwisePairSpec, first: Floats, first_bias: Floats, second: Floats, bias: Floats) -> ValuePath:
     """The value path of the fused block that a pair is (sw.bundle.blocks.pair_as_block)."""
-    window = np.zeros((spec.expanded_channels, KERNEL, KERNEL))
-    window[:, KERNEL // 2, KERNEL // 2] = 1
+    window = np.zeros((spec.expanded_channels, SMALL_KERNEL, SMALL_KERNEL))
+    window[:, SMALL_KERNEL // 2, SMALL_KERNEL // 2] = 1
     return ValuePath(
         expand_weight=pair_rows(spec, first),
         expand_bias=first_bias[pair_order(spec)],

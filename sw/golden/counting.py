@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL, TAPS
+from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part
 from sw.spec import LayerShape
 
@@ -76,7 +76,7 @@ def channel_work(block: FusedBlock) -> ChannelWork:
     steps, terms = lengths[index.reshape(-1)].T.reshape(2, groups, -1, width).sum(axis=2).reshape(2, -1)
     # A column that is all zero has no terms, so its pairs, which do not exist, count for nothing below.
     pairs = np.count_nonzero(block.expand_weight, axis=1)
-    bias_products = block.depthwise_weight.reshape(expanded, TAPS).astype(np.int64) * block.expand_bias[:, None]
+    bias_products = block.depthwise_weight.reshape(expanded, -1).astype(np.int64) * block.expand_bias[:, None]
     owned = (pairs > 0) & (bias_products.any(axis=1) | (block.depthwise_bias != 0))
     return ChannelWork(steps, pairs, owned, terms * pairs, terms * owned)
 
@@ -118,16 +118,16 @@ def _multiplications(layer: LayerShape, part: Part | None) -> int:
     if layer.kind == "relu":
         return channels * pixels
     if layer.kind == "average pool":
-        weights = np.full((KERNEL, KERNEL), channels)
+        weights = np.full((SMALL_KERNEL, SMALL_KERNEL), channels)
     elif isinstance(part, DenseLayer):
         weights = np.count_nonzero(part.weight, axis=0)
     else:
         return 0
-    rows, columns = (_inside(size, layer.stride) for size in (layer.source.height, layer.source.width))
+    rows, columns = (_inside(size, layer.stride, layer.kernel) for size in (layer.source.height, layer.source.width))
     return int(rows @ weights @ columns)
 
 
-def _inside(size: int, stride: int) -> Integers:
-    """(KERNEL,): at how many output rows (or columns) a kernel row lies inside the image."""
-    places = np.arange(0, size, stride)[None, :] + np.arange(KERNEL)[:, None] - KERNEL // 2
+def _inside(size: int, stride: int, kernel: int) -> Integers:
+    """(kernel,): at how many output rows (or columns) a kernel row lies inside the image."""
+    places = np.arange(0, size, stride)[None, :] + np.arange(kernel)[:, None] - kernel // 2
     return np.count_nonzero((places >= 0) & (places < size), axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL
+from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import DenseLayer, Requantization
 from sw.golden.exact import FloatType, exact_type
 from sw.golden.taps import depthwise_sums, padded, tap_view
@@ -26,9 +26,10 @@ def image_activations(image_levels: NDArray[np.int8], images: NDArray[np.uint8])
 def convolution(layer: DenseLayer, x: Activations, stride: int) -> Activations:
     """3x3 convolution and ReLU; weight (K, C, 3, 3)."""
     dtype = _sum_type(layer.weight)
-    framed = padded(x, dtype)
-    taps = [tap_view(framed, row, column, stride) for row in range(3) for column in range(3)]
-    window = np.stack(taps).reshape(9 * len(x), -1)
+    kernel = layer.weight.shape[-1]
+    framed = padded(x, dtype, kernel)
+    taps = [tap_view(framed, row, column, stride, kernel) for row in range(kernel) for column in range(kernel)]
+    window = np.stack(taps).reshape(len(taps) * len(x), -1)
     weight = layer.weight.transpose(0, 2, 3, 1).reshape(len(layer.weight), -1).astype(dtype)
     return _relu(_requantized(weight @ window, layer.requantization).reshape(-1, *taps[0].shape[1:]))
 
@@ -47,16 +48,16 @@ def pointwise(layer: DenseLayer, x: Activations, groups: int, *, shuffle: bool, 
 
 
 def depthwise(layer: DenseLayer, x: Activations, stride: int = 1, *, relu: bool = False) -> Activations:
-    """3x3 depthwise convolution, with ReLU if asked; weight (C, 3, 3)."""
+    """Depthwise convolution, with ReLU if asked; weight (C, k, k)."""
     dtype = _sum_type(layer.weight)
-    sums = depthwise_sums(padded(x, dtype), layer.weight, stride)
+    sums = depthwise_sums(padded(x, dtype, layer.weight.shape[-1]), layer.weight, stride)
     out = _requantized(sums.reshape(len(x), -1), layer.requantization).reshape(sums.shape)
     return _relu(out) if relu else out
 
 
 def average_pool(requantization: Requantization, x: Activations, stride: int, *, relu: bool = False) -> Activations:
     """The sums under 3x3 windows, of which what lies outside the image counts as 0, requantised (by 1/9 and the scales)."""
-    ones = np.ones((len(x), KERNEL, KERNEL), dtype=np.int8)
+    ones = np.ones((len(x), SMALL_KERNEL, SMALL_KERNEL), dtype=np.int8)
     return depthwise(DenseLayer(ones, requantization), x, stride, relu=relu)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS
 from sw.bundle.bounds import largest_sums
 from sw.bundle.network import FusedBlock
 from sw.golden.counting import BlockCounts, count_block
@@ -29,15 +28,15 @@ class _Group:
     """One group's weights as float64 or `accumulator`, symbols as in docs/numerics.md, and its part of the image."""
 
     window: NDArray[np.float64]
-    """x[c, s * p + d]: (9, pixels, C)."""
+    """x[c, s * p + d]: (taps, pixels, C), taps by row and column."""
     expand: NDArray[np.floating]
     """W1 (E, C)."""
     depthwise: NDArray[np.floating]
-    """D (E, 9)."""
+    """D (E, taps)."""
     project: NDArray[np.floating]
     """W2 (E, K)."""
     bias_products: NDArray[np.float64]
-    """D * b1 (E, 9)."""
+    """D * b1 (E, taps)."""
     depthwise_bias: NDArray[np.float64]
     """b2 (E,)."""
 
@@ -68,10 +67,10 @@ def run_fused(
     for group in range(spec.groups):
         rows = slice(group * expanded, (group + 1) * expanded)
         prediction = predict(group)
-        first = _windows(prediction.levels[..., 0], spec.stride) != 0
+        first = _windows(prediction.levels[..., 0], spec) != 0
         survives[rows] = prediction.survives[..., 0].reshape(expanded, -1)
-        kernel = block.depthwise_weight[rows].reshape(expanded, TAPS) != 0
-        masked_taps[rows] = sum(first[d] & kernel[:, d, None] for d in range(TAPS))
+        kernel = block.depthwise_weight[rows].reshape(expanded, -1) != 0
+        masked_taps[rows] = sum(first[d] & kernel[:, d, None] for d in range(len(first)))
         weights = _group(block, spec, group, x, accumulator)
         y, entries_touched = _fused_sums(weights, first, survives[rows])
         touched += entries_touched
@@ -86,20 +85,22 @@ def run_fused(
     return out.reshape(-1, height, width), count_block(block, survives, masked_taps, touched)
 
 
-def _windows(framed: NDArray[np.number], stride: int) -> NDArray[np.number]:
-    """(channels, H + 2, W + 2) to (9, channels, output pixels), tap d = 3 * (dy + 1) + (dx + 1)."""
-    views = np.lib.stride_tricks.sliding_window_view(framed, (3, 3), axis=(1, 2))[:, ::stride, ::stride]
-    return np.ascontiguousarray(views.transpose(3, 4, 0, 1, 2)).reshape(TAPS, len(framed), -1)
+def _windows(framed: NDArray[np.number], spec: BlockSpec) -> NDArray[np.number]:
+    """(channels, H + k - 1, W + k - 1) to (k * k, channels, output pixels), taps by row and column."""
+    views = np.lib.stride_tricks.sliding_window_view(framed, (spec.kernel, spec.kernel), axis=(1, 2))
+    views = views[:, :: spec.stride, :: spec.stride]
+    return np.ascontiguousarray(views.transpose(3, 4, 0, 1, 2)).reshape(spec.kernel**2, len(framed), -1)
 
 
 def _group(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int8], accumulator: FloatType) -> _Group:
     inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     expanded = spec.expanded_channels // spec.groups
     rows = slice(group * expanded, (group + 1) * expanded)
-    framed = np.pad(x[group * inputs : (group + 1) * inputs], ((0, 0), (1, 1), (1, 1)))
-    depthwise = block.depthwise_weight[rows].reshape(expanded, TAPS)
+    reach = spec.kernel // 2
+    framed = np.pad(x[group * inputs : (group + 1) * inputs], ((0, 0), (reach, reach), (reach, reach)))
+    depthwise = block.depthwise_weight[rows].reshape(expanded, -1)
     return _Group(
-        window=_windows(framed, spec.stride).transpose(0, 2, 1).astype(np.float64),
+        window=_windows(framed, spec).transpose(0, 2, 1).astype(np.float64),
         expand=block.expand_weight[rows].astype(accumulator),
         depthwise=depthwise.astype(accumulator),
         project=block.project_weight[group * outputs : (group + 1) * outputs].T.astype(accumulator),
@@ -113,14 +114,14 @@ def _fused_sums(group: _Group, first: NDArray[np.bool_], survives: NDArray[np.bo
 
     Args:
         group: weights and activations.
-        first: m1 under each tap (9, E, pixels).
+        first: m1 under each tap (taps, E, pixels).
         survives: m2 (E, pixels).
     """
     pixels, (inputs, outputs) = survives.shape[1], (group.expand.shape[1], group.project.shape[1])
     bias = np.zeros(survives.shape) + group.depthwise_bias[:, None]
     y = np.zeros((pixels, outputs))
     touched = 0
-    for d in range(TAPS):
+    for d in range(len(first)):
         used = np.flatnonzero(group.depthwise[:, d])
         active = np.ascontiguousarray((first[d, used] & survives[used]).T)
         constants = group.project[used][:, :, None] * group.depthwise[used, d][:, None, None] * group.expand[used][:, None, :]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS
 from sw.bundle.network import FusedBlock
 from sw.golden.exact import FloatType, exact_type
 from sw.golden.predictor import Prediction
@@ -39,7 +38,7 @@ def layer_types(block: FusedBlock) -> LayerTypes:
     expanded, width = len(block.expand_weight), block.project_weight.shape[1]
     z1 = np.abs(block.expand_weight.astype(np.int64)).sum(axis=1) << (numerics.ACTIVATION_BITS - 1)
     z1 = z1 + np.abs(block.expand_bias.astype(np.int64))
-    taps = np.abs(block.depthwise_weight.astype(np.int64)).reshape(expanded, TAPS).sum(axis=1)
+    taps = np.abs(block.depthwise_weight.astype(np.int64)).reshape(expanded, -1).sum(axis=1)
     z2 = taps * z1 + np.abs(block.depthwise_bias.astype(np.int64))
     by_group = z2.astype(np.float64).reshape(-1, width)
     project = np.abs(block.project_weight.astype(np.float64)).reshape(len(by_group), -1, width)
@@ -97,7 +96,7 @@ def _group_output(
     if statistics is not None:
         statistics.add_first(first, z1)
     np.multiply(z1, first, out=z1)
-    z2 = depthwise_sums(padded(z1, types.first), block.depthwise_weight[rows], spec.stride)
+    z2 = depthwise_sums(padded(z1, types.first, spec.kernel), block.depthwise_weight[rows], spec.stride)
     np.add(z2, block.depthwise_bias[rows].astype(types.first)[:, None, None, None], out=z2)
     if statistics is not None:
         statistics.add_second(masks.survives, z2)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from sw.bundle.network import FusedBlock
-from sw.golden.taps import depthwise_sums
+from sw.golden.taps import depthwise_sums, unpadded
 from sw.spec import BlockSpec
 
 Levels = NDArray[np.float32]
@@ -24,14 +24,16 @@ class Prediction:
     """Masks of one group's expanded channels."""
 
     levels: Levels
-    """r1 (E/G, H + 2, W + 2, N), 0..15, zero around the image; the first ReLU survives where it is not zero."""
+    """r1 (E/G, H + k - 1, W + k - 1, N), 0..15, zero around the image; the first ReLU survives where it is not zero."""
     survives: NDArray[np.bool_]
     """m2 (E/G, output height, output width, N)."""
+    kernel: int
+    """Kernel size k."""
 
     @property
     def first(self) -> NDArray[np.bool_]:
         """m1 (E/G, H, W, N), inside the image."""
-        return self.levels[:, 1:-1, 1:-1] != 0
+        return unpadded(self.levels, self.kernel) != 0
 
 
 def predict_group(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int8]) -> Prediction:
@@ -48,12 +50,12 @@ def predict_group(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.
     _, height, width, images = x.shape
     x4 = _predictor_inputs()[x[group * inputs : (group + 1) * inputs].view(np.uint8)]
     sums = block.predictor_expand_weight[rows].astype(np.float32) @ x4.reshape(inputs, -1)
-    levels = np.zeros((expanded, height + 2, width + 2, images), dtype=np.float32)
     first = excess_levels(sums, block.predictor_expand_threshold[rows], block.predictor_level_shift[rows])
-    levels[:, 1:-1, 1:-1] = first.reshape(expanded, height, width, images)
+    levels: Levels = np.zeros((expanded, height + spec.kernel - 1, width + spec.kernel - 1, images), dtype=np.float32)
+    unpadded(levels, spec.kernel)[:] = first.reshape(expanded, height, width, images)
     second = depthwise_sums(levels, block.predictor_depthwise_weight[rows], spec.stride)
     threshold = block.predictor_depthwise_threshold[rows].astype(np.float32)
-    return Prediction(levels, second > threshold[:, None, None, None])
+    return Prediction(levels, second > threshold[:, None, None, None], spec.kernel)
 
 
 def excess_levels(sums: Levels, threshold: NDArray[np.integer], shift: NDArray[np.integer]) -> Levels:

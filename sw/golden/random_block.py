@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, Widths
+from hw.contract.config import Widths
 from sw.bundle.bounds import check_bounds, largest_sums
 from sw.bundle.network import FusedBlock, Requantization
 from sw.spec import BlockSpec
@@ -44,8 +44,9 @@ def random_block(
     widths = widths or Widths()
     draw = _Draw(np.random.default_rng(seed), sparsity, extreme)
     expanded, inputs = spec.expanded_channels, spec.in_channels // spec.groups
+    window = (expanded, spec.kernel, spec.kernel)
     first = draw.integers((expanded, inputs), widths.weight_max)
-    depthwise = draw.integers((expanded, TAPS), widths.weight_max)
+    depthwise = draw.integers((expanded, spec.kernel**2), widths.weight_max)
     project = draw.integers((spec.out_channels, expanded // spec.groups), _largest_project(widths))
     project *= np.repeat(first.any(axis=1).reshape(spec.groups, -1), spec.out_channels // spec.groups, axis=0)
     project = _fitted_project(first, depthwise, project, widths)
@@ -55,18 +56,18 @@ def random_block(
     first_bias, second_bias = _fitted_biases(depthwise, project, first_bias, second_bias)
     thresholds = _Thresholds(draw, widths)
     ternary = thresholds.weight((expanded, inputs), thresholds.input_magnitude)
-    ternary_depthwise = thresholds.weight((expanded, TAPS), numerics.LEVEL_MAX)
+    ternary_depthwise = thresholds.weight((expanded, spec.kernel**2), numerics.LEVEL_MAX)
     block = FusedBlock(
         expand_weight=first.astype(np.int8),
         expand_bias=first_bias.astype(np.int32),
-        depthwise_weight=depthwise.reshape(expanded, 3, 3).astype(np.int8),
+        depthwise_weight=depthwise.reshape(window).astype(np.int8),
         depthwise_bias=second_bias.astype(np.int32),
         project_weight=project.astype(np.int32),
         requantization=_no_requantization(spec.out_channels),
         predictor_expand_weight=ternary.astype(np.int8),
         predictor_expand_threshold=thresholds.draw(ternary, thresholds.input_magnitude, survivors[0]),
         predictor_level_shift=draw.random.integers(0, 1 << min(widths.level_shift, 2), expanded).astype(np.int8),
-        predictor_depthwise_weight=ternary_depthwise.reshape(expanded, 3, 3).astype(np.int8),
+        predictor_depthwise_weight=ternary_depthwise.reshape(window).astype(np.int8),
         predictor_depthwise_threshold=thresholds.draw(ternary_depthwise, numerics.LEVEL_MAX, survivors[1]),
     )
     block = FusedBlock(**{**vars(block), "requantization": _requantization(block, draw.random)})

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract import numerics
+from hw.contract.taps import KERNELS
 from sw.bundle.network import FusedBlock, Requantization
 from sw.golden import BlockCounts, BlockStatistics, random_activation, random_block, run_block, run_block_layerwise
 from sw.golden.predictor import excess_levels
@@ -27,7 +28,7 @@ def block_specs(draw: st.DrawFn) -> BlockSpec:
         in_channels=groups * inputs,
         expanded_channels=groups * draw(st.integers(1, 17)),
         out_channels=groups * (inputs if residual else outputs),
-        kernel=3,
+        kernel=draw(st.sampled_from(KERNELS)),
         stride=stride,
         groups=groups,
         residual=residual,
@@ -58,7 +59,7 @@ def cases(draw: st.DrawFn) -> Case:
 def literal(case: Case) -> tuple[np.ndarray, BlockCounts]:
     """docs/numerics.md and the counting rules, read aloud: Python integers and loops, nothing shared with the model."""
     spec, block, x = case.spec, case.block, case.x
-    groups = spec.groups
+    groups, kernel = spec.groups, spec.kernel
     inputs, expanded, outputs = (n // groups for n in (spec.in_channels, spec.expanded_channels, spec.out_channels))
     _, height, width = x.shape
     rows, columns = -(-height // spec.stride), -(-width // spec.stride)
@@ -66,7 +67,10 @@ def literal(case: Case) -> tuple[np.ndarray, BlockCounts]:
     multiplications = additions = steps = 0
     terms = np.vectorize(lambda weight: len(numerics.signed_powers(weight, 30)), otypes=[int])(block.project_weight)
     for g, row, column in product(range(groups), range(rows), range(columns)):
-        taps = {d: (spec.stride * row + d // 3 - 1, spec.stride * column + d % 3 - 1) for d in range(9)}
+        taps = {
+            d: (spec.stride * row + d // kernel - kernel // 2, spec.stride * column + d % kernel - kernel // 2)
+            for d in range(kernel * kernel)
+        }
         taps = {d: (i, j) for d, (i, j) in taps.items() if 0 <= i < height and 0 <= j < width}
         y = [int(block.requantization.bias[g * outputs + k]) for k in range(outputs)]
         touched = set()
@@ -82,10 +86,10 @@ def literal(case: Case) -> tuple[np.ndarray, BlockCounts]:
                 levels[d] = min(15, -(-excess // step)) if excess > 0 else 0
                 z1 = sum(int(w) * v for w, v in zip(block.expand_weight[channel], pixel, strict=True))
                 values[d] = z1 + int(block.expand_bias[channel]) if levels[d] else 0
-            ternary = block.predictor_depthwise_weight[channel].reshape(9)
+            ternary = block.predictor_depthwise_weight[channel].reshape(-1)
             if sum(int(ternary[d]) * level for d, level in levels.items()) <= block.predictor_depthwise_threshold[channel]:
                 continue
-            weight = [int(w) for w in block.depthwise_weight[channel].reshape(9)]
+            weight = [int(w) for w in block.depthwise_weight[channel].reshape(-1)]
             a2 = sum(weight[d] * value for d, value in values.items()) + int(block.depthwise_bias[channel])
             owned = any(w * int(block.expand_bias[channel]) for w in weight) or block.depthwise_bias[channel] != 0
             for k in range(outputs):
@@ -132,7 +136,7 @@ def test_output_and_counts_equal_the_rules_read_aloud(seed: int) -> None:
     spec = BlockSpec(
         in_channels=groups * inputs, expanded_channels=groups * int(rng.integers(1, 9)),
         out_channels=groups * (inputs if residual else int(rng.integers(1, 4))),
-        kernel=3, stride=stride, groups=groups, residual=residual, shuffle=bool(rng.random() < 0.5),
+        kernel=int(rng.choice(KERNELS)), stride=stride, groups=groups, residual=residual, shuffle=bool(rng.random() < 0.5),
     )  # fmt: skip
     extreme = bool(rng.random() < 0.3)
     block = random_block(spec, seed, float(rng.choice([0.2, 0.5, 0.8])), extreme=extreme)

@@ -23,8 +23,9 @@ BLOCKS = [
     {**UNFUSED, "in_channels": 6, "expanded_channels": 6, "out_channels": 6, "stride": 1, "expand": False,
      "inner_shuffle": False, "output_relu": False},
     {**UNFUSED, "in_channels": 6, "expanded_channels": 12, "out_channels": 6, "stride": 1, "residual": True},
-    {**UNFUSED, "in_channels": 6, "expanded_channels": 12, "out_channels": 15, "stride": 2, "average_pool_shortcut": True},
-    {**PAIR, "in_channels": 15, "expanded_channels": 21, "out_channels": 15, "stride": 1, "residual": True},
+    {**UNFUSED, "in_channels": 6, "expanded_channels": 12, "out_channels": 15, "stride": 2, "average_pool_shortcut": True,
+     "kernel": 5},
+    {**PAIR, "in_channels": 15, "expanded_channels": 21, "out_channels": 15, "stride": 1, "residual": True, "kernel": 5},
     {**PAIR, "in_channels": 15, "expanded_channels": 24, "out_channels": 24, "stride": 2, "average_pool_shortcut": True},
     {**PAIR, "in_channels": 24, "expanded_channels": 24, "out_channels": 12, "stride": 1, "inner_shuffle": False},
 ]  # fmt: skip
@@ -71,8 +72,9 @@ def pointwise(layer: DenseLayer, x: np.ndarray, groups: int, *, relu: bool, shuf
 def depthwise(layer: DenseLayer, x: np.ndarray, stride: int, *, relu: bool) -> np.ndarray:
     height, width = x.shape[1:]
     sums = np.zeros((len(x), -(-height // stride), -(-width // stride)), dtype=np.int64)
-    for channel, row, column, dy, dx in np.ndindex(*sums.shape, 3, 3):
-        y, z = stride * row + dy - 1, stride * column + dx - 1
+    kernel = layer.weight.shape[-1]
+    for channel, row, column, dy, dx in np.ndindex(*sums.shape, kernel, kernel):
+        y, z = stride * row + dy - kernel // 2, stride * column + dx - kernel // 2
         if 0 <= y < height and 0 <= z < width:
             sums[channel, row, column] += int(layer.weight[channel, dy, dx]) * int(x[channel, y, z])
     return requantized(sums, layer.requantization, relu=relu)
@@ -234,8 +236,8 @@ def test_costs_and_multiplications_by_hand(network: IntegerNetwork) -> None:
     # Stride 2 on 11 x 8 pixels: six rows, of which the first and last one have a tap row outside; four columns, the first one.
     assert fixed["block 3 shortcut"] == 6 * (6 * 3 - 2) * (4 * 3 - 1)
     expected = 0
-    for row, column, dy, dx in np.ndindex(6, 4, 3, 3):
-        if 0 <= 2 * row + dy - 1 < 11 and 0 <= 2 * column + dx - 1 < 8:
+    for row, column, dy, dx in np.ndindex(6, 4, 5, 5):
+        if 0 <= 2 * row + dy - 2 < 11 and 0 <= 2 * column + dx - 2 < 8:
             expected += int(np.count_nonzero(third.depthwise.weight[:, dy, dx]))
     assert fixed["block 3 depthwise"] == expected
     assert fixed["block 3 project"] == np.count_nonzero(third.project.weight) * 24

@@ -10,7 +10,7 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sw.bundle.network import FusedBlock
 from sw.program.balance import MOST_BANDS, Load, expected_multiplications, shared_out
-from sw.program.jobs import Job, Window, check_row_store, numbered, reduced, window_fields
+from sw.program.jobs import Job, Window, check_kernel, check_row_store, numbered, reduced, window_fields
 from sw.program.plan import LayerPlan
 from sw.program.tables import group_weights, slices_of, table_segment, turns_of
 from sw.spec import BlockSpec
@@ -33,6 +33,7 @@ class PlacedBlock:
             ArchonError: the block does not fit the configuration.
         """
         spec = self.spec
+        check_kernel(self.name, spec.kernel, config)
         output = (spec.out_channels, reduced(self.height, spec.stride), reduced(self.width, spec.stride))
         segments = [
             table_segment(self.block, spec, group, math.prod(output[1:]), config, self.name) for group in range(spec.groups)
@@ -76,7 +77,7 @@ def block_jobs(
     Raises:
         ArchonError: an activation or row memory is too small for the block.
     """
-    window = Window(height, width, spec.stride, spec.kernel // 2, spec.kernel // 2)
+    window = Window(height, width, spec.stride, spec.kernel, spec.kernel // 2, spec.kernel // 2)
     inputs, slices = spec.in_channels // spec.groups, slices_of(spec.expanded_channels // spec.groups, config)
     loads = [Load(of_pixel, window.output_width) for of_pixel in cycles]
     try:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import CHANNELS_PER_WORD, KERNEL, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.errors import ArchonError
 from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
+from hw.contract.taps import tap_places
 from sw.bundle.network import Requantization
-from sw.program.jobs import Band, Job, Shape, Window, numbered, reduced, window_fields
+from sw.program.jobs import Band, Job, Shape, Window, check_kernel, numbered, reduced, window_fields
 from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
@@ -41,7 +42,7 @@ class FixedGroup:
 
     Args:
         first_input: First of these channels of the layer's input.
-        weight: int8 (K, C, 9), by output channel, input channel and tap.
+        weight: int8 (K, C, taps), by output channel, input channel and tap (hw.contract.taps.tap_places).
         requantization: Of the K output channels; multipliers of 1 and shifts of 0 in a raw layer.
         channels: (K,), which channels of the layer's output they are.
     """
@@ -96,12 +97,18 @@ class FixedLayer:
         return channels, reduced(self.input_shape[1], self.stride), reduced(self.input_shape[2], self.stride)
 
     @property
+    def kernel(self) -> int:
+        """Kernel size of its windows."""
+        return math.isqrt(self.groups[0].weight.shape[2])
+
+    @property
     def window(self) -> Window:
         """Input rows that its output rows need: only those at which there are weights."""
-        rows = np.zeros(KERNEL, dtype=bool)
+        used = np.zeros(self.kernel**2, dtype=bool)
         for group in self.groups:
-            rows |= group.weight.reshape(-1, KERNEL, KERNEL).any(axis=(0, 2))
-        return Window(*self.input_shape[1:], self.stride, above=int(rows[0]), below=int(rows[-1]))
+            used |= group.weight.any(axis=(0, 1))
+        rows = [0, *(row for (row, _), wanted in zip(tap_places(self.kernel), used, strict=True) if wanted)]
+        return Window(*self.input_shape[1:], self.stride, self.kernel, above=-min(rows), below=max(rows))
 
     def plan(self, config: ArchonConfig) -> LayerPlan:
         """Jobs and tables.
@@ -109,6 +116,7 @@ class FixedLayer:
         Raises:
             ArchonError: the layer does not fit the configuration, however it is cut.
         """
+        check_kernel(self.name, self.kernel, config)
         chains: list[list[Job]] = []
         segments: list[Words] = []
         loads = Loads(0, 0)

@@ -73,11 +73,12 @@ def reduced(size: int, stride: int) -> int:
 
 @dataclass(frozen=True)
 class Window:
-    """How output rows come from input rows: image size, stride, and rows needed above and below the centre's."""
+    """How output rows come from input rows: image size, stride, kernel, and rows needed above and below the centre's."""
 
     height: int
     width: int
     stride: int
+    kernel: int
     above: int
     below: int
 
@@ -125,6 +126,7 @@ def window_fields(window: Window, band: Band, first_channel: int, channels: int,
     plane_words = window.height * window.width
     return dict.fromkeys((item.name for item in JOB.fields), 0) | {
         "stride_two": int(window.stride == 2),
+        "kernel_five": int(window.kernel == 5),
         "input_height": window.height,
         "input_width": window.width,
         "input_row_start": input_start,
@@ -142,6 +144,12 @@ def window_fields(window: Window, band: Band, first_channel: int, channels: int,
         "first_pixel": row_start * window.output_width,
         "input_address": first_plane * plane_words + input_start * window.width,
     }
+
+
+def check_kernel(name: str, kernel: int, config: ArchonConfig) -> None:
+    """Raise ArchonError where the kernel of layer `name` is larger than the hardware's."""
+    if kernel > config.kernel:
+        raise ArchonError(f"{name}: kernel {kernel} needs hardware of kernel {kernel}, the configuration has {config.kernel}")
 
 
 def check_row_store(width: int, slices: int, config: ArchonConfig) -> None:

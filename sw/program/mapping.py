@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
+from hw.contract.taps import SMALL_CENTRE, SMALL_TAPS
 from sw.program.plan import Loads
 from sw.program.tables import Integers, ValueWeights
 
-CENTRE = TAPS // 2
-
 
 class Mapping(Enum):
-    """What a lane's nine taps and its outputs are (hw.contract.descriptor.JOB)."""
+    """What a lane's taps and its outputs are (hw.contract.descriptor.JOB)."""
 
     PIXELS = "taps are pixels of a channel, and lanes' sums are added up"
     CHANNELS = "taps are channels of a pixel, and lanes' sums are added up: `channel_taps`"
@@ -31,12 +30,12 @@ class Mapping(Enum):
 
 
 def check_places(weight: NDArray[np.int8], mapping: Mapping) -> None:
-    """Raise ArchonError where a layer has weights (K, C, 9) that its mapping has no place for."""
+    """Raise ArchonError where a layer has weights (K, C, taps) that its mapping has no place for."""
     others = weight.copy()
     if mapping is Mapping.PIXELS:
         return
     if mapping is Mapping.CHANNELS:
-        others[:, :, CENTRE] = 0
+        others[:, :, SMALL_CENTRE] = 0
     else:
         channels = np.arange(min(weight.shape[:2]))
         others[channels, channels] = 0
@@ -48,29 +47,31 @@ def lane_weights(weight: NDArray[np.int8], mapping: Mapping, lanes: int) -> Inte
     """Weights as the lanes see them.
 
     Args:
-        weight: (K, C, 9), by output channel, input channel and tap, all in places of the mapping.
+        weight: (K, C, taps), by output channel, input channel and tap, all in places of the mapping.
         mapping: Of the layer.
         lanes: Of a cluster.
 
     Returns:
-        (outputs of a lane, turns * lanes, 9), by output, turn and lane, tap.
+        (outputs of a lane, turns * lanes, taps), by output, turn and lane, tap.
     """
-    outputs, inputs, _ = weight.shape
+    outputs, inputs, taps = weight.shape
     if mapping is Mapping.CHANNELS:
-        turns = math.ceil(inputs / (TAPS * lanes))
-        placed = np.zeros((outputs, turns * TAPS * lanes), dtype=np.int64)
-        placed[:, :inputs] = weight[:, :, CENTRE]
-        return placed.reshape(outputs, turns, TAPS, lanes).transpose(0, 1, 3, 2).reshape(outputs, turns * lanes, TAPS)
+        turns = math.ceil(inputs / (SMALL_TAPS * lanes))
+        placed = np.zeros((outputs, turns * SMALL_TAPS * lanes), dtype=np.int64)
+        placed[:, :inputs] = weight[:, :, SMALL_CENTRE]
+        return (
+            placed.reshape(outputs, turns, SMALL_TAPS, lanes).transpose(0, 1, 3, 2).reshape(outputs, turns * lanes, SMALL_TAPS)
+        )
     if mapping is Mapping.DEPTHWISE:
         channels = np.arange(inputs)
-        laid = np.zeros((math.ceil(inputs / lanes) * lanes, TAPS), dtype=np.int64)
+        laid = np.zeros((math.ceil(inputs / lanes) * lanes, taps), dtype=np.int64)
         laid[channels] = weight[channels, channels]
-        return laid.reshape(-1, lanes, TAPS)
+        return laid.reshape(-1, lanes, taps)
     return weight.astype(np.int64)
 
 
 def factorisations(weight: Integers, config: ArchonConfig) -> list[ValueWeights]:
-    """Value paths whose A, where all channels survive, is `weight` (K, C, 9): that with the fewest expanded channels first."""
+    """Value paths whose A, if all channels survive, is `weight` (K, C, taps): that with the fewest expanded channels first."""
     found = [_by_entries(weight), _by_digits(weight, config.widths.weight - 1)]
     return sorted(found, key=lambda values: len(values.expand_weight))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import TAPS
+from hw.contract.taps import SMALL_CENTRE, SMALL_TAPS, in_tap_order
 from sw.bundle.network import DenseLayer, Requantization
 from sw.program.fixed import FixedGroup, FixedLayer
 from sw.program.jobs import Shape
-from sw.program.mapping import CENTRE, Mapping
+from sw.program.mapping import Mapping
 
 POOL_TAPS = (4, 5, 7, 8)
 """Each pixel lies under one of these taps of one window with stride 2."""
@@ -24,13 +24,13 @@ def pointwise_layer(name: str, layer: DenseLayer, input_shape: Shape, groups: in
     outputs = channels // groups
     numbers = np.arange(channels).reshape(groups, outputs)
     places = numbers.reshape(outputs, groups).T if shuffle else numbers
-    weight = np.zeros((groups, outputs, inputs, TAPS), dtype=np.int8)
-    weight[..., CENTRE] = layer.weight.reshape(groups, outputs, inputs)
+    weight = np.zeros((groups, outputs, inputs, SMALL_TAPS), dtype=np.int8)
+    weight[..., SMALL_CENTRE] = layer.weight.reshape(groups, outputs, inputs)
     parts = [
         FixedGroup(group * inputs, weight[group], layer.requantization.part(numbers[group]), places[group])
         for group in range(groups)
     ]
-    if shuffle and groups * inputs <= TAPS * lanes:
+    if shuffle and groups * inputs <= SMALL_TAPS * lanes:
         parts = [_merged(parts)]
     return FixedLayer(name, input_shape, tuple(parts), relu=True, mapping=Mapping.CHANNELS)
 
@@ -39,7 +39,7 @@ def _merged(groups: list[FixedGroup]) -> FixedGroup:
     """One group for all, its output channels in ascending order."""
     inputs = sum(group.weight.shape[1] for group in groups)
     order = np.argsort(np.concatenate([group.channels for group in groups]))
-    weight = np.zeros((len(order), inputs, TAPS), dtype=np.int8)
+    weight = np.zeros((len(order), inputs, SMALL_TAPS), dtype=np.int8)
     row = 0
     for group in groups:
         rows, columns = group.weight.shape[:2]
@@ -53,14 +53,14 @@ def _merged(groups: list[FixedGroup]) -> FixedGroup:
 
 
 def depthwise_layer(name: str, layer: DenseLayer, input_shape: Shape, stride: int) -> FixedLayer:
-    """A 3x3 depthwise convolution without ReLU; weight (C, 3, 3)."""
-    taps = layer.weight.reshape(len(layer.weight), TAPS)
-    return FixedLayer(name, input_shape, (_channelwise(taps, layer.requantization),), stride=stride, mapping=Mapping.DEPTHWISE)
+    """A depthwise convolution without ReLU; weight (C, k, k)."""
+    group = _channelwise(in_tap_order(layer.weight), layer.requantization)
+    return FixedLayer(name, input_shape, (group,), stride=stride, mapping=Mapping.DEPTHWISE)
 
 
 def pool_layer(name: str, requantization: Requantization, input_shape: Shape) -> FixedLayer:
     """The sum over all pixels: a depthwise convolution with stride 2 whose windows of 2x2 touch each pixel once."""
-    taps = np.zeros((input_shape[0], TAPS), dtype=np.int8)
+    taps = np.zeros((input_shape[0], SMALL_TAPS), dtype=np.int8)
     taps[:, POOL_TAPS] = 1
     group = _channelwise(taps, requantization)
     return FixedLayer(name, input_shape, (group,), stride=2, summed=True, mapping=Mapping.DEPTHWISE)
@@ -69,16 +69,16 @@ def pool_layer(name: str, requantization: Requantization, input_shape: Shape) ->
 def dense_layer(name: str, weight: NDArray[np.int8], bias: NDArray[np.int32]) -> FixedLayer:
     """Logits of one pixel's activations; weight (classes, C)."""
     classes, inputs = weight.shape
-    taps = np.zeros((classes, inputs, TAPS), dtype=np.int8)
-    taps[:, :, CENTRE] = weight
+    taps = np.zeros((classes, inputs, SMALL_TAPS), dtype=np.int8)
+    taps[:, :, SMALL_CENTRE] = weight
     kept = Requantization(bias, np.ones(classes, dtype=np.int32), np.zeros(classes, dtype=np.int8))
     group = FixedGroup(0, taps, kept, np.arange(classes))
     return FixedLayer(name, (inputs, 1, 1), (group,), summed=True, raw=True, mapping=Mapping.CHANNELS)
 
 
 def _channelwise(taps: NDArray[np.int8], requantization: Requantization) -> FixedGroup:
-    """Each output channel of its own input channel; taps (C, 9)."""
+    """Each output channel of its own input channel; taps (C, taps)."""
     channels = np.arange(len(taps))
-    weight = np.zeros((len(taps), len(taps), TAPS), dtype=np.int8)
+    weight = np.zeros((len(taps), *taps.shape), dtype=np.int8)
     weight[channels, channels] = taps
     return FixedGroup(0, weight, requantization, channels)

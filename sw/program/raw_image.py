@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import KERNEL, TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
 from hw.contract.errors import ArchonError
 from hw.contract.memory import IMAGE_CHANNELS, image_words, pack_levels, tensor_words
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from sw.program.jobs import Job, Shape, numbered, reduced
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import check_depth
@@ -26,13 +27,13 @@ def image_windows(image: NDArray[np.uint8], levels: NDArray[np.int8], stride: in
 
     Returns:
         (9 C, ceil(H / stride), ceil(W / stride)): channel d * C + c holds, at output pixel p, the activation of channel c at
-        stride * p + d for the kernel tap d (hw.contract.config.TAPS), 0 outside the image.
+        stride * p + d for the kernel tap d (hw.contract.taps.tap_places), 0 outside the image.
     """
     height, width, channels = image.shape
-    padded = np.zeros((channels, height + KERNEL - 1, width + KERNEL - 1), dtype=np.int8)
+    padded = np.zeros((channels, height + SMALL_KERNEL - 1, width + SMALL_KERNEL - 1), dtype=np.int8)
     padded[:, 1:-1, 1:-1] = levels[image].transpose(2, 0, 1)
-    rows = [padded[:, row : row + height : stride] for row in range(KERNEL)]
-    return np.concatenate([row[:, :, column : column + width : stride] for row in rows for column in range(KERNEL)])
+    rows = [padded[:, row : row + height : stride] for row in range(SMALL_KERNEL)]
+    return np.concatenate([row[:, :, column : column + width : stride] for row in rows for column in range(SMALL_KERNEL)])
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ImageLayer:
     def output_shape(self) -> Shape:
         """Channels, height and width of the tensor of windows."""
         channels, height, width = self.input_shape
-        return TAPS * channels, reduced(height, self.stride), reduced(width, self.stride)
+        return SMALL_TAPS * channels, reduced(height, self.stride), reduced(width, self.stride)
 
     def plan(self, config: ArchonConfig) -> LayerPlan:
         """The image unit's job, after all jobs before it, and the table of levels.

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from hw.contract.config import KERNEL, TAPS, ArchonConfig
+from hw.contract.config import ArchonConfig
+from hw.contract.taps import SMALL_CENTRE, SMALL_KERNEL, SMALL_TAPS
 from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Requantization
 from sw.program.blocks import PlacedBlock
 from sw.program.fixed import FixedLayer
 from sw.program.image import Layer, MemoryImage, build_image
 from sw.program.jobs import Shape
-from sw.program.mapping import CENTRE
 from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
 from sw.program.pair import PlacedPair
 from sw.program.plan import Wiring
@@ -64,7 +64,7 @@ def _fixed_layer(layer: LayerShape, part: Part | None, lanes: int) -> FixedLayer
     if isinstance(part, Requantization):
         if layer.kind == "pool":
             return pool_layer(layer.name, part, shape)
-        weight = np.ones((shape[0], KERNEL, KERNEL), dtype=np.int8)
+        weight = np.ones((shape[0], SMALL_KERNEL, SMALL_KERNEL), dtype=np.int8)
         return depthwise_layer(layer.name, DenseLayer(weight, part), shape, layer.stride)
     if not isinstance(part, DenseLayer):
         return depthwise_layer(layer.name, _identity(shape[0]), shape, layer.stride)
@@ -80,8 +80,8 @@ def _fixed_layer(layer: LayerShape, part: Part | None, lanes: int) -> FixedLayer
 
 def _identity(channels: int) -> DenseLayer:
     """A depthwise layer that leaves activations as they are."""
-    weight = np.zeros((channels, TAPS), dtype=np.int8)
-    weight[:, CENTRE] = 1
+    weight = np.zeros((channels, SMALL_TAPS), dtype=np.int8)
+    weight[:, SMALL_CENTRE] = 1
     zeros = np.zeros(channels, dtype=np.int32)
     parts = Requantization(zeros, zeros + 1, zeros.astype(np.int8))
-    return DenseLayer(weight.reshape(channels, KERNEL, KERNEL), parts)
+    return DenseLayer(weight.reshape(channels, SMALL_KERNEL, SMALL_KERNEL), parts)

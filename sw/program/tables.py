@@ -5,6 +5,7 @@ The rows and their order are defined in hw.contract.tables; this module fills th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics, tables
-from hw.contract.config import CHANNELS_PER_WORD, TAPS, ArchonConfig
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.errors import ArchonError
 from hw.contract.tables import TableKind
+from hw.contract.taps import in_tap_order
 from sw.bundle.network import FusedBlock, Requantization
 from sw.spec import BlockSpec
 
@@ -29,13 +31,18 @@ class ValueWeights:
     expand_weight: Integers
     """W1 (E, C)."""
     depthwise_weight: Integers
-    """D (E, 9)."""
+    """D (E, taps), taps as hw.contract.taps.tap_places numbers them."""
     project_weight: Integers
     """W2 (K, E)."""
     expand_bias: Integers
     """b1 (E,)."""
     depthwise_bias: Integers
     """b2 (E,)."""
+
+    @property
+    def kernel(self) -> int:
+        """Kernel size."""
+        return math.isqrt(self.depthwise_weight.shape[1])
 
     @property
     def pairs(self) -> NDArray[np.bool_]:
@@ -45,7 +52,7 @@ class ValueWeights:
 
     @property
     def bias_products(self) -> Integers:
-        """D * b1, (E, 9)."""
+        """D * b1, (E, taps)."""
         return self.depthwise_weight * self.expand_bias[:, None]
 
 
@@ -58,7 +65,7 @@ class GroupWeights(ValueWeights):
     predictor_expand_threshold: Integers
     predictor_level_shift: Integers
     predictor_depthwise_weight: Integers
-    """TD (E, 9)."""
+    """TD (E, taps)."""
     predictor_depthwise_threshold: Integers
 
 
@@ -72,14 +79,14 @@ def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeight
 
     return GroupWeights(
         expand_weight=part(block.expand_weight),
-        depthwise_weight=part(block.depthwise_weight).reshape(expanded, TAPS),
+        depthwise_weight=in_tap_order(part(block.depthwise_weight)),
         project_weight=block.project_weight[group * outputs : (group + 1) * outputs].astype(np.int64),
         expand_bias=part(block.expand_bias),
         depthwise_bias=part(block.depthwise_bias),
         predictor_expand_weight=part(block.predictor_expand_weight),
         predictor_expand_threshold=part(block.predictor_expand_threshold),
         predictor_level_shift=part(block.predictor_level_shift),
-        predictor_depthwise_weight=part(block.predictor_depthwise_weight).reshape(expanded, TAPS),
+        predictor_depthwise_weight=in_tap_order(part(block.predictor_depthwise_weight)),
         predictor_depthwise_threshold=part(block.predictor_depthwise_threshold),
     )
 
@@ -207,11 +214,12 @@ def _shared_sections(weights: GroupWeights, config: ArchonConfig) -> Iterator[tu
             }
         ),
     )
+    windows = _sliced(weights.predictor_depthwise_weight, slices, channels, 0).transpose(0, 2, 1)
     yield (
         TableKind.DEPTHWISE,
-        tables.depthwise_row(config).pack_rows(
+        tables.depthwise_row(config, weights.kernel).pack_rows(
             {
-                "weights": _sliced(weights.predictor_depthwise_weight, slices, channels, 0).reshape(slices, -1),
+                "weights": windows.reshape(slices, -1),
                 "thresholds": _sliced(weights.predictor_depthwise_threshold, slices, channels, never),
             }
         ),
@@ -229,7 +237,7 @@ def lane_section(weights: ValueWeights, config: ArchonConfig) -> Words:
     expanded, channels = len(weights.expand_weight), config.slice_channels
     occurs = in_lane.any(axis=2).reshape(-1, config.lanes)
     records = _channel_words(weights, steps, occurs[:expanded], config)
-    records += [np.zeros(tables.channel_record(config).words, dtype=np.uint64)] * (len(occurs) - expanded)
+    records += [np.zeros(tables.channel_record(config, weights.kernel).words, dtype=np.uint64)] * (len(occurs) - expanded)
     powers = 1 << np.arange(channels)
     members = tables.members_record(config).pack_rows(
         {"members": np.tensordot(in_lane, powers, (1, 0)).reshape(-1, config.lanes)}
@@ -275,7 +283,7 @@ def _channel_words(weights: ValueWeights, steps: Steps, occurs: NDArray[np.bool_
     """Channel record, bias record and steps of every expanded channel; nothing but the record for one without pairs."""
     used = np.asarray(occurs.any(axis=1))
     owner = bias_owners(weights, config.lanes)
-    records = tables.channel_record(config).pack_rows(
+    records = tables.channel_record(config, weights.kernel).pack_rows(
         {
             "weights": weights.depthwise_weight * used[:, None],
             "lanes": occurs @ (1 << np.arange(config.lanes)),

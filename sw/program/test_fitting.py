@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
+import numpy as np
 import pytest
 
 from hw.contract.config import ArchonConfig, preset
 from hw.contract.errors import ArchonError
+from sw.bundle.network import DenseLayer
 from sw.program import PlacedBlock, build_image
 from sw.program.blocks import block_jobs
+from sw.program.network import depthwise_layer
+from sw.program.test_fixed import requantization
 from sw.program.test_tables import WIDE, make_block, make_spec, with_depth
 from sw.spec import load_spec
 
@@ -56,6 +61,17 @@ def depth_asked_for(item: PlacedBlock, config: ArchonConfig) -> int | None:
     except ArchonError as error:
         return int(re.findall(r" memory needs (\d+) rows, the configuration has \d+$", str(error))[0])
     return None
+
+
+def test_a_kernel_larger_than_the_hardwares_is_refused() -> None:
+    spec = make_spec(kernel=5)
+    item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
+    window = DenseLayer(np.ones((4, 5, 5), np.int8), requantization(4))
+    layer = depthwise_layer("block 8 depthwise", window, (4, 7, 5), 1)
+    for wrong, name in ((item, "block 7"), (layer, "block 8 depthwise")):
+        build_image([wrong], dataclasses.replace(WIDE, kernel=5))
+        with pytest.raises(ArchonError, match=f"^{name}: kernel 5 needs hardware of kernel 5, the configuration has 3$"):
+            build_image([wrong], WIDE)
 
 
 def test_the_row_store_holds_all_slices_of_a_row() -> None:

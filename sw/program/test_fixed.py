@@ -22,7 +22,7 @@ from sw.program.plan import Loads
 from sw.program.test_program import unpack_program
 from sw.program.test_tables import Segment, ValuePath, read_segment, with_depth
 
-WIDE = dataclasses.replace(preset("tiny"), depths=Depths())
+WIDE = dataclasses.replace(preset("tiny"), kernel=5, depths=Depths())
 SMALL = dataclasses.replace(
     WIDE, depths=dataclasses.replace(WIDE.depths, activation=60, accumulator=12, output=5, step=70, pair=40, turned_slices=40)
 )
@@ -40,14 +40,18 @@ def weights(shape: tuple[int, ...], seed: int, kept: float = 0.5) -> Any:
     return (random.integers(-128, 128, shape) * (random.random(shape) < kept)).astype(np.int8)
 
 
-def convolution(channels: int, outputs: int, height: int, width: int, seed: int, stride: int = 1) -> FixedLayer:
-    group = FixedGroup(0, weights((outputs, channels, 9), seed), requantization(outputs), np.arange(outputs))
+def convolution(
+    channels: int, outputs: int, height: int, width: int, seed: int, stride: int = 1, kernel: int = 3
+) -> FixedLayer:
+    group = FixedGroup(0, weights((outputs, channels, kernel**2), seed), requantization(outputs), np.arange(outputs))
     return FixedLayer("layer", (channels, height, width), (group,), stride, relu=True)
 
 
 LAYERS = {
     "convolution": convolution(3, 7, 6, 5, 1),
     "convolution, stride 2": convolution(2, 4, 7, 8, 2, 2),
+    "convolution, 5x5": convolution(2, 5, 7, 8, 3, 2, 5),
+    "depthwise, 5x5": depthwise_layer("layer", DenseLayer(weights((7, 5, 5), 4), requantization(7)), (7, 9, 8), 2),
     "pointwise": pointwise_layer("layer", DenseLayer(weights((12, 7), 3), requantization(12)), (21, 6, 5), 3, 2, shuffle=True),
     "depthwise": depthwise_layer("layer", DenseLayer(weights((7, 3, 3), 4), requantization(7)), (7, 9, 8), 1),
     "pool": pool_layer("layer", requantization(5), (5, 13, 11)),
@@ -60,14 +64,16 @@ LAYERS = {
 
 
 def loaded(image: MemoryImage, fields: dict[str, Any], config: ArchonConfig) -> tuple[Any, list[Any], Loads]:
-    """Weights (K, C, 9) that a job's segment loads, its REQUANTIZE rows, and the additions and steps."""
+    """Weights (K, C, taps) that a job's segment loads, its REQUANTIZE rows, and the additions and steps."""
     lanes, inputs = config.lanes, fields["input_channels"]
-    values = ValuePath(fields["slices"], fields["turns"] * lanes, fields["output_channels"], config)
+    values = ValuePath(
+        fields["slices"], fields["turns"] * lanes, fields["output_channels"], config, 3 + 2 * fields["kernel_five"]
+    )
     segment = Segment(image.words, fields["table_address"], fields["table_words"])
     rows = read_segment(segment, config, values, (TableKind.REQUANTIZE,))[TableKind.REQUANTIZE]
     assert not values.owned.any()
     seen = np.einsum("ke,ec,ed->kcd", values.w2, values.w1, values.d)
-    entries = np.zeros((len(rows), inputs, 9), int)
+    entries = np.zeros((len(rows), inputs, values.kernel**2), int)
     for output, place, tap in np.argwhere(seen):
         turn, lane = divmod(place, lanes)
         to = output, place, tap
@@ -104,7 +110,7 @@ def test_jobs_compute_every_output_from_all_its_weights(name: str, config: Archo
     image = build_image([layer], config)
     channels, height, width = layer.output_shape
     rows = layer.window.output_height
-    whole = np.zeros((channels, layer.input_shape[0], 9), int)
+    whole = np.zeros((channels, layer.input_shape[0], layer.groups[0].weight.shape[2]), int)
     for group in layer.groups:
         whole[group.channels, group.first_input : group.first_input + group.weight.shape[1]] = group.weight
     seen = np.zeros((channels, layer.input_shape[0], rows), int)
@@ -150,7 +156,8 @@ def test_jobs_compute_every_output_from_all_its_weights(name: str, config: Archo
 def check_window(layer: FixedLayer, fields: dict[str, Any]) -> None:
     """The job's input rows are those under its weights, and its channels lie in the planes that it reads."""
     start, rows = fields["output_row_start"], fields["output_rows"]
-    used = {tap // 3 - 1 for group in layer.groups for tap in np.flatnonzero(group.weight.any(axis=(0, 1)))} | {0}
+    rows_of_taps = [-1, -1, -1, 0, 0, 0, 1, 1, 1, *(-2, -2, -2, -2, -2, -1, -1, 0, 0, 1, 1, 2, 2, 2, 2, 2)]
+    used = {rows_of_taps[tap] for group in layer.groups for tap in np.flatnonzero(group.weight.any(axis=(0, 1)))} | {0}
     first, last = layer.stride * start + min(used), layer.stride * (start + rows - 1) + max(used)
     needed = [row for row in range(first, last + 1) if 0 <= row < layer.input_shape[1]]
     assert needed == list(range(fields["input_row_start"], fields["input_row_start"] + fields["input_rows"]))
@@ -172,7 +179,8 @@ def test_small_memories_cut_layers_where_wide_ones_do_not() -> None:
     jobs = {name: [len(build_image([layer], config).network_program.jobs) for config in (WIDE, SMALL)]
             for name, layer in LAYERS.items()}  # fmt: skip
     assert jobs["convolution"][0] == jobs["pointwise"][0] // 3 == jobs["pointwise, merged"][0] == 1
-    assert all(small > wide for name, (wide, small) in jobs.items() if name not in {"no weights", "convolution, stride 2"})
+    same = {"no weights", "convolution, stride 2", "convolution, 5x5"}
+    assert all(small > wide for name, (wide, small) in jobs.items() if name not in same)
 
 
 @settings(max_examples=30, deadline=None)

@@ -36,13 +36,14 @@ def unpack_program(image: MemoryImage, address: int) -> list[Row]:
     stride=st.sampled_from([1, 2]),
     height=st.integers(1, 9),
     width=st.integers(1, 9),
+    kernel=st.sampled_from([3, 5]),
 )
 def test_jobs_cover_every_output_row_of_every_group_once(
-    groups: int, clusters: int, stride: int, height: int, width: int
+    groups: int, clusters: int, stride: int, height: int, width: int, kernel: int
 ) -> None:
-    spec = make_spec(groups * 3, groups * 4, groups * 2, groups, stride)
+    spec = make_spec(groups * 3, groups * 4, groups * 2, groups, stride, kernel=kernel)
     image = build_image([PlacedBlock("block 1", make_block(spec, 1), spec, height, width)],
-                        dataclasses.replace(WIDE, clusters=clusters))  # fmt: skip
+                        dataclasses.replace(WIDE, clusters=clusters, kernel=5))  # fmt: skip
     jobs = unpack_program(image, image.network_program.address)
     output_height = -(-height // stride)
     covered = np.zeros((groups, output_height), int)
@@ -54,7 +55,7 @@ def test_jobs_cover_every_output_row_of_every_group_once(
         assert fields == image.network_program.jobs[index].fields
         first, last = fields["output_row_start"], fields["output_row_start"] + fields["output_rows"] - 1
         covered[group, first : last + 1] += 1
-        needed = [y for y in range(stride * first - 1, stride * last + 2) if 0 <= y < height]
+        needed = [y for y in range(stride * first - kernel // 2, stride * last + kernel // 2 + 1) if 0 <= y < height]
         assert needed == list(range(fields["input_row_start"], fields["input_row_start"] + fields["input_rows"]))
         assert fields["barrier"] == (index == 0)
         assert fields["cluster"] < clusters

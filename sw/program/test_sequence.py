@@ -16,7 +16,7 @@ from sw.golden.test_kinds import images, kinds_spec
 from sw.program import INPUT_TENSOR, MemoryImage, Wiring, build_image, network_image
 from sw.program.network import depthwise_layer, pointwise_layer
 
-WIDE = dataclasses.replace(preset("tiny"), clusters=2, depths=Depths())
+WIDE = dataclasses.replace(preset("tiny"), clusters=2, kernel=5, depths=Depths())
 
 
 @pytest.fixture(scope="module")

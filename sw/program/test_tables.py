@@ -29,13 +29,14 @@ def with_depth(config: ArchonConfig, memory: str, depth: int) -> ArchonConfig:
 
 
 def make_spec(
-    channels: int = 6, expanded: int = 30, outputs: int = 9, groups: int = 3, stride: int = 1, shuffle: bool = True
-) -> BlockSpec:
+    channels: int = 6, expanded: int = 30, outputs: int = 9, groups: int = 3, stride: int = 1, shuffle: bool = True,
+    kernel: int = 3,
+) -> BlockSpec:  # fmt: skip
     return BlockSpec(
         in_channels=channels,
         expanded_channels=expanded,
         out_channels=outputs,
-        kernel=3,
+        kernel=kernel,
         stride=stride,
         groups=groups,
         residual=False,
@@ -54,7 +55,7 @@ def make_block(spec: BlockSpec, seed: int) -> FusedBlock:
     return FusedBlock(
         expand_weight=sparse((expanded, inputs), -15, 15, np.int8),
         expand_bias=sparse(expanded, -900, 900, np.int32),
-        depthwise_weight=sparse((expanded, 3, 3), -15, 15, np.int8, 0.3),
+        depthwise_weight=sparse((expanded, spec.kernel, spec.kernel), -15, 15, np.int8, 0.3),
         depthwise_bias=sparse(expanded, -90000, 90000, np.int32),
         project_weight=sparse((outputs, expanded // spec.groups), -128, 128, np.int32, 0.6),
         requantization=Requantization(
@@ -65,7 +66,7 @@ def make_block(spec: BlockSpec, seed: int) -> FusedBlock:
         predictor_expand_weight=sparse((expanded, inputs), -1, 1, np.int8),
         predictor_expand_threshold=sparse(expanded, -512, 511, np.int32, 0),
         predictor_level_shift=sparse(expanded, 0, 7, np.int8, 0),
-        predictor_depthwise_weight=sparse((expanded, 3, 3), -1, 1, np.int8),
+        predictor_depthwise_weight=sparse((expanded, spec.kernel, spec.kernel), -1, 1, np.int8),
         predictor_depthwise_threshold=sparse(expanded, -512, 511, np.int32, 0),
     )
 
@@ -106,25 +107,26 @@ def read_segment(
                 values.read_slice(segment, index, config)
             continue
         for _ in range(header["rows"]):
-            assert header["words"] == tables.table_layout(kind, config).words
-            found[kind].append(segment.take(tables.table_layout(kind, config)))
+            layout = tables.table_layout(kind, config, values.kernel)
+            assert header["words"] == layout.words
+            found[kind].append(segment.take(layout))
     assert sorted(found) == sorted([*shared, TableKind.LANES])
     return found
 
 
 class ValuePath:
-    """W1 (E, C), D (E, 9), W2 (K, E), b1, b2 and which channels have them (E,), as the lanes get them; E padded to slices."""
+    """W1 (E, C), D (E, taps), W2 (K, E), b1, b2 and which channels have them (E,), as lanes get them; E padded to slices."""
 
-    def __init__(self, slices: int, inputs: int, outputs: int, config: ArchonConfig) -> None:
-        expanded, self.turns = slices * config.slice_channels, -(-inputs // config.lanes)
+    def __init__(self, slices: int, inputs: int, outputs: int, config: ArchonConfig, kernel: int) -> None:
+        expanded, self.turns, self.kernel = slices * config.slice_channels, -(-inputs // config.lanes), kernel
         self.w1 = np.zeros((expanded, self.turns * config.lanes), int)
-        self.d, self.w2 = np.zeros((expanded, 9), int), np.zeros((outputs, expanded), int)
+        self.d, self.w2 = np.zeros((expanded, kernel**2), int), np.zeros((outputs, expanded), int)
         self.b1, self.b2, self.owned = (np.zeros(expanded, int) for _ in range(3))
 
     def read_slice(self, segment: Segment, index: int, config: ArchonConfig) -> None:
         first, lanes = index * config.slice_channels, np.zeros((config.lanes, config.slice_channels), bool)
         for e in range(first, first + config.slice_channels):
-            channel = segment.take(tables.channel_record(config))
+            channel = segment.take(tables.channel_record(config, self.kernel))
             self.d[e] = channel["weights"]
             lanes[:, e - first] = [channel["lanes"] >> lane & 1 for lane in range(config.lanes)]
             if channel["has_bias"]:
@@ -146,6 +148,15 @@ class ValuePath:
         np.testing.assert_array_equal(seen, lanes)
 
 
+def taps_of(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights (E, k, k) as (E, taps): the inner 3x3 row by row, then the frame around it row by row."""
+    order = list(np.ndindex(weights.shape[1:]))
+    if len(order) == 25:
+        inner = [(row, column) for row in range(1, 4) for column in range(1, 4)]
+        order = inner + [place for place in order if place not in inner]
+    return np.stack([weights[:, row, column] for row, column in order], axis=1)
+
+
 def decode_slices(rows: list[Row], name: str, channels: int, real: int, padding: int) -> NDArray[Any]:
     values = np.array([row[name] for row in rows]).reshape(len(rows) * channels, -1)
     assert (values[real:] == padding).all()
@@ -161,12 +172,13 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     )
     rows = slice(group * expanded, (group + 1) * expanded)
     job = next(job for job in image.network_program.jobs if (job.layer, job.group) == (item.name, group))
-    values = ValuePath(job.fields["slices"], inputs, outputs, config)
+    assert job.fields["kernel_five"] == (spec.kernel == 5)
+    values = ValuePath(job.fields["slices"], inputs, outputs, config, spec.kernel)
     segment = Segment(image.words, job.fields["table_address"], job.fields["table_words"])
     sections = read_segment(segment, config, values)
 
     w1, w2 = block.expand_weight[rows].astype(int), block.project_weight[group * outputs : (group + 1) * outputs]
-    d = block.depthwise_weight[rows].reshape(expanded, 9).astype(int)
+    d = taps_of(block.depthwise_weight[rows]).astype(int)
     pairs = (w1 != 0) & (w2 != 0).any(axis=0)[:, None]
     b1, b2, paired = block.expand_bias[rows].astype(int), block.depthwise_bias[rows], pairs.any(axis=1)
     owned = paired & ((d * b1[:, None]).any(axis=1) | (b2 != 0))
@@ -190,10 +202,11 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     assert not ternary[:, inputs:].any()
     never = (1 << (config.widths.predictor_sum - 1)) - 1
     first, second = sections[TableKind.EXPAND_THRESHOLD], sections[TableKind.DEPTHWISE]
+    by_channel = [{"weights": np.array(row["weights"]).reshape(-1, p).T} for row in second]
     for got, expected in (
         (decode_slices(first, "thresholds", p, expanded, never), block.predictor_expand_threshold),
         (decode_slices(first, "shifts", p, expanded, 0), block.predictor_level_shift),
-        (decode_slices(second, "weights", p, expanded, 0), block.predictor_depthwise_weight),
+        (decode_slices(by_channel, "weights", p, expanded, 0), taps_of(block.predictor_depthwise_weight)),
         (decode_slices(second, "thresholds", p, expanded, never), block.predictor_depthwise_threshold),
     ):
         np.testing.assert_array_equal(got, expected[rows].reshape(expanded, -1))
@@ -216,6 +229,7 @@ def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: Archo
     clusters=st.integers(1, 6),
     stride=st.sampled_from([1, 2]),
     shuffle=st.booleans(),
+    kernels=st.sampled_from([(3, 3), (3, 5), (5, 5)]),
     seed=st.integers(0, 2**16),
 )
 def test_tables_hold_the_weights(
@@ -227,11 +241,21 @@ def test_tables_hold_the_weights(
     clusters: int,
     stride: int,
     shuffle: bool,
+    kernels: tuple[int, int],
     seed: int,
 ) -> None:
-    spec = make_spec(groups * inputs, groups * expanded, groups * outputs, groups, stride, shuffle)
-    config = dataclasses.replace(WIDE, lanes=lanes, clusters=clusters)
+    spec = make_spec(groups * inputs, groups * expanded, groups * outputs, groups, stride, shuffle, kernels[0])
+    config = dataclasses.replace(WIDE, lanes=lanes, clusters=clusters, kernel=kernels[1])
     item = PlacedBlock("block 1", make_block(spec, seed), spec, 7, 5)
     image = build_image([item], config)
     for group in range(groups):
         check_group(image, item, group, config)
+
+
+def test_a_small_kernel_costs_hardware_of_a_large_one_no_words() -> None:
+    spec = make_spec()
+    images = [
+        build_image([PlacedBlock("block", make_block(spec, 3), spec, 7, 5)], dataclasses.replace(WIDE, kernel=kernel))
+        for kernel in (3, 5)
+    ]
+    np.testing.assert_array_equal(images[0].words, images[1].words)

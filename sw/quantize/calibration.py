@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import KERNEL
 from sw.quantize.predictor import QuantizedPredictor
 from sw.quantize.value_path import Integers, ValuePath
 from sw.spec import BlockSpec
@@ -19,21 +18,21 @@ from sw.spec import BlockSpec
 Activations = NDArray[np.float32]
 
 
-def taps(x: Activations, stride: int) -> list[Activations]:
-    """The nine views in[stride * p + d], d row by row from above left, with zeros around the image."""
-    reach = KERNEL // 2
+def taps(x: Activations, stride: int, kernel: int) -> list[Activations]:
+    """The views in[stride * p + d] of all taps d, row by row from above left, with zeros around the image."""
+    reach = kernel // 2
     padded = np.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
     height, width = x.shape[1:3]
     return [
         padded[:, row : row + height : stride, column : column + width : stride]
-        for row in range(KERNEL)
-        for column in range(KERNEL)
+        for row in range(kernel)
+        for column in range(kernel)
     ]
 
 
 def convolve(x: Activations, weight: NDArray[np.floating], stride: int) -> Activations:
-    """Ordinary 3x3 convolution; weight (K, C, 3, 3)."""
-    window = np.concatenate(taps(x, stride), axis=-1)
+    """Ordinary convolution; weight (K, C, k, k)."""
+    window = np.concatenate(taps(x, stride, weight.shape[-1]), axis=-1)
     matrix = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)).astype(np.float32)
     return window @ matrix
 
@@ -47,9 +46,9 @@ def pointwise(x: Activations, weight: NDArray[np.generic]) -> Activations:
 
 
 def depthwise(x: Activations, weight: NDArray[np.generic], stride: int) -> Activations:
-    """Depthwise 3x3 convolution; weight (C, 3, 3)."""
+    """Depthwise convolution; weight (C, k, k)."""
     columns = weight.reshape(len(weight), -1).astype(np.float32).T
-    views = taps(x, stride)
+    views = taps(x, stride, weight.shape[-1])
     total = views[0] * columns[0]
     for view, column in zip(views[1:], columns[1:], strict=True):
         total += view * column

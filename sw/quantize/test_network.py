@@ -35,7 +35,9 @@ def small_spec() -> NetworkSpec:
             "first_depthwise": {"kernel": 3},
             "blocks": [
                 block | {"in_channels": 8, "expanded_channels": 36, "out_channels": 12, "stride": 2, "residual": False},
-                block | {"in_channels": 12, "expanded_channels": 30, "out_channels": 12, "stride": 1, "residual": True},
+                block
+                | {"in_channels": 12, "expanded_channels": 30, "out_channels": 12, "stride": 1, "residual": True}
+                | {"kernel": 5},
             ],
             "last_pointwise": {"channels": 16, "groups": 2},
             "sparsity": {"pointwise": 0.5, "depthwise": 0.5},
@@ -61,7 +63,7 @@ def trained_arrays(spec: NetworkSpec, seed: int = 0) -> dict[str, NDArray[Any]]:
     for index, block in enumerate(spec.fused_blocks):
         name, expanded, inputs = f"blocks.{index}", block.expanded_channels, block.in_channels // block.groups
         add(f"{name}.expand", (expanded, inputs), 0.5)
-        add(f"{name}.depthwise", (expanded, 3, 3), 0.5)
+        add(f"{name}.depthwise", (expanded, block.kernel, block.kernel), 0.5)
         add(f"{name}.project", (block.out_channels, expanded // block.groups), 0.5)
         for part in ("expand", "depthwise"):
             source, target = f"{name}.{part}", f"{name}.predictor_{part}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from hw.contract.taps import KERNELS
 from sw.quantize import ValuePath, fake_quantize, powers, quantize_value_path
 from sw.quantize.value_path import bound_excess
 
@@ -21,7 +22,7 @@ INPUT_SCALE = 0.03
 
 
 def make_path(
-    inputs: int = 8, expanded: int = 48, outputs: int = 8, groups: int = 4, seed: int = 0, zeros: float = 0.8
+    inputs: int = 8, expanded: int = 48, outputs: int = 8, groups: int = 4, seed: int = 0, zeros: float = 0.8, kernel: int = 3
 ) -> ValuePath:
     """Sizes of one group."""
     random = np.random.default_rng(seed)
@@ -33,7 +34,7 @@ def make_path(
     return ValuePath(
         expand_weight=sparse(channels, inputs) * 0.5,
         expand_bias=random.normal(size=channels) * 0.3,
-        depthwise_weight=sparse(channels, 3, 3) * 0.5,
+        depthwise_weight=sparse(channels, kernel, kernel) * 0.5,
         depthwise_bias=random.normal(size=channels) * 0.3,
         project_weight=sparse(groups * outputs, expanded) * 0.3,
         project_bias=random.normal(size=groups * outputs) * 0.1,
@@ -41,15 +42,15 @@ def make_path(
 
 
 def products(path: Any) -> NDArray[np.float64]:
-    """A with all masks one, (K, C/G * 9), channel by channel."""
+    """A with all masks one, (K, C/G * taps), channel by channel."""
     groups, per_group = len(path.expand_weight) // path.project_weight.shape[1], path.project_weight.shape[1]
     outputs = len(path.project_weight) // groups
     rows = []
     for k in range(len(path.project_weight)):
-        total = np.zeros((path.expand_weight.shape[1], 9))
+        total = np.zeros((path.expand_weight.shape[1], path.depthwise_weight[0].size))
         for index in range(per_group):
             e = k // outputs * per_group + index
-            total += path.project_weight[k, index] * np.outer(path.expand_weight[e], path.depthwise_weight[e].reshape(9))
+            total += path.project_weight[k, index] * np.outer(path.expand_weight[e], path.depthwise_weight[e].reshape(-1))
         rows.append(total.reshape(-1))
     return np.array(rows)
 
@@ -60,8 +61,9 @@ def test_products_keep_within_a_few_percent() -> None:
     assert np.linalg.norm(exact - rounded) < 0.06 * np.linalg.norm(exact)
 
 
-def test_integers_times_their_scales_are_the_fake_quantised_products() -> None:
-    path = make_path(seed=3)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_integers_times_their_scales_are_the_fake_quantised_products(kernel: int) -> None:
+    path = make_path(seed=3, kernel=kernel)
     integers = quantize_value_path(path, INPUT_SCALE)
     per_unit = products(integers) * (integers.output_scale / INPUT_SCALE)[:, None]
     np.testing.assert_allclose(per_unit, products(integers.floats()), rtol=1e-9, atol=1e-12)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import TAPS, Widths
+from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.quantize import powers
 
@@ -37,7 +37,7 @@ class ValuePath:
     expand_bias: Floats
     """b1 (E,)."""
     depthwise_weight: Floats
-    """D (E, 3, 3)."""
+    """D (E, k, k)."""
     depthwise_bias: Floats
     """b2 (E,)."""
     project_weight: Floats
@@ -120,7 +120,7 @@ def quantize_value_path(
     used = np.asarray(path.expand_weight.any(axis=1)) & np.asarray(columns.any(axis=1))
     columns = columns * used[:, None]
     first = _scale_candidates(path.expand_weight, widths)
-    depthwise = path.depthwise_weight.reshape(len(columns), TAPS)
+    depthwise = path.depthwise_weight.reshape(len(columns), -1)
     second = np.ones((len(columns), 1)) if unit_window else _scale_candidates(depthwise, widths)
     first, second = _widened_for_biases(path, input_scale, first, second, widths)
     output_scale = _smallest_output_scales(path, columns, first[:, 0] * second[:, 0] * input_scale, widths)
@@ -142,11 +142,11 @@ def bound_excess(path: QuantizedValuePath, widths: Widths) -> Floats:
     steers the choice of scales; sw.bundle.check_bounds proves the result independently.
     """
     groups = len(path.expand_weight) // path.project_weight.shape[1]
-    expanded, inputs = path.expand_weight.shape
-    depthwise = np.abs(path.depthwise_weight).reshape(expanded, 1, TAPS)
-    products = (np.abs(path.expand_weight)[:, :, None] * depthwise).reshape(groups, expanded // groups, inputs * TAPS)
+    expanded = len(path.expand_weight)
+    depthwise = np.abs(path.depthwise_weight).reshape(expanded, 1, -1)
+    products = (np.abs(path.expand_weight)[:, :, None] * depthwise).reshape(groups, expanded // groups, -1)
     project = np.abs(path.project_weight).reshape(groups, -1, expanded // groups).astype(np.float64)
-    entries = (project @ products.astype(np.float64)).reshape(-1, inputs * TAPS)
+    entries = (project @ products.astype(np.float64)).reshape(len(path.project_weight), -1)
     bias = np.abs(path.depthwise_bias) + depthwise.sum(axis=(1, 2)) * np.abs(path.expand_bias)
     biases = (project @ bias.reshape(groups, -1, 1).astype(np.float64)).reshape(-1)
     largest_input = 1 << (numerics.ACTIVATION_BITS - 1)
@@ -218,7 +218,7 @@ def _best_scales(
     The product is a tensor of rank one, so its error follows from norms and inner products of the three factors.
     """
     expanded, groups = len(columns), path.groups
-    depthwise = path.depthwise_weight.reshape(expanded, TAPS)
+    depthwise = path.depthwise_weight.reshape(expanded, -1)
     best = np.full(expanded, np.inf)
     a, d = first[:, 0].copy(), second[:, 0].copy()
     rows = np.repeat(output_scale.reshape(groups, -1), expanded // groups, axis=0)
@@ -255,7 +255,7 @@ def _rounded(
     return QuantizedValuePath(
         expand_weight=first,
         expand_bias=np.rint(path.expand_bias / (a * input_scale)).astype(np.int64),
-        depthwise_weight=_rounding(path.depthwise_weight.reshape(expanded, TAPS), d, widths).reshape(-1, 3, 3),
+        depthwise_weight=_rounding(path.depthwise_weight.reshape(expanded, -1), d, widths).reshape(path.depthwise_weight.shape),
         depthwise_bias=np.rint(path.depthwise_bias / (a * d * input_scale)).astype(np.int64),
         project_weight=np.ascontiguousarray(project),
         project_bias=np.rint(path.project_bias / output_scale).astype(np.int64),

@@ -16,13 +16,15 @@ KINDS = (FUSED, UNFUSED, POINTWISE_PAIR)
 class _Block(Section):
     """What every kind of block has: channels in, expanded (in its middle) and out, window, groups, squeeze-and-excite.
 
+    kernel is that of the depthwise layer, 3 or 5.
+
     squeeze_and_excite has its place in the description, but nothing runs it yet: true is refused.
     """
 
     in_channels: Positive
     expanded_channels: Positive
     out_channels: Positive
-    kernel: Positive
+    kernel: Positive = 3
     stride: Positive
     groups: Positive
     residual: bool = False

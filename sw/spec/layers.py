@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from sw.spec.blocks import BlockSpec, PointwisePairSpec, UnfusedSpec, block_weights
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ Kind = Literal[
 
 PIXELS = "pixels"
 """The tensor that the first layer reads: the raw image."""
-
-WINDOW_TAPS = 9
 
 Block = BlockSpec | UnfusedSpec | PointwisePairSpec
 
@@ -68,6 +67,7 @@ class LayerShape:
         target: The tensor that the output is part of: the output itself, unless halves are concatenated.
         first_channel: Where in the target the output begins.
         block: The block that it is, or is part of.
+        kernel: Rows and columns of its window, which a depthwise layer or the depthwise layer in a fused block has.
         weights: How many it has.
         multiply_accumulates: Of one image, every weight counted; a block's as if its layers were not fused.
         normalised: Channels with a BatchNorm.
@@ -85,6 +85,7 @@ class LayerShape:
     target: TensorShape | None = None
     first_channel: int = 0
     block: Block | None = None
+    kernel: int = 1
     weights: int = 0
     multiply_accumulates: int = 0
     normalised: int = 0
@@ -108,7 +109,7 @@ def reduced(size: int, stride: int) -> int:
 def _layers(spec: NetworkSpec) -> Iterator[LayerShape]:
     pixels = TensorShape(PIXELS, spec.channels, spec.height, spec.width)
     stride, channels = spec.stem.stride, spec.stem.channels
-    windows = TensorShape("image", WINDOW_TAPS * spec.channels, reduced(spec.height, stride), reduced(spec.width, stride))
+    windows = TensorShape("image", SMALL_TAPS * spec.channels, reduced(spec.height, stride), reduced(spec.width, stride))
     yield LayerShape("image", "image", pixels, windows, stride=stride)
     yield _pointwise("stem", windows, channels, 1, relu=True, kind="convolution")
     x = windows._replace(name="stem", channels=channels)
@@ -116,7 +117,7 @@ def _layers(spec: NetworkSpec) -> Iterator[LayerShape]:
         first = spec.first_pointwise
         layer = _pointwise("first_pointwise", x, first.channels, first.groups, relu=True, shuffle=first.shuffle)
         yield layer
-        layer = _depthwise("first_depthwise", layer.output, 1)
+        layer = _depthwise("first_depthwise", layer.output, 1, spec.first_depthwise.kernel)
         yield layer
         x = layer.output
     for index, block in enumerate(spec.blocks, start=1):
@@ -145,14 +146,17 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         whole = TensorShape(name, block.out_channels, *size)
         pooled = whole._replace(name=f"{name} shortcut", channels=x.channels)
         yield LayerShape(
-            pooled.name, "average pool", x, pooled, stride=block.stride, relu=_ends_in_relu(block), target=whole, block=block
-        )
+            pooled.name, "average pool", x, pooled, stride=block.stride, relu=_ends_in_relu(block), target=whole, block=block,
+            kernel=SMALL_KERNEL,
+        )  # fmt: skip
     first_channel = block.out_channels - block.own_channels
     residual = x.name if block.residual else None
     if isinstance(block, PointwisePairSpec):
         pair = _pair(f"{name} pair", block, x)
         yield pair
-        yield _depthwise(f"{name} depthwise", pair.output, block.stride, False, residual, whole, first_channel, block)
+        yield _depthwise(
+            f"{name} depthwise", pair.output, block.stride, block.kernel, False, residual, whole, first_channel, block
+        )
         return
     middle = x
     if block.expand:
@@ -161,7 +165,7 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         )
         yield expand
         middle = expand.output
-    filtered = _depthwise(f"{name} depthwise", middle, block.stride, block.depthwise_relu, block=block)
+    filtered = _depthwise(f"{name} depthwise", middle, block.stride, block.kernel, block.depthwise_relu, block=block)
     yield filtered
     project = _pointwise(
         f"{name} project", filtered.output, block.own_channels, block.groups, relu=_ends_in_relu(block) and residual is None,
@@ -189,13 +193,13 @@ def _pointwise(
 
 
 def _depthwise(
-    name: str, x: TensorShape, stride: int, relu: bool = False, residual: str | None = None,
+    name: str, x: TensorShape, stride: int, kernel: int, relu: bool = False, residual: str | None = None,
     target: TensorShape | None = None, first_channel: int = 0, block: Block | None = None,
 ) -> LayerShape:  # fmt: skip
     output = TensorShape(name, x.channels, reduced(x.height, stride), reduced(x.width, stride))
-    weights = WINDOW_TAPS * x.channels
+    weights = kernel**2 * x.channels
     return LayerShape(
-        name, "depthwise", x, output, 1, stride, relu, False, residual, target, first_channel, block,
+        name, "depthwise", x, output, 1, stride, relu, False, residual, target, first_channel, block, kernel,
         weights=weights, multiply_accumulates=weights * output.pixels, normalised=x.channels,
     )  # fmt: skip
 
@@ -205,7 +209,7 @@ def _fused(name: str, block: BlockSpec, x: TensorShape) -> LayerShape:
     expand, depthwise, project = block_weights(block)
     return LayerShape(
         name, "fused block", x, output, block.groups, block.stride, shuffle=block.shuffle,
-        residual=x.name if block.residual else None, block=block, weights=expand + depthwise + project,
+        residual=x.name if block.residual else None, block=block, kernel=block.kernel, weights=expand + depthwise + project,
         multiply_accumulates=expand * x.pixels + (depthwise + project) * output.pixels,
         normalised=2 * block.expanded_channels + block.out_channels,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hw.contract.errors import ArchonError
+from hw.contract.taps import SMALL_KERNEL
 from sw.spec.blocks import KINDS, AnyBlockSpec, BlockSpec, all_fused
 from sw.spec.layers import LayerShape, list_layers, reduced
 from sw.spec.sections import Dimension, Positive, Section, check_groups, check_inputs, check_window
@@ -25,7 +26,7 @@ class StemSpec(Section):
 
     @model_validator(mode="after")
     def _validate(self) -> Self:
-        check_window("stem", self.kernel, self.stride)
+        check_window("stem", self.kernel, self.stride, kernels=(SMALL_KERNEL,))
         return self
 
 

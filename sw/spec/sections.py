@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hw.contract.config import DIMENSION_BITS
-
-SUPPORTED_KERNEL = 3
+from hw.contract.taps import KERNELS
 
 LARGEST_DIMENSION = (1 << DIMENSION_BITS) - 1
 """Rows, columns, and input channels of one group, as a job's descriptor can name them."""
@@ -23,12 +22,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def check_window(where: str, kernel: int, stride: int) -> None:
+def check_window(where: str, kernel: int, stride: int, kernels: tuple[int, ...] = KERNELS) -> None:
     """Refuse kernels and strides that cannot be run."""
-    if kernel == 5:
-        raise ValueError(f"{where}: kernel 5 is announced but not supported yet; use kernel 3")
-    if kernel != SUPPORTED_KERNEL:
-        raise ValueError(f"{where}: kernel must be 3, got {kernel}")
+    if kernel not in kernels:
+        raise ValueError(f"{where}: kernel must be {' or '.join(map(str, kernels))}, got {kernel}")
     if stride not in (1, 2):
         raise ValueError(f"{where}: stride must be 1 or 2, got {stride}")
 

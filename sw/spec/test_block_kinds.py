@@ -69,6 +69,19 @@ def test_layers_of_an_unfused_block() -> None:
     assert project.multiply_accumulates == 35 * 9 * 12 // 3
 
 
+def test_kernels_of_depthwise_layers() -> None:
+    of_three = {key: value for key, value in UNFUSED.items() if key != "kernel"}
+    larger = UNFUSED | {"kernel": 5, "in_channels": 9}
+    spec = parse_spec(described(of_three, larger, FUSED | {"kernel": 5}, PAIR | {"kernel": 5, "in_channels": 4, "groups": 1}))
+    layers = {layer.name: layer for layer in spec.layers}
+    assert (layers["block 1 depthwise"].kernel, layers["block 1 depthwise"].weights) == (3, 12 * 9)
+    assert (layers["block 2 depthwise"].kernel, layers["block 2 depthwise"].weights) == (5, 12 * 25)
+    assert layers["block 2 depthwise"].multiply_accumulates == 4 * 3 * 12 * 25
+    assert layers["block 2 depthwise"].output.shape == (12, 4, 3)
+    assert (layers["block 3"].kernel, layers["block 3"].weights) == (5, 8 * 9 + 8 * 25 + 8 * 4)
+    assert (layers["block 4 pair"].kernel, layers["block 4 depthwise"].kernel) == (1, 5)
+
+
 def test_layers_around_residual_and_shortcut() -> None:
     shortcut = UNFUSED | {"average_pool_shortcut": True, "output_relu": True}
     added = UNFUSED | {
@@ -114,8 +127,7 @@ def test_layers_of_a_pair() -> None:
     [
         ({"kind": "inverted"}, r"blocks\.0\.kind: expected one of fused, unfused, pointwise_pair, got 'inverted'"),
         ({"squeeze_and_excite": True}, r"block 0: squeeze_and_excite is announced but not supported yet"),
-        ({"kernel": 5}, r"block 0: kernel 5 is announced but not supported yet"),
-        ({"kernel": 7}, r"block 0: kernel must be 3, got 7"),
+        ({"kernel": 7}, r"block 0: kernel must be 3 or 5, got 7"),
         ({"stride": 3}, r"block 0: stride must be 1 or 2, got 3"),
         ({"dilation": 2}, r"blocks\.0\.dilation: .*not permitted, got 2"),
         ({"kind": "fused", "residual": False, "shuffle": False, "expand": False}, r"blocks\.0\.expand: .*not permitted"),
@@ -140,7 +152,7 @@ def test_faults_of_blocks_are_named(changes: dict[str, Any], sentence: str) -> N
     [
         ({"height": 1024}, r"height: .*less than or equal to 1023, got 1024"),
         ({"first_depthwise": {"kernel": 3}}, r"first_pointwise and first_depthwise: expected both or neither, got one"),
-        ({"stem": {"channels": 6, "kernel": 5, "stride": 1}}, r"stem: kernel 5 is announced"),
+        ({"stem": {"channels": 6, "kernel": 5, "stride": 1}}, r"stem: kernel must be 3, got 5"),
     ],
 )
 def test_faults_around_blocks_are_named(changes: dict[str, Any], sentence: str) -> None:
