@@ -29,6 +29,16 @@ _BLOCKS = [
      "shuffle": True},
 ]  # fmt: skip
 
+_EXCITED = {"squeeze_and_excite": True, "squeezed_channels": 3}
+_FUSED = {"kernel": 3, "groups": 2, "shuffle": True}
+_EXCITED_BLOCKS = [
+    {**_UNFUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 11, "out_channels": 6, "stride": 1, "residual": True},
+    {**_FUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 18, "out_channels": 6, "stride": 1, "residual": True},
+    {**_FUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 18, "out_channels": 20, "stride": 2, "residual": False},
+    {**_UNFUSED, **_EXCITED, "in_channels": 20, "expanded_channels": 20, "out_channels": 9, "stride": 1, "expand": False},
+]  # fmt: skip
+"""Behind the last one comes the pool: there is no last pointwise layer."""
+
 
 @dataclass(frozen=True)
 class KindsCase:
@@ -39,6 +49,7 @@ class KindsCase:
         height: Of the image.
         width: Of the image.
         stride: Of the stem.
+        excited: Blocks with squeeze-and-excite instead of those without.
         survivors: Share of predicted ReLUs that survive.
         idle: As in tb.programs.Circumstances.
         back_pressure: As there.
@@ -49,6 +60,7 @@ class KindsCase:
     height: int
     width: int
     stride: int
+    excited: bool = False
     survivors: float = 0.5
     idle: str = "never"
     back_pressure: str = "never"
@@ -60,15 +72,22 @@ CASES = (
     KindsCase("odd by odd, stride 2", 13, 9, 2, idle="bursts", back_pressure="mostly", latency=(1, 30)),
     KindsCase("one row, all survive", 1, 5, 1, survivors=1.0, back_pressure="bursts"),
     KindsCase("one column, none survives", 6, 1, 2, survivors=0.0, idle="mostly"),
+    KindsCase("gates, odd by even", 7, 6, 1, True, idle="rarely", back_pressure="rarely"),
+    KindsCase(
+        "gates, even by odd, stride 2", 8, 13, 2, True, survivors=1.0, idle="bursts", back_pressure="mostly", latency=(1, 30)
+    ),
+    KindsCase("gates, one pixel", 2, 1, 2, True, back_pressure="bursts"),
 )
 
 
-def kinds_spec(height: int, width: int, stride: int) -> NetworkSpec:
-    """Unfused blocks of both baseline networks, pairs, a fused block, residuals and shortcuts; fits the preset tiny."""
+def kinds_spec(case: KindsCase) -> NetworkSpec:
+    """Unfused blocks of all baseline networks, pairs, fused blocks, residuals, shortcuts, gates; fits the preset tiny."""
+    others = {"blocks": _EXCITED_BLOCKS} if case.excited else {
+        "blocks": _BLOCKS, "last_pointwise": {"channels": 12, "groups": 2}
+    }  # fmt: skip
     return parse_spec({
-        "name": "kinds", "height": height, "width": width, "channels": 3, "classes": 10, "blocks": _BLOCKS,
-        "stem": {"channels": 6, "kernel": 3, "stride": stride}, "last_pointwise": {"channels": 12, "groups": 2},
-        "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
+        "name": "kinds", "height": case.height, "width": case.width, "channels": 3, "classes": 10,
+        "stem": {"channels": 6, "kernel": 3, "stride": case.stride}, "sparsity": {"pointwise": 0.5, "depthwise": 0.3}, **others,
     })  # fmt: skip
 
 
@@ -78,4 +97,4 @@ def make_network(case: KindsCase, seed: int) -> tuple[IntegerNetwork, NDArray[np
     images = random.integers(0, 256, (2, case.height, case.width, 3)).astype(np.uint8)
     images[1] = np.where(images[1] < 128, 0, 255)
     survivors = Survivors(case.survivors, case.survivors)
-    return random_network(kinds_spec(case.height, case.width, case.stride), seed, survivors, images).network, images
+    return random_network(kinds_spec(case), seed, survivors, images).network, images

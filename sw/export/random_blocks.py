@@ -20,6 +20,7 @@ from sw.export.random_draw import (
     share_thresholds,
     sparse,
 )
+from sw.export.random_excitation import random_gates
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.calibration import Activations
 from sw.quantize.dense import activation_scale, quantize_dense, requantization
@@ -63,13 +64,18 @@ class Maker:
                 x = Traced(calibration.shuffle(x.x, spec.groups), x.scale)
         weight, bias, out = self._filter(spec.expanded_channels, spec.stride, x.x)
         depthwise, x = self._layer("depthwise", weight, bias, x, np.maximum(out, 0) if spec.depthwise_relu else out)
+        excitation = None
+        if spec.squeezed_channels is not None:
+            gates = random_gates(self.name, self.random, spec.squeezed_channels, x.x, x.scale)
+            excitation = gates.excitation(self.name, x.scale, x.scale)
+            x = Traced(calibration.rounded(gates.times(x.x), x.scale), x.scale)
         shape = (spec.own_channels, spec.expanded_channels // spec.groups)
         weight, bias, out = self._drawn(shape, self.sparsity.pointwise, x.x, calibration.pointwise, self._wanted(spec))
         if spec.shuffle:
             out = calibration.shuffle(out, spec.groups)
         shortcut, joined, scale = self._joined(spec, out, relu=spec.output_relu)
         project = quantize_dense(f"{self.name} project", weight, bias, x.scale, scale)
-        return UnfusedBlock(expand, depthwise, project, shortcut), joined
+        return UnfusedBlock(expand, depthwise, project, shortcut, excitation), joined
 
     def pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePairBlock, Traced, BlockReport]:
         """A fused pair of pointwise layers and a depthwise layer, its output, and the pair's report.

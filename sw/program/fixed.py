@@ -18,6 +18,7 @@ from sw.program.jobs import Band, Job, Shape, Window, numbered, reduced, window_
 from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
+    REQUANTIZE_WORDS,
     Integers,
     ValueWeights,
     Words,
@@ -75,6 +76,8 @@ class FixedLayer:
         raw: The output is the sums with their biases, not requantised.
         mapping: What lanes' taps and outputs are.
         residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
+        gated: Multipliers are gates, written into its tables before they are read (hw.contract.tables.GATE_BYTE).
+        gate_rows: Of a layer whose output is such gates: `rows` of the gated layer's plan.
     """
 
     name: str
@@ -86,6 +89,8 @@ class FixedLayer:
     raw: bool = False
     mapping: Mapping = Mapping.PIXELS
     residual: bool = False
+    gated: bool = False
+    gate_rows: tuple[int, ...] = ()
 
     @property
     def output_shape(self) -> Shape:
@@ -111,6 +116,7 @@ class FixedLayer:
         """
         chains: list[list[Job]] = []
         segments: list[Words] = []
+        rows, position = np.zeros(self.output_shape[0], dtype=np.int64), 0
         loads = Loads(0, 0)
         window, cuts = self.window, [_cut(self, group, config) for group in range(len(self.groups))]
         wanted = 1 if self.summed else max(1, config.clusters // sum(len(parts) for parts in cuts))
@@ -123,6 +129,9 @@ class FixedLayer:
                     values = _value_weights(piece, self, config)
                     chain += [Job(self.name, group, len(segments), self._fields(piece, values, band, config)) for band in bands]
                     segments.append(_segment(piece, values, self, config))
+                    if self.gated:  # behind the header
+                        rows[piece.channels] = position + 1 + REQUANTIZE_WORDS * np.arange(len(piece.channels))
+                    position += len(segments[-1])
                     loads += load_counts(values, config) * len(bands)
                 of_parts.append(chain)
             if self.summed:
@@ -131,8 +140,11 @@ class FixedLayer:
                 chains += [[job] for jobs in zip(*of_parts, strict=True) for job in jobs]
         jobs = numbered(_dealt_out(chains, config.clusters))
         _keep_inputs(jobs)
-        form = TensorForm.SUMS if self.raw else TensorForm.ACTIVATIONS
-        return LayerPlan(self.name, self.input_shape, self.output_shape, tuple(segments), jobs, loads, output_form=form)
+        form = TensorForm.SUMS if self.raw else TensorForm.GATES if self.gate_rows else TensorForm.ACTIVATIONS
+        return LayerPlan(
+            self.name, self.input_shape, self.output_shape, tuple(segments), jobs, loads, output_form=form,
+            rows=tuple(rows.tolist()) if self.gated else (),
+        )  # fmt: skip
 
     def _fields(self, piece: FixedGroup, values: ValueWeights, band: Band, config: ArchonConfig) -> dict[str, int]:
         fields = window_fields(self.window, band, piece.first_input, piece.weight.shape[1], config) | {
@@ -141,6 +153,7 @@ class FixedLayer:
             "summed": int(self.summed),
             "raw": int(self.raw),
             "residual": int(self.residual),
+            "late_tables": int(self.gated),
             "turns": turns_of(values.expand_weight.shape[1], config),
             "slices": slices_of(len(values.expand_weight), config),
             "output_channels": len(values.project_weight),
@@ -252,5 +265,6 @@ def _segment(piece: FixedGroup, values: ValueWeights, layer: FixedLayer, config:
     """The table segment of a piece; of a raw output the row stands for its four bytes."""
     plane_pixels = math.prod(layer.output_shape[1:])
     channels = piece.channels * BYTES_OF_SUM if layer.raw else piece.channels
-    requantize = requantize_section(piece.requantization, channels, plane_pixels)
+    gate_rows = np.array(layer.gate_rows)[channels] if layer.gate_rows else None
+    requantize = requantize_section(piece.requantization, channels, plane_pixels, gate_rows)
     return np.concatenate([requantize, lane_section(values, config)])

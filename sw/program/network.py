@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.config import TAPS
-from sw.bundle.network import DenseLayer, Requantization
+from sw.bundle.network import DenseLayer, Requantization, Scaling
 from sw.program.fixed import FixedGroup, FixedLayer
 from sw.program.jobs import Shape
 from sw.program.mapping import CENTRE, Mapping
@@ -56,6 +56,15 @@ def depthwise_layer(name: str, layer: DenseLayer, input_shape: Shape, stride: in
     """A 3x3 depthwise convolution without ReLU; weight (C, 3, 3)."""
     taps = layer.weight.reshape(len(layer.weight), TAPS)
     return FixedLayer(name, input_shape, (_channelwise(taps, layer.requantization),), stride=stride, mapping=Mapping.DEPTHWISE)
+
+
+def scale_layer(name: str, scaling: Scaling, input_shape: Shape) -> FixedLayer:
+    """Every channel times a gate: the weight under the centre tap, the gate as the multiplier behind the sum."""
+    channels, nothing = len(scaling.weight), np.zeros(len(scaling.weight), dtype=np.int32)
+    taps = np.zeros((channels, TAPS), dtype=np.int8)
+    taps[:, CENTRE] = scaling.weight
+    group = _channelwise(taps, Requantization(nothing, nothing, scaling.shift))
+    return FixedLayer(name, input_shape, (group,), gated=True, mapping=Mapping.DEPTHWISE)
 
 
 def pool_layer(name: str, requantization: Requantization, input_shape: Shape) -> FixedLayer:

@@ -343,21 +343,30 @@ def output_channel(spec: BlockSpec, group: int) -> Integers:
     return k * spec.groups + group if spec.shuffle else group * outputs + k
 
 
-def requantize_section(requantization: Requantization, channels: Integers, plane_pixels: int) -> Words:
-    """The section of kind REQUANTIZE.
+REQUANTIZE_WORDS = tables.REQUANTIZE_ROW.words
+
+
+def requantize_section(
+    requantization: Requantization, channels: Integers, plane_pixels: int, gate_rows: Integers | None = None
+) -> Words:
+    """The section of kind REQUANTIZE: its header, then a row an output channel.
 
     Args:
         requantization: Of the job's output channels.
         channels: Which channels of the layer's output they are.
         plane_pixels: height * width of the output.
+        gate_rows: Where the outputs are gates: words from the output's address to the row that takes each channel's.
     """
+    byte, plane = channels % CHANNELS_PER_WORD, channels // CHANNELS_PER_WORD * plane_pixels
+    if gate_rows is not None:
+        byte, plane = np.full(len(channels), tables.GATE_BYTE), gate_rows
     rows = tables.REQUANTIZE_ROW.pack_rows(
         {
             "bias": requantization.bias.astype(np.int64),
             "multiplier": requantization.multiplier.astype(np.int64),
             "shift": requantization.shift.astype(np.int64),
-            "byte": channels % CHANNELS_PER_WORD,
-            "plane": channels // CHANNELS_PER_WORD * plane_pixels,
+            "byte": byte,
+            "plane": plane,
         }
     )
     return np.concatenate([_header(TableKind.REQUANTIZE, *rows.shape), rows.reshape(-1)])
