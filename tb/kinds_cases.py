@@ -1,19 +1,24 @@
 """Networks with a block of every kind, on images of odd sizes, with random weights, and how memory behaves while they run."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import ArchonConfig
+from hw.contract.config import ArchonConfig, preset
 from sw.bundle.network import IntegerNetwork
 from sw.export.random_network import Survivors, random_network
 from sw.spec import NetworkSpec, parse_spec
 from tb.fixed_cases import VARIANTS as FIXED_VARIANTS
 
+TINY = preset("tiny")
+
 VARIANTS: dict[str, ArchonConfig] = {
-    name: FIXED_VARIANTS[name] for name in ("one_cluster_two_lanes", "three_clusters_one_lane", "two_clusters_eight_lanes")
+    "one_cluster_that_cuts_groups": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, output=8)),
+    **{name: FIXED_VARIANTS[name] for name in ("three_clusters_one_lane", "two_clusters_eight_lanes")},
 }
+"""Hardware that the cases run on; the first one has room for fewer outputs than some groups of fused blocks have."""
 
 _UNFUSED = {"kind": "unfused", "kernel": 3, "groups": 1}
 _SHUFFLED = {"kind": "unfused", "kernel": 3, "groups": 3, "inner_shuffle": True, "depthwise_relu": False, "output_relu": True}

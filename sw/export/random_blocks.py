@@ -19,6 +19,7 @@ from sw.export.random_draw import (
     ordered_sums,
     share_thresholds,
     sparse,
+    without_lost_weights,
 )
 from sw.export.random_excitation import random_gates
 from sw.quantize import ValuePath, calibration, quantize_value_path
@@ -141,7 +142,7 @@ class Maker:
     def _pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePair, Traced, BlockReport]:
         x, groups, expanded = self.source, spec.groups, spec.expanded_channels
         first = sparse(self.random, (expanded, spec.in_channels // groups), self.sparsity.pointwise)
-        first_bias = self.random.normal(size=expanded) * BIAS_DEVIATION
+        first_bias = without_lost_weights(first, self.random.normal(size=expanded) * BIAS_DEVIATION)
         second = sparse(self.random, (spec.own_channels, expanded // groups), self.sparsity.pointwise)
         ternary = np.sign(first).astype(np.int64)
         sums = calibration.pointwise(calibration.predictor_inputs(x.x, x.scale), ternary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from sw.program.tables import (
     slices_of,
     turns_of,
 )
+from sw.spec.sections import LARGEST_DIMENSION
 
 BYTES_OF_SUM = OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS
 
@@ -100,7 +102,7 @@ class FixedLayer:
             return channels, 1, 1
         return channels, reduced(self.input_shape[1], self.stride), reduced(self.input_shape[2], self.stride)
 
-    @property
+    @functools.cached_property
     def window(self) -> Window:
         """Input rows that its output rows need: only those at which there are weights."""
         rows = np.zeros(KERNEL, dtype=bool)
@@ -240,6 +242,8 @@ def _slices(count: int, parts: int, unit: int = 1) -> list[slice]:
 def _check(piece: FixedGroup, layer: FixedLayer, config: ArchonConfig) -> None:
     outputs, inputs, _ = piece.weight.shape
     check_depth("requantize", outputs, config.depths.output)
+    if inputs > LARGEST_DIMENSION:
+        raise ArchonError(f"a job reads at most {LARGEST_DIMENSION} input channels, got {inputs}")
     layer.window.fitting_bands(turns_of(inputs, config), layer.window.output_height, config)
     _value_weights(piece, layer, config)
 
