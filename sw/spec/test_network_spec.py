@@ -77,7 +77,7 @@ def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim, mobilenetv2"):
+    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim, "):
         load_spec("resnet")
     assert set(known_specs()) >= {"fusionet", "fusionet-nano", "fusionet-slim", *FAMILIES}
     assert list(known_specs()) == sorted(known_specs())
