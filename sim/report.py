@@ -26,7 +26,8 @@ class LayerReport(_Section):
         str,
         Field(
             description="image, stem, first_pointwise, first_depthwise, block 1..., last_pointwise, pool, dense; "
-            "of a block that is several layers, block 1 expand, depthwise, project, pair, shortcut or relu"
+            "of a block that is several layers, block 1 expand, depthwise, project, pair, shortcut, relu, fused, squeeze, "
+            "reduce, excite or scale"
         ),
     ]
     kind: Annotated[Kind, Field(description="what the layer computes")]

@@ -28,7 +28,7 @@ from sw.export.random_network import Survivors, random_network
 from sw.golden import fixed_multiplications, layer_costs, run
 from sw.program import MemoryImage
 from sw.spec import load_spec
-from tb.kinds_cases import kinds_spec
+from tb.kinds_cases import KindsCase, kinds_spec
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_every_kind_of_block_passes_on_images_of_odd_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sim.run, "BUILD", tmp_path)
-    spec = kinds_spec(27, 30, 2, 3)
+    spec = kinds_spec(KindsCase("odd", 27, 30, 2))
     images = cropped(load_excerpt().images[:2], 27, 30)
     path = tmp_path / "kinds.archon"
     save_bundle(random_network(spec, 7, Survivors(0.5, 0.5), images).network, path)

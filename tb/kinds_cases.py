@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import ArchonConfig
+from hw.contract.config import ArchonConfig, preset
 from sw.bundle.network import IntegerNetwork
 from sw.export.random_network import Survivors, random_network
 from sw.spec import NetworkSpec, parse_spec
 from tb.fixed_cases import VARIANTS as FIXED_VARIANTS
 
+TINY = preset("tiny")
+
 VARIANTS: dict[str, ArchonConfig] = {
-    name: FIXED_VARIANTS[name] for name in ("one_cluster_two_lanes", "three_clusters_one_lane", "two_clusters_eight_lanes")
-} | {"one_cluster_two_lanes_kernel_five": dataclasses.replace(FIXED_VARIANTS["one_cluster_two_lanes"], kernel=5)}
+    "one_cluster_that_cuts_groups": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, output=8)),
+    **{name: FIXED_VARIANTS[name] for name in ("three_clusters_one_lane", "two_clusters_eight_lanes")},
+    "one_cluster_two_lanes_kernel_five": dataclasses.replace(FIXED_VARIANTS["one_cluster_two_lanes"], kernel=5),
+}
+"""Hardware that the cases run on; the first one has room for fewer outputs than some groups of fused blocks have."""
 
 _UNFUSED = {"kind": "unfused", "kernel": 3, "groups": 1}
 _SHUFFLED = {"kind": "unfused", "kernel": 3, "groups": 3, "inner_shuffle": True, "depthwise_relu": False, "output_relu": True}
@@ -30,6 +35,16 @@ _BLOCKS: list[dict[str, object]] = [
      "shuffle": True},
 ]  # fmt: skip
 
+_EXCITED = {"squeeze_and_excite": True, "squeezed_channels": 3}
+_FUSED = {"kernel": 3, "groups": 2, "shuffle": True}
+_EXCITED_BLOCKS: list[dict[str, object]] = [
+    {**_UNFUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 11, "out_channels": 6, "stride": 1, "residual": True},
+    {**_FUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 18, "out_channels": 6, "stride": 1, "residual": True},
+    {**_FUSED, **_EXCITED, "in_channels": 6, "expanded_channels": 18, "out_channels": 20, "stride": 2, "residual": False},
+    {**_UNFUSED, **_EXCITED, "in_channels": 20, "expanded_channels": 20, "out_channels": 9, "stride": 1, "expand": False},
+]  # fmt: skip
+"""Behind the last one comes the pool: there is no last pointwise layer."""
+
 
 @dataclass(frozen=True)
 class KindsCase:
@@ -40,6 +55,7 @@ class KindsCase:
         height: Of the image.
         width: Of the image.
         stride: Of the stem.
+        excited: Blocks with squeeze-and-excite instead of those without.
         survivors: Share of predicted ReLUs that survive.
         idle: As in tb.programs.Circumstances.
         back_pressure: As there.
@@ -51,6 +67,7 @@ class KindsCase:
     height: int
     width: int
     stride: int
+    excited: bool = False
     survivors: float = 0.5
     idle: str = "never"
     back_pressure: str = "never"
@@ -65,6 +82,12 @@ CASES = (
     KindsCase("one column, none survives", 6, 1, 2, survivors=0.0, idle="mostly"),
     KindsCase("5x5, odd by even", 7, 10, 1, idle="rarely", back_pressure="rarely", kernel=5),
     KindsCase("5x5, odd by odd, stride 2", 13, 9, 2, idle="bursts", back_pressure="mostly", latency=(1, 30), kernel=5),
+    KindsCase("gates, odd by even", 7, 6, 1, True, idle="rarely", back_pressure="rarely"),
+    KindsCase(
+        "gates, even by odd, stride 2", 8, 13, 2, True, survivors=1.0, idle="bursts", back_pressure="mostly", latency=(1, 30)
+    ),
+    KindsCase("gates, 5x5", 6, 7, 1, True, kernel=5),
+    KindsCase("gates, one pixel", 2, 1, 2, True, back_pressure="bursts"),
 )
 
 
@@ -73,13 +96,15 @@ def cases_of(config: ArchonConfig) -> list[KindsCase]:
     return [case for case in CASES if case.kernel <= config.kernel]
 
 
-def kinds_spec(height: int, width: int, stride: int, kernel: int) -> NetworkSpec:
-    """Unfused blocks of both baseline networks, pairs, a fused block, residuals and shortcuts; fits the preset tiny."""
-    blocks = [{**block, "kernel": kernel if index % 2 == 0 else 3} for index, block in enumerate(_BLOCKS)]
+def kinds_spec(case: KindsCase) -> NetworkSpec:
+    """Unfused blocks of all baseline networks, pairs, fused blocks, residuals, shortcuts, gates; fits the preset tiny."""
+    kind = _EXCITED_BLOCKS if case.excited else _BLOCKS
+    blocks = [{**block, "kernel": case.kernel if index % 2 == 0 else 3} for index, block in enumerate(kind)]
+    last: dict[str, object] = {} if case.excited else {"last_pointwise": {"channels": 12, "groups": 2}}
     return parse_spec({
-        "name": "kinds", "height": height, "width": width, "channels": 3, "classes": 10, "blocks": blocks,
-        "stem": {"channels": 6, "kernel": 3, "stride": stride}, "last_pointwise": {"channels": 12, "groups": 2},
-        "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
+        "name": "kinds", "height": case.height, "width": case.width, "channels": 3, "classes": 10,
+        "stem": {"channels": 6, "kernel": 3, "stride": case.stride}, "sparsity": {"pointwise": 0.5, "depthwise": 0.3},
+        "blocks": blocks, **last,
     })  # fmt: skip
 
 
@@ -89,6 +114,4 @@ def make_network(case: KindsCase, seed: int) -> tuple[IntegerNetwork, NDArray[np
     images = random.integers(0, 256, (2, case.height, case.width, 3)).astype(np.uint8)
     images[1] = np.where(images[1] < 128, 0, 255)
     survivors = Survivors(case.survivors, case.survivors)
-    return random_network(
-        kinds_spec(case.height, case.width, case.stride, case.kernel), seed, survivors, images
-    ).network, images
+    return random_network(kinds_spec(case), seed, survivors, images).network, images

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.activity import ACTIVITY, discrepancies, sources
-from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
+from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import COMMAND, REPORT
 from sw.program import Job, MemoryImage
 from tb.bench import Bench
@@ -69,10 +69,7 @@ def expect_outputs(memory: StreamMemory, image: MemoryImage) -> None:
     memory.write_counts[:] = 0
     for program in image.layer_programs:
         place = image.tensors[program.name]
-        count, height, width = place.bytes_shape
-        channels = np.arange(place.words) // (height * width) * CHANNELS_PER_WORD
-        exists = channels[:, None] + np.arange(CHANNELS_PER_WORD) < count
-        memory.missing[place.address : place.address + place.words] = exists
+        memory.missing[place.address : place.address + place.words] |= place.written_bytes()
 
 
 def check_tensor(where: str, expected: NDArray[np.integer], got: NDArray[np.integer]) -> None:

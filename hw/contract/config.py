@@ -222,9 +222,11 @@ PRESETS: dict[str, ArchonConfig] = {
             activation=512, slices=32, turned_slices=64, row_store=512, pair=256, step=1024, accumulator=64, output=32
         ),
     ),
-    "large": ArchonConfig(clusters=4, slice_channels=32, depths=Depths(slices=32, turned_slices=128, row_store=640)),
+    "large": ArchonConfig(
+        clusters=4, slice_channels=32, depths=Depths(activation=2048, slices=32, turned_slices=256, row_store=1024)
+    ),
 }
-"""tiny: tests and place-and-route; small: the nano network on 8 lanes; large: full-size FusioNet on 32 lanes."""
+"""tiny: tests and place-and-route; small: the nano networks on 8 lanes; large: full-size networks on 32 lanes."""
 
 
 def preset(name: str) -> ArchonConfig:

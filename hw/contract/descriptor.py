@@ -29,6 +29,7 @@ JOB = Layout(
         Field("sum_first", 1),
         Field("sum_last", 1),
         Field("raw", 1),
+        Field("late_tables", 1),
         Field("cluster", 7),
         Field("job", JOB_BITS),
         Field("input_height", DIMENSION_BITS),
@@ -58,8 +59,9 @@ JOB = Layout(
 """One job: one group of a fused block or some output channels of a fixed layer, for a band of output rows, on one cluster.
 
 end: the program ends here, all other fields are ignored. barrier: this job and those after it start when all jobs before
-it have ended and memory has taken what they wrote; only their tables are loaded before. half: which half of the table
-memories holds the job's tables; two jobs in a row on one cluster should differ, so that the second one's can be loaded early.
+it have ended and memory has taken what they wrote; only their tables are loaded before, unless late_tables is set.
+half: which half of the table memories holds the job's tables; two jobs in a row on one cluster should differ, so that the
+second one's can be loaded early.
 Output rows output_row_start .. +output_rows-1 are computed from input rows input_row_start .. +input_rows-1 (the band
 with its halo, clipped to the image of input_height rows). segment = input_rows * input_width, the words of one plane
 of the band. The input is read from `planes` planes: plane n of the band starts at input_address + n * plane_words
@@ -87,6 +89,8 @@ all. Sums go on from job to job of a cluster: sum_first begins from zero, sum_la
 are ignored.
 raw: an output is the sum with its bias, 32 bits, least significant byte first, from the row's byte (0 or 4) on; the row's
 multiplier must be 1 and its shift 0, and there is no relu and no residual.
+late_tables: behind a barrier, the table segment is not read before the job may start, as jobs in front of the barrier write
+into it, such as gates (hw.contract.tables.GATE_BYTE).
 
 Cluster number config.image_unit, one past the last cluster, is the image unit: its jobs turn a raw image of input_height x
 input_width pixels of input_channels bytes, the segment words at input_address (hw.contract.memory.pack_image), into the

@@ -35,6 +35,12 @@ MULTIPLIER_BITS = 15
 MULTIPLIER_SHIFT_MAX = 47
 """Largest right shift of a requantisation."""
 
+GATE_BITS = ACTIVATION_BITS - 1
+"""A gate of squeeze-and-excite is an activation from 0 up that stands for gate / 2**GATE_BITS."""
+
+HARD_SIGMOID_REACH = 3
+"""A gate is hard_sigmoid(z) = clamp((z + 3) / 6, 0, 1): a ReLU and the saturation of the activation give the clamp."""
+
 Integers = NDArray[np.int64]
 
 
@@ -82,6 +88,11 @@ def requantize(accumulator: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) 
 def add_residual(output: ArrayLike, residual: ArrayLike) -> Integers:
     """Saturating int8 addition; both operands share one scale."""
     return saturate(np.asarray(output, dtype=np.int64) + np.asarray(residual, dtype=np.int64), ACTIVATION_BITS)
+
+
+def gated(activation: ArrayLike, weight: ArrayLike, gate: ArrayLike, shift: ArrayLike) -> Integers:
+    """An activation times a gate: `weight` (int8) and `shift` (0..47) bring it to the output's scale, with one rounding."""
+    return requantize(np.asarray(activation, dtype=np.int64) * np.asarray(weight, dtype=np.int64), gate, shift)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:

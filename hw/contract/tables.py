@@ -204,6 +204,11 @@ REQUANTIZE_ROW = Layout(
 output_address + plane + pixel, with channel o = k * G + g (shuffled) or g * K/G + k: byte = o % 8, plane = (o // 8) * H * W.
 Of a raw output the four bytes lie as channels 4 o .. 4 o + 3 would."""
 
+GATE_BYTE = REQUANTIZE_ROW.offsets["multiplier"] // numerics.ACTIVATION_BITS
+"""Byte of a REQUANTIZE row, in its first word, that is the low part of the multiplier. A channel is multiplied by a gate that a
+job has computed (squeeze-and-excite) when that job writes the gate, an activation from 0 up, there; the multiplier is 0 before,
+and the job that reads the row has late_tables."""
+
 
 def table_layout(kind: TableKind, config: ArchonConfig, kernel: int | None = None) -> Layout:
     """The row layout of a table; in segments of jobs with a smaller kernel than the hardware's, `kernel` says which."""

@@ -19,8 +19,9 @@ class JobSequencer(wiring.Component):
     Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
     `start_tables` (of `next_job`), `start` when they are loaded, each answered by `tables_done`, `done`, which count from the
     cycle after the pulse; `reports` carries job number and cycles (the cluster adds the counters); `hold`: jobs taken while it
-    is high become `job` after it has fallen; `idle` while there is no job that is not held; `active` in the cycles from
-    start_cycle to end_cycle of a report; `report_held` keeps the report of an ended job back.
+    is high become `job` after it has fallen, and with late_tables have their tables loaded only then; `idle` while there is no
+    job that is not held; `active` in the cycles from start_cycle to end_cycle of a report; `report_held` keeps the report of an
+    ended job back.
     """
 
     jobs: stream.Interface
@@ -81,8 +82,9 @@ class JobSequencer(wiring.Component):
                     m.d.sync += [waiting.eq(1), held.eq(self.hold)]
                     m.next = "taken"
             with m.State("taken"):
-                # The half may still be in use by a job of a program that does not alternate.
-                with m.If(~running | (self.job.half != self.next_job.half)):
+                # The half may still be in use by a job of a program that does not alternate, or the tables may not be complete.
+                incomplete = self.next_job.late_tables & self.hold & held
+                with m.If((~running | (self.job.half != self.next_job.half)) & ~incomplete):
                     m.d.comb += self.start_tables.eq(1)
                     m.next = "tables"
             with m.State("tables"):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.taps import SMALL_KERNEL
-from sw.bundle.parts import DenseLayer, FusedBlock, Requantization, expect_array, expect_range
+from sw.bundle.parts import DenseLayer, Excitation, FusedBlock, Requantization, expect_array, expect_range
 from sw.spec import BlockSpec, PointwisePairSpec, UnfusedSpec
 
 
@@ -28,6 +28,8 @@ class UnfusedBlock:
     """weight (K, E/G), K without the shortcut's channels."""
     shortcut: Requantization | None
     """(C,): of the sums under the average pool's windows, where the block has such a shortcut."""
+    excitation: Excitation | None = None
+    """On the depthwise layer's E outputs, where the block has squeeze-and-excite."""
 
     def check(self, name: str, spec: UnfusedSpec) -> None:
         """Raise ArchonError, naming the array, unless every array fits the block's specification."""
@@ -38,6 +40,22 @@ class UnfusedBlock:
         self.project.check(f"{name}.project", (spec.own_channels, expanded // groups))
         if self.shortcut is not None:
             self.shortcut.check(f"{name}.shortcut", spec.in_channels)
+        if self.excitation is not None:
+            self.excitation.check(name, expanded, spec.squeezed_channels or 0)
+
+
+@dataclass(frozen=True)
+class ExcitedBlock:
+    """A fused block with squeeze-and-excite behind its projection (sw.spec.BlockSpec)."""
+
+    fused: FusedBlock
+    excitation: Excitation
+    """On the block's K outputs, before the residual."""
+
+    def check(self, name: str, spec: BlockSpec) -> None:
+        """Raise ArchonError, naming the array, unless every array fits the block's specification."""
+        self.fused.check(f"{name}.fused", spec.fused_part)
+        self.excitation.check(name, spec.out_channels, spec.squeezed_channels or 0)
 
 
 @dataclass(frozen=True)

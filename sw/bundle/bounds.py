@@ -15,7 +15,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from hw.contract.taps import SMALL_TAPS
 from sw.bundle.blocks import pair_as_block
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization, Scaling
 from sw.spec import PointwisePairSpec
 
 Integers = NDArray[np.int64]
@@ -82,6 +82,8 @@ def check_network_bounds(network: IntegerNetwork, widths: Widths) -> None:
             check_bounds(pair_as_block(part, layer.block)[0], layer.name, widths)
         elif isinstance(part, DenseLayer):
             check_fixed_bounds(layer.name, part.weight, part.requantization.bias, widths)
+        elif isinstance(part, Scaling):
+            check_fixed_bounds(layer.name, part.weight, np.zeros(len(part.weight), dtype=np.int32), widths)
         elif isinstance(part, Requantization):
             _check_pool(layer.name, part, SMALL_TAPS if layer.kind == "average pool" else layer.source.pixels)
 

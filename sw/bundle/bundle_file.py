@@ -20,14 +20,14 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
 from sw.bundle.bounds import check_network_bounds
-from sw.bundle.network import PART_OF_KIND, IntegerNetwork, Part, Requantization, assembled_block
+from sw.bundle.network import PART_OF_KIND, IntegerNetwork, Part, Requantization, Scaling, assembled_block
 from sw.spec import NetworkSpec, parse_spec
 
 FORMAT = "archon-bundle"
-VERSION = 2
-"""What is written; version 2 knows other blocks than fused ones."""
+VERSION = 3
+"""What is written; version 2 knows other blocks than fused ones, 3 squeeze-and-excite and networks without last pointwise."""
 
-READABLE_VERSIONS = (1, 2)
+READABLE_VERSIONS = (1, 2, 3)
 SUFFIX = ".archon"
 MANIFEST = "manifest.json"
 TRAINED_FOLDER = Path(__file__).parent / "trained"
@@ -51,7 +51,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["archon-bundle"]
-    version: Literal[1, 2]
+    version: Literal[1, 2, 3]
     spec: dict[str, Any]
     provenance: dict[str, str]
     arrays: dict[str, _ArrayEntry]
@@ -245,7 +245,7 @@ def _network(spec: NetworkSpec, arrays: dict[str, Array], provenance: dict[str, 
         first_pointwise=parts.get("first_pointwise"),
         first_depthwise=parts.get("first_depthwise"),
         blocks=tuple(assembled_block(f"block {index}", block, parts) for index, block in enumerate(spec.blocks, start=1)),
-        last_pointwise=parts["last_pointwise"],
+        last_pointwise=parts.get("last_pointwise"),
         pool=parts["pool"],
         dense_weight=arrays["dense.weight"],
         dense_bias=arrays["dense.bias"],
@@ -260,14 +260,14 @@ def _prefix(layer: str) -> str:
 
 def _names_of(kind: type[Part]) -> tuple[str, ...]:
     """Names of the arrays of a layer's integers; those of the requantisation come last."""
-    own = tuple(item.name for item in dataclasses.fields(kind) if item.name != "requantization")
-    return own if kind is Requantization else (*own, *_REQUANTIZATION)
+    fields = tuple(item.name for item in dataclasses.fields(kind))
+    own = tuple(name for name in fields if name != "requantization")
+    return own if own == fields else (*own, *_REQUANTIZATION)
 
 
 def _part(kind: type[Part], arrays: dict[str, Array]) -> Part:
-    if kind is Requantization:
-        return Requantization(**arrays)
-    requantization = Requantization(**{name: arrays.pop(name) for name in _REQUANTIZATION})
-    made: Any = kind
-    part: Part = made(requantization=requantization, **arrays)
+    made, members = kind, dict[str, Any](arrays)
+    if kind not in {Requantization, Scaling}:
+        members["requantization"] = Requantization(**{name: members.pop(name) for name in _REQUANTIZATION})
+    part: Part = made(**members)
     return part

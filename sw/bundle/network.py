@@ -16,25 +16,28 @@ from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
 from hw.contract.memory import IMAGE_LEVELS
-from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock
-from sw.bundle.parts import DenseLayer, FusedBlock, Requantization, expect_array
+from sw.bundle.blocks import ExcitedBlock, PointwisePair, PointwisePairBlock, UnfusedBlock
+from sw.bundle.parts import DenseLayer, Excitation, FusedBlock, Requantization, Scaling, expect_array
 from sw.spec import BlockSpec, Kind, NetworkSpec, PointwisePairSpec, UnfusedSpec
 
 __all__ = [
     "AnyBlock",
     "DenseLayer",
+    "Excitation",
+    "ExcitedBlock",
     "FusedBlock",
     "IntegerNetwork",
     "Part",
     "PointwisePair",
     "PointwisePairBlock",
     "Requantization",
+    "Scaling",
     "UnfusedBlock",
 ]
 
-AnyBlock = FusedBlock | UnfusedBlock | PointwisePairBlock
+AnyBlock = FusedBlock | ExcitedBlock | UnfusedBlock | PointwisePairBlock
 AnySpec = BlockSpec | UnfusedSpec | PointwisePairSpec
-Part = DenseLayer | FusedBlock | PointwisePair | Requantization
+Part = DenseLayer | FusedBlock | PointwisePair | Requantization | Scaling
 
 PART_OF_KIND: dict[Kind, type[Part]] = {
     "convolution": DenseLayer,
@@ -43,6 +46,7 @@ PART_OF_KIND: dict[Kind, type[Part]] = {
     "fused block": FusedBlock,
     "fused pointwise pair": PointwisePair,
     "average pool": Requantization,
+    "scale": Scaling,
     "pool": Requantization,
 }
 """What the integers of a layer are; layers of other kinds have none, but for the dense layer."""
@@ -62,8 +66,8 @@ class IntegerNetwork:
     first_depthwise: DenseLayer | None
     """weight (C, k, k); likewise."""
     blocks: tuple[AnyBlock, ...]
-    last_pointwise: DenseLayer
-    """weight (L, K/G)."""
+    last_pointwise: DenseLayer | None
+    """weight (L, K/G); none where the network has no such layer, and L is K."""
     pool: Requantization
     """(L,): of the sum over all pixels."""
     dense_weight: NDArray[np.int8]
@@ -95,13 +99,13 @@ class IntegerNetwork:
             if isinstance(block, FusedBlock):
                 named[name] = block
                 continue
-            named |= {f"{name} {item.name}": getattr(block, item.name) for item in dataclasses.fields(block)}
+            named |= {f"{name} {part}": layer for part, layer in _members(block).items()}
         named |= {"last_pointwise": self.last_pointwise, "pool": self.pool, "dense": self.dense}
         return {name: part for name, part in named.items() if part is not None}
 
     def check(self) -> None:
         """Raise ArchonError, naming layer and array, unless every array fits the specification."""
-        spec, last = self.spec, self.spec.last_pointwise
+        spec, pooled = self.spec, self.spec.pooled_channels
         expect_array("image_levels", self.image_levels, np.int8, (IMAGE_LEVELS,))
         self.stem.check("stem", (spec.stem.channels, spec.channels, spec.stem.kernel, spec.stem.kernel))
         self._check_front()
@@ -109,9 +113,9 @@ class IntegerNetwork:
             raise ArchonError(f"{spec.name}: expected {len(spec.blocks)} blocks, got {len(self.blocks)}")
         for index, (block, block_spec) in enumerate(zip(self.blocks, spec.blocks, strict=True), start=1):
             check_block(f"block {index}", block, block_spec)
-        self.last_pointwise.check("last_pointwise", (last.channels, spec.blocks[-1].out_channels // last.groups))
-        self.pool.check("pool", last.channels)
-        expect_array("dense.weight", self.dense_weight, np.int8, (spec.classes, last.channels))
+        self._check_last_pointwise()
+        self.pool.check("pool", pooled)
+        expect_array("dense.weight", self.dense_weight, np.int8, (spec.classes, pooled))
         expect_array("dense.bias", self.dense_bias, np.int32, (spec.classes,))
 
     def _check_front(self) -> None:
@@ -127,6 +131,14 @@ class IntegerNetwork:
                 raise ArchonError(f"{name}: expected a layer, got none")
             layer.check(name, shape)
 
+    def _check_last_pointwise(self) -> None:
+        spec, layer = self.spec.last_pointwise, self.last_pointwise
+        if (layer is None) != (spec is None):
+            wanted, got = ("none" if item is None else "a layer" for item in (spec, layer))
+            raise ArchonError(f"last_pointwise: expected {wanted}, got {got}")
+        if layer is not None and spec is not None:
+            layer.check("last_pointwise", (spec.channels, self.spec.blocks[-1].out_channels // spec.groups))
+
     def replaced(self, **changes: object) -> IntegerNetwork:
         """A copy with some members replaced."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
@@ -134,11 +146,17 @@ class IntegerNetwork:
 
 def check_block(name: str, block: AnyBlock, spec: AnySpec) -> None:
     """Raise ArchonError, naming the array, unless a block is of its specification's kind and fits it."""
-    if isinstance(block, FusedBlock) and isinstance(spec, BlockSpec):
+    if isinstance(spec, BlockSpec):
+        if not isinstance(block, ExcitedBlock if spec.squeeze_and_excite else FusedBlock):
+            gates = " with squeeze_and_excite" if spec.squeeze_and_excite else ""
+            raise ArchonError(f"{name}: expected a block of kind {spec.kind}{gates}, got {type(block).__name__}")
         block.check(name, spec)
         return
     if isinstance(block, UnfusedBlock) and isinstance(spec, UnfusedSpec):
-        optional = {"expand": (block.expand is not None, spec.expand)}
+        optional = {
+            "expand": (block.expand is not None, spec.expand),
+            "excitation": (block.excitation is not None, spec.squeeze_and_excite),
+        }
         block.check(name, spec)
     elif isinstance(block, PointwisePairBlock) and isinstance(spec, PointwisePairSpec):
         optional = {}
@@ -153,9 +171,22 @@ def check_block(name: str, block: AnyBlock, spec: AnySpec) -> None:
 
 def assembled_block(name: str, spec: AnySpec, parts: Mapping[str, Any]) -> AnyBlock:
     """The block called `name` out of its layers' integers."""
-    if isinstance(spec, BlockSpec):
+    if isinstance(spec, BlockSpec) and not spec.squeeze_and_excite:
         block: FusedBlock = parts[name]
         return block
-    kind: Any = UnfusedBlock if isinstance(spec, UnfusedSpec) else PointwisePairBlock
-    made: AnyBlock = kind(**{item.name: parts.get(f"{name} {item.name}") for item in dataclasses.fields(kind)})
+    kinds: dict[str, Any] = {"fused": ExcitedBlock, "unfused": UnfusedBlock, "pointwise_pair": PointwisePairBlock}
+    kind = kinds[spec.kind]
+    members = {item.name: parts.get(f"{name} {item.name}") for item in dataclasses.fields(kind)}
+    if spec.squeeze_and_excite:
+        members["excitation"] = Excitation(*(parts[f"{name} {item.name}"] for item in dataclasses.fields(Excitation)))
+    made: AnyBlock = kind(**members)
     return made
+
+
+def _members(block: ExcitedBlock | UnfusedBlock | PointwisePairBlock) -> dict[str, Part | None]:
+    """The layers of a block that is more than one, by the last word of their names."""
+    members = {item.name: getattr(block, item.name) for item in dataclasses.fields(block)}
+    excitation = members.pop("excitation", None)
+    if excitation is not None:
+        members |= {item.name: getattr(excitation, item.name) for item in dataclasses.fields(excitation)}
+    return members

@@ -64,6 +64,42 @@ class DenseLayer:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Multiplies channels by gates: int8 = saturate(round(activation * weight * gate / 2**shift)), one rounding."""
+
+    weight: NDArray[np.int8]
+    """(C,), what is left of the scales when the power of two is taken out."""
+    shift: NDArray[np.int8]
+    """(C,)."""
+
+    def check(self, name: str, channels: int) -> None:
+        """Raise ArchonError unless both are (channels,) and in range."""
+        expect_array(f"{name}.weight", self.weight, np.int8, (channels,))
+        expect_array(f"{name}.shift", self.shift, np.int8, (channels,))
+        expect_range(f"{name}.shift", self.shift, 0, numerics.MULTIPLIER_SHIFT_MAX)
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """Squeeze-and-excite on C channels by way of R: the means of all pixels, two pointwise layers, and the multiplication."""
+
+    squeeze: Requantization
+    """(C,): of the sum over all pixels."""
+    reduce: DenseLayer
+    """weight (R, C); ReLU."""
+    excite: DenseLayer
+    """weight (C, R); its activations, clamped at 0, are the gates."""
+    scale: Scaling
+
+    def check(self, name: str, channels: int, squeezed: int) -> None:
+        """Raise ArchonError, naming the array, unless every array fits these numbers of channels."""
+        self.squeeze.check(f"{name}.squeeze", channels)
+        self.reduce.check(f"{name}.reduce", (squeezed, channels))
+        self.excite.check(f"{name}.excite", (channels, squeezed))
+        self.scale.check(f"{name}.scale", channels)
+
+
+@dataclass(frozen=True)
 class FusedBlock:
     """One bottleneck block and its predictor, in integers."""
 

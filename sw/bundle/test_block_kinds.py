@@ -13,9 +13,11 @@ import pytest
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.bundle import bundle_file, check_network_bounds, find_bundle, load_bundle, save_bundle
-from sw.bundle.blocks import PointwisePairBlock, UnfusedBlock, pair_as_block, pair_columns, pair_order
+from sw.bundle.blocks import ExcitedBlock, PointwisePairBlock, UnfusedBlock, pair_as_block, pair_columns, pair_order
 from sw.bundle.network import IntegerNetwork
 from sw.export.random_network import Survivors, random_network
+from sw.golden.test_excitation import excited_spec
+from sw.golden.test_excitation import images as excited_images
 from sw.golden.test_kinds import images, kinds_spec
 from sw.spec import PointwisePairSpec
 
@@ -81,6 +83,54 @@ def test_blocks_that_do_not_fit_are_refused(network: IntegerNetwork) -> None:
     ):
         with pytest.raises(ArchonError, match=sentence):
             wrong.check()
+
+
+@pytest.fixture(scope="module")
+def excited() -> IntegerNetwork:
+    return random_network(excited_spec(), 4, Survivors(0.5, 0.5), excited_images(1)).network
+
+
+def test_round_trip_of_squeeze_and_excite(excited: IntegerNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "excited.archon"
+    save_bundle(excited, path)
+    loaded = load_bundle(path)
+    assert loaded.last_pointwise is None
+    assert [type(block) for block in loaded.blocks] == [UnfusedBlock, ExcitedBlock, ExcitedBlock]
+    written, read = (dict(bundle_file._arrays(item)) for item in (excited, loaded))
+    assert list(written) == list(read) == bundle_file._array_names(excited.spec)
+    for name, array in written.items():
+        np.testing.assert_array_equal(array, read[name], err_msg=name)
+    own = {"scale.weight", "scale.shift", "squeeze.multiplier", "reduce.weight", "excite.bias"}
+    assert {f"block_{index}.{name}" for index in (1, 2, 3) for name in own} | {"block_2.fused.expand_weight"} < set(read)
+    assert not any(name.startswith("last_pointwise") for name in read)
+
+
+def test_squeeze_and_excite_that_does_not_fit_is_refused(excited: IntegerNetwork) -> None:
+    first, second, third = excited.blocks
+    assert isinstance(first, UnfusedBlock)
+    assert isinstance(second, ExcitedBlock)
+    parts = second.excitation
+    negative = dataclasses.replace(parts.scale, shift=parts.scale.shift - np.int8(60))
+    narrow = dataclasses.replace(parts.reduce, weight=parts.reduce.weight[:, 1:])
+    for wrong, sentence in (
+        (with_block(excited, 0, excitation=None), r"block 1\.excitation: expected one, got none"),
+        (excited.replaced(blocks=(first, second.fused, third)), r"block 2: .*fused with squeeze_and_excite, got FusedBlock"),
+        (
+            with_block(excited, 1, excitation=dataclasses.replace(parts, scale=negative)),
+            r"block 2\.scale\.shift: .* 0\.\.47, got -",
+        ),
+        (
+            with_block(excited, 1, excitation=dataclasses.replace(parts, reduce=narrow)),
+            r"block 2\.reduce\.weight: expected int8",
+        ),
+        (excited.replaced(last_pointwise=parts.reduce), r"last_pointwise: expected none, got a layer"),
+    ):
+        with pytest.raises(ArchonError, match=sentence):
+            wrong.check()
+    bias = np.full(6, 2**31 - 1, dtype=np.int32)
+    squeeze = dataclasses.replace(parts.squeeze, bias=bias)
+    with pytest.raises(ArchonError, match=r"block 2 squeeze: its sum of channel 0 reaches"):
+        check_network_bounds(with_block(excited, 1, excitation=dataclasses.replace(parts, squeeze=squeeze)), Widths())
 
 
 def test_sums_that_could_overflow_are_refused(network: IntegerNetwork) -> None:

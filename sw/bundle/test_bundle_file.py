@@ -160,7 +160,7 @@ def overflowing_bias(files: Files) -> Files:
 
 FAULTS: list[tuple[Callable[[Files], Files], str]] = [
     (manifest_fault(format="other"), "expected format 'archon-bundle' in manifest.json, got 'other'"),
-    (manifest_fault(version=3), "expected bundle version 1 or 2, got 3"),
+    (manifest_fault(version=4), "expected bundle version 1 or 2 or 3, got 4"),
     (manifest_fault(extra=1), "got a fault at extra"),
     (manifest_fault(provenance={"seed": 1}), "got a fault at provenance.seed"),
     (lambda files: with_manifest(files, lambda manifest: manifest["spec"].update(width=-3)), "width"),

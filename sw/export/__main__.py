@@ -42,13 +42,14 @@ def main(
     survivors_first: Annotated[float, Parameter(help="share of first ReLUs that survive (random)")] = 0.4,
     survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
     balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
+    classes: Annotated[int | None, Parameter(help="other than the specification has; the network is then NAME-CLASSES")] = None,
     out: Annotated[Path | None, Parameter(help="instead of BUILD/NAME/NAME.archon")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Export SPEC, the name of a network or the path of a TOML file."""
     console = Console()
     try:
-        network = load_spec(spec)
+        network = load_spec(spec) if classes is None else load_spec(spec).with_classes(classes)
         path = out or build / network.name / f"{network.name}.archon"
         if weights == "random":
             survivors = Survivors(survivors_first, survivors_second)

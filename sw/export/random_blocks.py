@@ -21,7 +21,9 @@ from sw.export.random_draw import (
     share_thresholds,
     sparse,
     sparse_expand,
+    without_lost_weights,
 )
+from sw.export.random_excitation import random_gates
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.calibration import Activations
 from sw.quantize.dense import activation_scale, quantize_dense, requantization
@@ -65,13 +67,18 @@ class Maker:
                 x = Traced(calibration.shuffle(x.x, spec.groups), x.scale)
         weight, bias, out = self._filter(spec.expanded_channels, spec, x.x)
         depthwise, x = self._layer("depthwise", weight, bias, x, np.maximum(out, 0) if spec.depthwise_relu else out)
+        excitation = None
+        if spec.squeezed_channels is not None:
+            gates = random_gates(self.name, self.random, spec.squeezed_channels, x.x, x.scale)
+            excitation = gates.excitation(self.name, x.scale, x.scale)
+            x = Traced(calibration.rounded(gates.times(x.x), x.scale), x.scale)
         shape = (spec.own_channels, spec.expanded_channels // spec.groups)
         weight, bias, out = self._drawn(shape, self.sparsity.pointwise, x.x, calibration.pointwise, self._wanted(spec))
         if spec.shuffle:
             out = calibration.shuffle(out, spec.groups)
         shortcut, joined, scale = self._joined(spec, out, relu=spec.output_relu)
         project = quantize_dense(f"{self.name} project", weight, bias, x.scale, scale)
-        return UnfusedBlock(expand, depthwise, project, shortcut), joined
+        return UnfusedBlock(expand, depthwise, project, shortcut, excitation), joined
 
     def pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePairBlock, Traced, BlockReport]:
         """A fused pair of pointwise layers and a depthwise layer, its output, and the pair's report.
@@ -139,7 +146,7 @@ class Maker:
     def _pair(self, spec: PointwisePairSpec, share: float) -> tuple[PointwisePair, Traced, BlockReport]:
         x, groups, expanded = self.source, spec.groups, spec.expanded_channels
         first = sparse_expand(self.random, spec, self.sparsity)
-        first_bias = self.random.normal(size=expanded) * BIAS_DEVIATION
+        first_bias = without_lost_weights(first, self.random.normal(size=expanded) * BIAS_DEVIATION)
         second = sparse(self.random, (spec.own_channels, expanded // groups), self.sparsity.pointwise)
         ternary = np.sign(first).astype(np.int64)
         sums = calibration.pointwise(calibration.predictor_inputs(x.x, x.scale), ternary)

@@ -58,6 +58,12 @@ def normalised(random: np.random.Generator, weight: Floats, outputs: Activations
     return scaled, bias, (outputs / deviation + bias).astype(np.float32)
 
 
+def without_lost_weights(weight: Floats, bias: Floats) -> Floats:
+    """Biases (E,), but none where all weights (E, ...) are so small against it that they would be rounded to zero."""
+    peak = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    return np.where((peak > 0) & (peak < SMALLEST_DEVIATION), 0.0, bias)
+
+
 def ordered_sums(sums: Activations) -> NDArray[np.int16]:
     """Sums (..., E), which are small integers, sorted by channel: (E, samples)."""
     columns = np.ascontiguousarray(sums.reshape(-1, sums.shape[-1]).astype(np.int16).T)

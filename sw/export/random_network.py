@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
-from sw.bundle.network import AnyBlock, FusedBlock
+from sw.bundle.network import AnyBlock, ExcitedBlock, FusedBlock
 from sw.datasets import normalise
 from sw.export.random_blocks import Maker, Traced
 from sw.export.random_draw import (
@@ -27,6 +27,7 @@ from sw.export.random_draw import (
     sparse,
     sparse_expand,
 )
+from sw.export.random_excitation import random_gates
 from sw.quantize import ValuePath, calibration, quantize_value_path
 from sw.quantize.assembly import Front, Head, fused_block, integer_network
 from sw.quantize.calibration import Activations, Masks
@@ -94,8 +95,10 @@ def _any_block(
     scale: float,
 ) -> tuple[AnyBlock, Activations, float, BlockReport | None]:
     """A random block, its output on the calibration images, that output's scale, and its report if it predicts anything."""
-    if isinstance(spec, BlockSpec):
+    if isinstance(spec, BlockSpec) and spec.squeezed_channels is None:
         return _block(name, spec, network, random, survivors, x, scale)
+    if isinstance(spec, BlockSpec):
+        return _excited_block(name, spec, network, random, survivors, x, scale)
     maker = Maker(name, random, network.sparsity, Traced(x, scale))
     if isinstance(spec, UnfusedSpec):
         unfused, out = maker.unfused(spec)
@@ -135,11 +138,13 @@ def _front(spec: NetworkSpec, random: np.random.Generator, images: NDArray[np.ui
 
 def _head(spec: NetworkSpec, random: np.random.Generator, x: Activations, scale: float) -> Head:
     """Layers behind the blocks; logits of the calibration images are centred, so that no class wins them all."""
-    last = spec.last_pointwise
-    weight = sparse(random, (last.channels, spec.blocks[-1].out_channels // last.groups), spec.sparsity.pointwise)
-    weight, bias, outputs = normalised(random, weight, calibration.pointwise(x, weight))
-    pooled = np.maximum(outputs, 0).mean(axis=(0, 1, 2)).astype(np.float64)
-    dense_weight = random.normal(size=(spec.classes, last.channels))
+    last, weight, bias, outputs = spec.last_pointwise, None, None, x
+    if last is not None:
+        weight = sparse(random, (last.channels, spec.blocks[-1].out_channels // last.groups), spec.sparsity.pointwise)
+        weight, bias, outputs = normalised(random, weight, calibration.pointwise(x, weight))
+        outputs = np.maximum(outputs, 0)
+    pooled = outputs.mean(axis=(0, 1, 2)).astype(np.float64)
+    dense_weight = random.normal(size=(spec.classes, spec.pooled_channels))
     return Head(spec, x, scale, weight, bias, dense_weight, -dense_weight @ pooled)
 
 
@@ -176,6 +181,25 @@ def _block(
     x = calibration.block_output(projected, x, spec, output_scale)
     report = BlockReport(name, 0, 0, trace.survivors_first, trace.survivors_second)
     return fused_block(name, quantized, predictor, output_scale), x, output_scale, report
+
+
+def _excited_block(
+    name: str,
+    spec: BlockSpec,
+    network: NetworkSpec,
+    random: np.random.Generator,
+    survivors: Survivors,
+    x: Activations,
+    input_scale: float,
+) -> tuple[ExcitedBlock, Activations, float, BlockReport]:
+    """As _block, with gates behind the projection."""
+    fused, y, scale, report = _block(f"{name} fused", spec.fused_part, network, random, survivors, x, input_scale)
+    gates = random_gates(name, random, spec.squeezed_channels or 0, y, scale)
+    output_scale = input_scale if spec.residual else scale
+    out = calibration.rounded(gates.times(y), output_scale)
+    if spec.residual:
+        out = calibration.rounded(out + x, output_scale)
+    return ExcitedBlock(fused, gates.excitation(name, scale, output_scale)), out, output_scale, report
 
 
 def _predictor(

@@ -153,3 +153,12 @@ def test_bad_input_is_one_sentence(
     assert exporter.main(**command) == 2  # type: ignore[arg-type]
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.archon*"))
+
+
+def test_another_number_of_classes(spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exporter.main(str(spec_file), classes=100, build=tmp_path) == 0
+    network = load_bundle(tmp_path / "small-100" / "small-100.archon")
+    assert (network.spec.name, network.dense_weight.shape) == ("small-100", (100, 16))
+    assert "small-100, random weights" in capsys.readouterr().out
+    assert exporter.main(str(spec_file), classes=0, build=tmp_path) == 2
+    assert "classes: input should be greater than 0, got 0" in capsys.readouterr().err

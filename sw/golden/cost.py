@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Scaling
 from sw.spec import Kind, LayerShape
 
 
@@ -33,7 +33,7 @@ def layer_costs(network: IntegerNetwork) -> tuple[LayerCost, ...]:
 
 def _pruned(layer: LayerShape, part: Part | None) -> int:
     inside, outside = layer.source.pixels, layer.output.pixels
-    if isinstance(part, DenseLayer):
+    if isinstance(part, DenseLayer | Scaling):
         return int(np.count_nonzero(part.weight)) * outside
     if isinstance(part, FusedBlock):
         behind = np.count_nonzero(part.depthwise_weight) + np.count_nonzero(part.project_weight)

@@ -15,8 +15,8 @@ Of one block and one image, over all output pixels p, with m1_d the first mask u
 
 A layer that is not fused multiplies, at every output pixel, its weights that are not zero and whose taps lie inside the
 image. The stem's windows are a tensor of their own, whose zeros outside the image count as inside; the pool has a weight of 1
-for every pixel, an average pool for every tap, a ReLU of its own for every activation. Steps and additions of such a layer
-load its weights, and depend on how it is cut into jobs (sw.program).
+for every pixel, an average pool for every tap, a ReLU of its own and a layer that multiplies by gates for every activation.
+Steps and additions of such a layer load its weights, and depend on how it is cut into jobs (sw.program).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _multiplications(layer: LayerShape, part: Part | None) -> int:
         return int(np.count_nonzero(part.weight)) * pixels
     if layer.kind == "pool":
         return channels * layer.source.pixels
-    if layer.kind == "relu":
+    if layer.kind in {"relu", "scale"}:
         return channels * pixels
     if layer.kind == "average pool":
         weights = np.full((SMALL_KERNEL, SMALL_KERNEL), channels)

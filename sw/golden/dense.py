@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.taps import SMALL_KERNEL
-from sw.bundle.network import DenseLayer, Requantization
+from sw.bundle.network import DenseLayer, Requantization, Scaling
 from sw.golden.exact import FloatType, exact_type
 from sw.golden.taps import depthwise_sums, padded, tap_view
 
@@ -64,6 +64,12 @@ def average_pool(requantization: Requantization, x: Activations, stride: int, *,
 def pool(requantization: Requantization, x: Activations) -> Activations:
     """The sum over all pixels, requantised: (channels, N)."""
     return _requantized(x.sum(axis=(1, 2), dtype=np.int64), requantization)
+
+
+def scale(part: Scaling, x: Activations, gates: Activations) -> Activations:
+    """Channels times gates (channels, N)."""
+    weight, shift = part.weight[:, None, None, None], part.shift[:, None, None, None]
+    return numerics.gated(x, weight, gates[:, None, None], shift).astype(np.int8)
 
 
 def dense(layer: DenseLayer, pooled: Activations) -> NDArray[np.int32]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwisePair, Requantization, Scaling
 from sw.golden import dense
 from sw.golden.counting import BlockCounts
 from sw.golden.fused import run_fused
@@ -38,7 +38,7 @@ class NetworkRun:
     logits: NDArray[np.int32]
     """(N, classes)."""
     activations: dict[str, Activations]
-    """Layer (as in NetworkSpec.layers) to int8 (N, channels, height, width), (N, channels) for the pool; empty unless kept."""
+    """Layer (as in NetworkSpec.layers) to int8 (N, channels, height, width), (N, channels) behind pools; empty unless kept."""
     block_inputs: Activations | None
     """Input of block 1, int8 (N, channels, height, width); kept with the activations."""
     counts: dict[str, list[BlockCounts]]
@@ -139,7 +139,7 @@ class _Batch:
                 if layer.block is not None and first:
                     self.record.output("input", source)
                     first = False
-                x = self._layer(layer, source)
+                x = self._layer(layer, source, None if layer.gates is None else tensors[layer.gates.name])
                 if layer.residual is not None and layer.kind != "fused block":
                     x = numerics.add_residual(x, tensors[layer.residual]).astype(np.int8)
             self.record.output(layer.name, x)
@@ -151,8 +151,10 @@ class _Batch:
                 whole[layer.first_channel : layer.first_channel + len(x)] = x
         return dense.dense(self.network.dense, tensors["pool"])
 
-    def _layer(self, layer: LayerShape, x: Activations) -> Activations:
+    def _layer(self, layer: LayerShape, x: Activations, gates: Activations | None) -> Activations:
         part = self.parts.get(layer.name)
+        if isinstance(part, Scaling) and gates is not None:
+            return dense.scale(part, x, gates)
         if isinstance(part, FusedBlock | PointwisePair):
             return self._fused(layer, part, x)
         if isinstance(part, DenseLayer) and layer.kind == "pointwise":
@@ -161,7 +163,7 @@ class _Batch:
             return dense.depthwise(part, x, layer.stride, relu=layer.relu)
         if isinstance(part, Requantization) and layer.kind == "average pool":
             return dense.average_pool(part, x, layer.stride, relu=layer.relu)
-        return np.maximum(x, 0) if part is None else dense.pool(part, x)
+        return dense.pool(part, x) if isinstance(part, Requantization) else np.maximum(x, 0)
 
     def _fused(self, layer: LayerShape, part: FusedBlock | PointwisePair, x: Activations) -> Activations:
         layerwise, fused = _ways(part, layer)

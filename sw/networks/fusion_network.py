@@ -32,7 +32,7 @@ class FusionNetwork(keras.Model):
         self.spec = spec
         self.predicted = predicted
         self.quantized = quantized
-        (first, depthwise), stem, last = spec.front, spec.stem, spec.last_pointwise
+        (first, depthwise), stem, last = spec.front, spec.stem, spec.head
         self.stem = Stem(spec.channels, stem.channels, stem.kernel, stem.stride, "stem")
         self.first_pointwise = Pointwise(stem.channels, first.channels, first.groups, "first_pointwise")
         self.first_depthwise = Depthwise(first.channels, depthwise.kernel, 1, "first_depthwise")

@@ -11,8 +11,9 @@ from hw.contract.errors import ArchonError
 from sw.bundle.network import FusedBlock
 from sw.program.balance import MOST_BANDS, Load, expected_multiplications, shared_out
 from sw.program.jobs import Job, Window, check_kernel, check_row_store, numbered, reduced, window_fields
+from sw.program.parts import fitting_parts
 from sw.program.plan import LayerPlan
-from sw.program.tables import group_weights, slices_of, table_segment, turns_of
+from sw.program.tables import group_weights, slices_of, turns_of
 from sw.spec import BlockSpec
 
 
@@ -32,15 +33,13 @@ class PlacedBlock:
         Raises:
             ArchonError: the block does not fit the configuration.
         """
-        spec = self.spec
-        check_kernel(self.name, spec.kernel, config)
-        output = (spec.out_channels, reduced(self.height, spec.stride), reduced(self.width, spec.stride))
-        segments = [
-            table_segment(self.block, spec, group, math.prod(output[1:]), config, self.name) for group in range(spec.groups)
-        ]
-        cycles = group_cycles(self.block, spec, config)
-        jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles)
-        return LayerPlan(self.name, (spec.in_channels, self.height, self.width), output, tuple(segments), jobs, None)
+        check_kernel(self.name, self.spec.kernel, config)
+        stride, source = self.spec.stride, (self.spec.in_channels, self.height, self.width)
+        output = (self.spec.out_channels, reduced(self.height, stride), reduced(self.width, stride))
+        block, spec, parts, segments = fitting_parts(self.block, self.spec, math.prod(output[1:]), config, self.name)
+        cycles = group_cycles(block, spec, config)
+        jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles, parts=parts)
+        return LayerPlan(self.name, source, output, segments, jobs, None)
 
 
 def group_cycles(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[float]:
@@ -58,6 +57,7 @@ def block_jobs(
     *,
     relu: bool = False,
     shared: bool = False,
+    parts: int = 1,
 ) -> tuple[Job, ...]:
     """The jobs of one block, still without places and halves.
 
@@ -73,6 +73,7 @@ def block_jobs(
         cycles: of a pixel of each group, about.
         relu: negative outputs become 0.
         shared: the groups read the same input channels.
+        parts: neighbouring groups that are parts of the outputs of one, and read the same.
 
     Raises:
         ArchonError: an activation or row memory is too small for the block.
@@ -88,7 +89,7 @@ def block_jobs(
         raise ArchonError(f"{name}, group 0: {error}") from error
     jobs: list[Job] = []
     for group, band, cluster in shared_out(loads, cuts, config.clusters):
-        fields = window_fields(window, band, 0 if shared else group * inputs, inputs, config) | {
+        fields = window_fields(window, band, 0 if shared else group // parts * inputs, inputs, config) | {
             "relu": int(relu),
             "residual": int(spec.residual),
             "cluster": cluster,

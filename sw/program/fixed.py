@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sw.program.jobs import Band, Job, Shape, Window, check_kernel, numbered, re
 from sw.program.mapping import Mapping, check_places, factorisations, lane_weights, load_counts
 from sw.program.plan import LayerPlan, Loads, TensorForm
 from sw.program.tables import (
+    REQUANTIZE_WORDS,
     Integers,
     ValueWeights,
     Words,
@@ -29,6 +31,7 @@ from sw.program.tables import (
     slices_of,
     turns_of,
 )
+from sw.spec.sections import LARGEST_DIMENSION
 
 BYTES_OF_SUM = OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS
 
@@ -76,6 +79,8 @@ class FixedLayer:
         raw: The output is the sums with their biases, not requantised.
         mapping: What lanes' taps and outputs are.
         residual: A tensor of the output's size is added to it (sw.program.plan.Wiring says which).
+        gated: Multipliers are gates, written into its tables before they are read (hw.contract.tables.GATE_BYTE).
+        gate_rows: Of a layer whose output is such gates: `rows` of the gated layer's plan.
     """
 
     name: str
@@ -87,6 +92,8 @@ class FixedLayer:
     raw: bool = False
     mapping: Mapping = Mapping.PIXELS
     residual: bool = False
+    gated: bool = False
+    gate_rows: tuple[int, ...] = ()
 
     @property
     def output_shape(self) -> Shape:
@@ -101,7 +108,7 @@ class FixedLayer:
         """Kernel size of its windows."""
         return math.isqrt(self.groups[0].weight.shape[2])
 
-    @property
+    @functools.cached_property
     def window(self) -> Window:
         """Input rows that its output rows need: only those at which there are weights."""
         used = np.zeros(self.kernel**2, dtype=bool)
@@ -119,6 +126,7 @@ class FixedLayer:
         check_kernel(self.name, self.kernel, config)
         chains: list[list[Job]] = []
         segments: list[Words] = []
+        rows, position = np.zeros(self.output_shape[0], dtype=np.int64), 0
         loads = Loads(0, 0)
         window, cuts = self.window, [_cut(self, group, config) for group in range(len(self.groups))]
         wanted = 1 if self.summed else max(1, config.clusters // sum(len(parts) for parts in cuts))
@@ -131,6 +139,9 @@ class FixedLayer:
                     values = _value_weights(piece, self, config)
                     chain += [Job(self.name, group, len(segments), self._fields(piece, values, band, config)) for band in bands]
                     segments.append(_segment(piece, values, self, config))
+                    if self.gated:  # behind the header
+                        rows[piece.channels] = position + 1 + REQUANTIZE_WORDS * np.arange(len(piece.channels))
+                    position += len(segments[-1])
                     loads += load_counts(values, config) * len(bands)
                 of_parts.append(chain)
             if self.summed:
@@ -139,8 +150,11 @@ class FixedLayer:
                 chains += [[job] for jobs in zip(*of_parts, strict=True) for job in jobs]
         jobs = numbered(_dealt_out(chains, config.clusters))
         _keep_inputs(jobs)
-        form = TensorForm.SUMS if self.raw else TensorForm.ACTIVATIONS
-        return LayerPlan(self.name, self.input_shape, self.output_shape, tuple(segments), jobs, loads, output_form=form)
+        form = TensorForm.SUMS if self.raw else TensorForm.GATES if self.gate_rows else TensorForm.ACTIVATIONS
+        return LayerPlan(
+            self.name, self.input_shape, self.output_shape, tuple(segments), jobs, loads, output_form=form,
+            rows=tuple(rows.tolist()) if self.gated else (),
+        )  # fmt: skip
 
     def _fields(self, piece: FixedGroup, values: ValueWeights, band: Band, config: ArchonConfig) -> dict[str, int]:
         fields = window_fields(self.window, band, piece.first_input, piece.weight.shape[1], config) | {
@@ -149,6 +163,7 @@ class FixedLayer:
             "summed": int(self.summed),
             "raw": int(self.raw),
             "residual": int(self.residual),
+            "late_tables": int(self.gated),
             "turns": turns_of(values.expand_weight.shape[1], config),
             "slices": slices_of(len(values.expand_weight), config),
             "output_channels": len(values.project_weight),
@@ -235,6 +250,8 @@ def _slices(count: int, parts: int, unit: int = 1) -> list[slice]:
 def _check(piece: FixedGroup, layer: FixedLayer, config: ArchonConfig) -> None:
     outputs, inputs, _ = piece.weight.shape
     check_depth("requantize", outputs, config.depths.output)
+    if inputs > LARGEST_DIMENSION:
+        raise ArchonError(f"a job reads at most {LARGEST_DIMENSION} input channels, got {inputs}")
     layer.window.fitting_bands(turns_of(inputs, config), layer.window.output_height, config)
     _value_weights(piece, layer, config)
 
@@ -260,5 +277,6 @@ def _segment(piece: FixedGroup, values: ValueWeights, layer: FixedLayer, config:
     """The table segment of a piece; of a raw output the row stands for its four bytes."""
     plane_pixels = math.prod(layer.output_shape[1:])
     channels = piece.channels * BYTES_OF_SUM if layer.raw else piece.channels
-    requantize = requantize_section(piece.requantization, channels, plane_pixels)
+    gate_rows = np.array(layer.gate_rows)[channels] if layer.gate_rows else None
+    requantize = requantize_section(piece.requantization, channels, plane_pixels, gate_rows)
     return np.concatenate([requantize, lane_section(values, config)])

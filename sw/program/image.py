@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import ADDRESS_BITS, ArchonConfig
+from hw.contract.config import ADDRESS_BITS, CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.descriptor import DESCRIPTOR_WORDS, JOB, JOB_BITS
 from hw.contract.errors import ArchonError
 from hw.contract.memory import image_words, pack_image, pack_tensor, tensor_words, unpack_image, unpack_tensor
+from hw.contract.tables import GATE_BYTE
 from sw.program.blocks import PlacedBlock
 from sw.program.fixed import BYTES_OF_SUM, FixedLayer
 from sw.program.jobs import Job, Shape, alternate_halves
@@ -37,6 +38,7 @@ class TensorPlace:
         form: What it is made of.
         part_of: Channels of the tensor that it is a part of, if it is one; of activations alone.
         first_channel: Its first channel among those.
+        rows: Of gates: words behind `address` at which the REQUANTIZE row of each channel lies.
     """
 
     address: int
@@ -44,6 +46,7 @@ class TensorPlace:
     form: TensorForm = TensorForm.ACTIVATIONS
     part_of: int | None = None
     first_channel: int = 0
+    rows: tuple[int, ...] = ()
 
     @property
     def bytes_shape(self) -> Shape:
@@ -55,8 +58,10 @@ class TensorPlace:
 
     @property
     def words(self) -> int:
-        """Words that the tensor occupies."""
+        """Words that the tensor occupies, or among which its gates are."""
         channels, height, width = self.bytes_shape
+        if self.form is TensorForm.GATES:
+            return max(self.rows) + 1
         if self.form is TensorForm.PIXELS:
             return image_words(height, width, channels)
         return tensor_words(channels, height, width)
@@ -65,12 +70,24 @@ class TensorPlace:
     def _channels(self) -> slice:
         return slice(self.first_channel, self.first_channel + self.shape[0])
 
+    def written_bytes(self) -> NDArray[np.bool_]:
+        """(words, 8): which bytes of its words belong to the tensor, or to the one that it is a part of."""
+        if self.form is TensorForm.GATES:
+            written = np.zeros((self.words, CHANNELS_PER_WORD), dtype=np.bool_)
+            written[list(self.rows), GATE_BYTE] = True
+            return written
+        count, height, width = self.bytes_shape
+        channels = np.arange(self.words) // (height * width) * CHANNELS_PER_WORD
+        return np.asarray(channels[:, None] + np.arange(CHANNELS_PER_WORD) < count)
+
     def read(self, memory: Words) -> NDArray[np.integer]:
         """The tensor as it lies in `memory`, whose first word has address 0."""
         words = memory[self.address : self.address + self.words]
         if self.form is TensorForm.PIXELS:
             channels, height, width = self.shape
             return unpack_image(words, height, width, channels).transpose(2, 0, 1)
+        if self.form is TensorForm.GATES:
+            return _bytes_of(words)[list(self.rows), GATE_BYTE].reshape(self.shape)
         found = unpack_tensor(words, *self.bytes_shape)
         if self.form is TensorForm.ACTIVATIONS:
             return found[self._channels]
@@ -81,6 +98,11 @@ class TensorPlace:
         """Put a tensor of this shape into `memory`."""
         if tensor.shape != self.shape:
             raise ArchonError(f"a tensor of shape {self.shape} is expected at address {self.address}, got {tensor.shape}")
+        if self.form is TensorForm.GATES:
+            words = _bytes_of(memory[self.address : self.address + self.words])
+            words[list(self.rows), GATE_BYTE] = tensor.reshape(-1)
+            memory[self.address : self.address + self.words] = words.view("<u8").reshape(-1)
+            return
         if self.form is TensorForm.SUMS:
             parts = np.ascontiguousarray(tensor.astype("<i4")).view(np.int8).reshape(self.shape[0], -1, BYTES_OF_SUM)
             tensor = parts.swapaxes(1, 2).reshape(self.bytes_shape)
@@ -90,6 +112,11 @@ class TensorPlace:
             tensor = whole
         packed = pack_image(tensor.transpose(1, 2, 0)) if self.form is TensorForm.PIXELS else pack_tensor(tensor)
         memory[self.address : self.address + self.words] = packed
+
+
+def _bytes_of(words: Words) -> NDArray[np.int8]:
+    """A copy of words as (words, 8) bytes."""
+    return words.astype("<u8").view(np.int8).reshape(-1, CHANNELS_PER_WORD)
 
 
 @dataclass(frozen=True)
@@ -111,7 +138,7 @@ class MemoryImage:
     """External memory before the first run; addresses count 64-bit words from 0."""
 
     words: Words
-    """Programs and tables filled in, activations zero."""
+    """Programs and tables filled in, activations and gates zero."""
     tensors: dict[str, TensorPlace]
     """The input of the first layer, then every layer's output under the layer's name, and what is made of several outputs."""
     network_program: Program
@@ -123,12 +150,12 @@ class MemoryImage:
 
     @property
     def activation_address(self) -> int:
-        """First word of the activations; everything below is constant."""
+        """First word that a run may write, of tables that take gates and of activations; everything below is constant."""
         return min(place.address for place in self.tensors.values())
 
     @property
     def constant_words(self) -> Words:
-        """The words below the activations: what has to be loaded once."""
+        """The words that no run writes: what has to be loaded once."""
         return self.words[: self.activation_address]
 
 
@@ -151,20 +178,21 @@ def build_image(
     plans = [layer.plan(config) for layer in layers]
     wires = _wires(plans, input_name, wirings or {})
     position = DESCRIPTOR_WORDS * sum(2 * len(plan.jobs) + 1 for plan in plans) + DESCRIPTOR_WORDS
-    places: list[list[tuple[int, int]]] = []
-    for plan in plans:
+    first_table, places = position, dict[str, list[tuple[int, int]]]()
+    in_place = sorted(plans, key=lambda plan: bool(plan.rows))  # tables that take gates in front of the activations
+    for plan in in_place:
         lengths = [len(segment) for segment in plan.segments]
         starts = itertools.accumulate(lengths, initial=position)
-        places.append(list(zip(starts, lengths, strict=False)))
+        places[plan.name] = list(zip(starts, lengths, strict=False))
         position += sum(lengths)
-    tensors, size = _place_tensors(plans, wires, input_name, position)
+    gates = {plan.name: (places[plan.name][0][0], plan.rows) for plan in plans if plan.rows}
+    tensors, size = _place_tensors(plans, wires, input_name, position, gates)
     _check_chain(plans, wires, tensors)
-    network, singles = _place_programs(plans, wires, tensors, places)
+    network, singles = _place_programs(plans, wires, tensors, [places[plan.name] for plan in plans])
     words = np.zeros(size, dtype=np.uint64)
     for program in (network, *singles):
         words[program.address : program.address + program.words] = pack_program(program)
-    tables = np.concatenate([segment for plan in plans for segment in plan.segments])
-    words[position - len(tables) : position] = tables
+    words[first_table:position] = np.concatenate([segment for plan in in_place for segment in plan.segments])
     return MemoryImage(words, tensors, network, singles, {plan.name: plan.loads for plan in plans if plan.loads})
 
 
@@ -229,14 +257,27 @@ def _check_chain(plans: Sequence[LayerPlan], wires: Sequence[Wiring], tensors: M
 
 
 def _place_tensors(
-    plans: Sequence[LayerPlan], wires: Sequence[Wiring], input_name: str, position: int
+    plans: Sequence[LayerPlan],
+    wires: Sequence[Wiring],
+    input_name: str,
+    position: int,
+    gates: Mapping[str, tuple[int, tuple[int, ...]]],
 ) -> tuple[dict[str, TensorPlace], int]:
+    """All tensors, from `position` on, but for gates: they lie in the tables (address, rows) of the layer that they are for."""
     names = [input_name, *(plan.name for plan in plans)]
     if len(set(names)) != len(names):
         raise ArchonError(f"names of layers must differ, got {names}")
     tensors = {input_name: TensorPlace(position, plans[0].input_shape, plans[0].input_form)}
     position += tensors[input_name].words
     for plan, wiring in zip(plans, wires, strict=True):
+        if plan.output_form is TensorForm.GATES:
+            address, rows = gates.get(str(wiring.gated), (0, ()))
+            if len(rows) != plan.output_shape[0]:
+                raise ArchonError(
+                    f"{plan.name}: expected a layer whose {plan.output_shape[0]} multipliers are gates, got {wiring.gated}"
+                )
+            tensors[plan.name] = TensorPlace(address, plan.output_shape, plan.output_form, rows=rows)
+            continue
         if wiring.target is None:
             tensors[plan.name] = TensorPlace(position, plan.output_shape, plan.output_form)
             position += tensors[plan.name].words

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.taps import SMALL_CENTRE, SMALL_TAPS, in_tap_order
-from sw.bundle.network import DenseLayer, Requantization
+from sw.bundle.network import DenseLayer, Requantization, Scaling
 from sw.program.fixed import FixedGroup, FixedLayer
 from sw.program.jobs import Shape
 from sw.program.mapping import Mapping
@@ -56,6 +56,15 @@ def depthwise_layer(name: str, layer: DenseLayer, input_shape: Shape, stride: in
     """A depthwise convolution without ReLU; weight (C, k, k)."""
     group = _channelwise(in_tap_order(layer.weight), layer.requantization)
     return FixedLayer(name, input_shape, (group,), stride=stride, mapping=Mapping.DEPTHWISE)
+
+
+def scale_layer(name: str, scaling: Scaling, input_shape: Shape) -> FixedLayer:
+    """Every channel times a gate: the weight under the centre tap, the gate as the multiplier behind the sum."""
+    channels, nothing = len(scaling.weight), np.zeros(len(scaling.weight), dtype=np.int32)
+    taps = np.zeros((channels, SMALL_TAPS), dtype=np.int8)
+    taps[:, SMALL_CENTRE] = scaling.weight
+    group = _channelwise(taps, Requantization(nothing, nothing, scaling.shift))
+    return FixedLayer(name, input_shape, (group,), gated=True, mapping=Mapping.DEPTHWISE)
 
 
 def pool_layer(name: str, requantization: Requantization, input_shape: Shape) -> FixedLayer:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hw.contract.config import ArchonConfig
 from sw.bundle.blocks import PointwisePair, pair_as_block, pair_inputs
 from sw.program.blocks import block_jobs, group_cycles
+from sw.program.parts import fitting_parts
 from sw.program.plan import LayerPlan
-from sw.program.tables import table_segment
 from sw.spec import PointwisePairSpec
 
 
@@ -23,16 +23,16 @@ class PlacedPair:
     width: int
 
     def plan(self, config: ArchonConfig) -> LayerPlan:
-        """Jobs and tables: a job a group of outputs; behind a shuffle each of them reads all input channels.
+        """Jobs and tables: a job a group of outputs or part of it; behind a shuffle each of them reads all input channels.
 
         Raises:
             ArchonError: the pair does not fit the configuration.
         """
         block, shape = pair_as_block(self.pair, self.spec)
         pixels, shared = self.height * self.width, pair_inputs(self.spec) > 1
-        segments = [table_segment(block, shape, group, pixels, config, self.name) for group in range(shape.groups)]
+        block, shape, parts, segments = fitting_parts(block, shape, pixels, config, self.name)
         cycles = group_cycles(block, shape, config)
-        jobs = block_jobs(self.name, shape, self.height, self.width, config, cycles, relu=True, shared=shared)
+        jobs = block_jobs(self.name, shape, self.height, self.width, config, cycles, relu=True, shared=shared, parts=parts)
         size = self.height, self.width
         source, output = (self.spec.in_channels, *size), (shape.out_channels, *size)
-        return LayerPlan(self.name, source, output, tuple(segments), jobs, None)
+        return LayerPlan(self.name, source, output, segments, jobs, None)

@@ -18,6 +18,8 @@ class TensorForm(Enum):
     """In planes of eight channels."""
     SUMS = "32-bit sums"
     """int32, each as four neighbouring channels of activations, least significant byte first."""
+    GATES = "gates"
+    """int8 from 0 up, each the low part of the multiplier in a REQUANTIZE row of another layer's tables."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class LayerPlan:
         loads: None of a fused block, whose counters depend on the image.
         input_form: Of what the layer reads.
         output_form: Of what it writes.
+        rows: Of a layer whose multipliers are gates: where each output channel's REQUANTIZE row lies, in words from the start
+            of the segments, which lie end to end; none of other layers.
     """
 
     name: str
@@ -57,6 +61,7 @@ class LayerPlan:
     loads: Loads | None
     input_form: TensorForm = TensorForm.ACTIVATIONS
     output_form: TensorForm = TensorForm.ACTIVATIONS
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,11 @@ class Wiring:
         residual: Tensor that is added to its output.
         target: Tensor (name, channels) of which its output is a part.
         first_channel: Of the target, where the output begins.
+        gated: Layer into whose tables the output goes, as gates.
     """
 
     source: str | None = None
     residual: str | None = None
     target: tuple[str, int] | None = None
     first_channel: int = 0
+    gated: str | None = None

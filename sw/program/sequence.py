@@ -8,12 +8,12 @@ import numpy as np
 
 from hw.contract.config import ArchonConfig
 from hw.contract.taps import SMALL_CENTRE, SMALL_KERNEL, SMALL_TAPS
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Requantization
+from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Requantization, Scaling
 from sw.program.blocks import PlacedBlock
 from sw.program.fixed import FixedLayer
 from sw.program.image import Layer, MemoryImage, build_image
 from sw.program.jobs import Shape
-from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
+from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer, scale_layer
 from sw.program.pair import PlacedPair
 from sw.program.plan import Wiring
 from sw.program.raw_image import ImageLayer
@@ -29,7 +29,8 @@ def network_image(network: IntegerNetwork, config: ArchonConfig) -> MemoryImage:
     Raises:
         ArchonError: a layer does not fit the configuration.
     """
-    wirings = {layer.name: _wiring(layer) for layer in network.spec.layers}
+    gated = _gated_layers(network)
+    wirings = {layer.name: _wiring(layer, gated.get(layer.name)) for layer in network.spec.layers}
     return build_image(network_layers(network, config), config, INPUT_TENSOR, wirings)
 
 
@@ -37,12 +38,23 @@ def network_layers(network: IntegerNetwork, config: ArchonConfig) -> list[Layer]
     """From the windows of the raw image, on which the stem is a pointwise layer, to the dense layer."""
     spec, first = network.spec, network.spec.layers[0]
     image = ImageLayer(first.name, first.source.shape, network.image_levels, spec.stem.stride)
-    return [image, *(_layer(layer, network, config) for layer in spec.layers[1:])]
+    layers: dict[str, Layer] = {first.name: image}
+    layers |= {layer.name: _layer(layer, network, config) for layer in spec.layers[1:]}
+    for name, gated in _gated_layers(network).items():
+        excite, scale = layers[name], layers[gated.name]
+        if isinstance(excite, FixedLayer):
+            layers[name] = dataclasses.replace(excite, gate_rows=scale.plan(config).rows)
+    return list(layers.values())
 
 
-def _wiring(layer: LayerShape) -> Wiring:
+def _gated_layers(network: IntegerNetwork) -> dict[str, LayerShape]:
+    """By name of a layer that makes gates, the layer that multiplies by them."""
+    return {layer.gates.name: layer for layer in network.spec.layers if layer.gates is not None}
+
+
+def _wiring(layer: LayerShape, gated: LayerShape | None) -> Wiring:
     target = None if layer.target is None else (layer.target.name, layer.target.channels)
-    return Wiring(layer.source.name, layer.residual, target, layer.first_channel)
+    return Wiring(layer.source.name, layer.residual, target, layer.first_channel, None if gated is None else gated.name)
 
 
 def _layer(layer: LayerShape, network: IntegerNetwork, config: ArchonConfig) -> Layer:
@@ -61,6 +73,8 @@ def _layer(layer: LayerShape, network: IntegerNetwork, config: ArchonConfig) -> 
 def _fixed_layer(layer: LayerShape, part: Part | None, lanes: int) -> FixedLayer:
     """A layer that is not fused, as if it wrote a tensor of its own, without ReLU and residual."""
     shape: Shape = layer.source.shape
+    if isinstance(part, Scaling):
+        return scale_layer(layer.name, part, shape)
     if isinstance(part, Requantization):
         if layer.kind == "pool":
             return pool_layer(layer.name, part, shape)

@@ -140,7 +140,9 @@ def slices_of(expanded: int, config: ArchonConfig) -> int:
     return -(-expanded // config.slice_channels)
 
 
-def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str) -> Words:
+def table_segment(
+    block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str, parts: int = 1
+) -> Words:
     """The table segment of one group (hw.contract.tables): shared tables, then the lanes'.
 
     Args:
@@ -150,6 +152,7 @@ def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: 
         plane_pixels: height * width of the output.
         config: widths, depths, lanes and slice size of the hardware.
         name: name of the block, for messages.
+        parts: neighbouring groups that are parts of the outputs of one (sw.program.parts).
 
     Returns:
         uint64 words.
@@ -166,11 +169,12 @@ def table_segment(block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: 
         check_lane_depths(weights, config)
         lanes = lane_section(weights, config)
     except ArchonError as error:
-        raise ArchonError(f"{name}, group {group}: {error}") from error
-    parts = [part for kind, rows in shared for part in (_header(kind, *rows.shape), rows.reshape(-1))]
+        raise ArchonError(f"{name}, group {group // parts}: {error}") from error
+    sections = [part for kind, rows in shared for part in (_header(kind, *rows.shape), rows.reshape(-1))]
     outputs = spec.out_channels // spec.groups
     requantization = block.requantization.part(slice(group * outputs, (group + 1) * outputs))
-    return np.concatenate([*parts, requantize_section(requantization, output_channel(spec, group), plane_pixels), lanes])
+    channels = output_channel(spec, group, parts)
+    return np.concatenate([*sections, requantize_section(requantization, channels, plane_pixels), lanes])
 
 
 def check_depth(memory: str, needed: int, available: int) -> None:
@@ -344,28 +348,37 @@ def bias_owners(weights: ValueWeights, lanes: int) -> Integers:
     return owner
 
 
-def output_channel(spec: BlockSpec, group: int) -> Integers:
-    """Channel of the block's output that the group's k-th output becomes, (K/G,): the shuffle."""
-    outputs = spec.out_channels // spec.groups
-    k = np.arange(outputs, dtype=np.int64)
-    return k * spec.groups + group if spec.shuffle else group * outputs + k
+def output_channel(spec: BlockSpec, group: int, parts: int = 1) -> Integers:
+    """Channel of the block's output that the group's k-th output becomes, (K/G,): the shuffle. `parts` as of table_segment."""
+    outputs, (whole, part) = spec.out_channels // spec.groups, divmod(group, parts)
+    k = part * outputs + np.arange(outputs, dtype=np.int64)
+    return k * (spec.groups // parts) + whole if spec.shuffle else whole * parts * outputs + k
 
 
-def requantize_section(requantization: Requantization, channels: Integers, plane_pixels: int) -> Words:
-    """The section of kind REQUANTIZE.
+REQUANTIZE_WORDS = tables.REQUANTIZE_ROW.words
+
+
+def requantize_section(
+    requantization: Requantization, channels: Integers, plane_pixels: int, gate_rows: Integers | None = None
+) -> Words:
+    """The section of kind REQUANTIZE: its header, then a row an output channel.
 
     Args:
         requantization: Of the job's output channels.
         channels: Which channels of the layer's output they are.
         plane_pixels: height * width of the output.
+        gate_rows: Where the outputs are gates: words from the output's address to the row that takes each channel's.
     """
+    byte, plane = channels % CHANNELS_PER_WORD, channels // CHANNELS_PER_WORD * plane_pixels
+    if gate_rows is not None:
+        byte, plane = np.full(len(channels), tables.GATE_BYTE), gate_rows
     rows = tables.REQUANTIZE_ROW.pack_rows(
         {
             "bias": requantization.bias.astype(np.int64),
             "multiplier": requantization.multiplier.astype(np.int64),
             "shift": requantization.shift.astype(np.int64),
-            "byte": channels % CHANNELS_PER_WORD,
-            "plane": channels // CHANNELS_PER_WORD * plane_pixels,
+            "byte": byte,
+            "plane": plane,
         }
     )
     return np.concatenate([_header(TableKind.REQUANTIZE, *rows.shape), rows.reshape(-1)])

@@ -29,11 +29,10 @@ from sw.spec import load_spec
         ("pair", "pair", 2),
         ("step", "step", 3),
         ("accumulator", "accumulator", 2),
-        ("requantize", "output", 2),
     ],
 )
 def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, field: str, depth: int) -> None:
-    spec = make_spec()
+    spec = make_spec(channels=18)
     config = with_depth(WIDE, field, depth)
     with pytest.raises(
         ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has {depth}$"
@@ -41,11 +40,9 @@ def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, field: str,
         build_image([PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)], config)
 
 
-@pytest.mark.parametrize(
-    "memory", ["activation", "slices", "turned_slices", "row_store", "pair", "step", "accumulator", "output"]
-)
+@pytest.mark.parametrize("memory", ["activation", "slices", "turned_slices", "row_store", "pair", "step", "accumulator"])
 def test_the_depth_asked_for_is_enough_and_one_less_is_not(memory: str) -> None:
-    spec = make_spec()
+    spec = make_spec(channels=18)
     item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
     depth, asked = 2, depth_asked_for(item, with_depth(WIDE, memory, 2))
     while asked is not None:  # a group may need more than the one before

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hw.contract.config import ArchonConfig, Depths, preset
 from hw.contract.errors import ArchonError
+from hw.contract.rules import broken_rules
 from hw.contract.tables import PER_LANE, REQUANTIZE_ROW, TableKind
 from sw.bundle.network import DenseLayer, Requantization
 from sw.program import FixedGroup, FixedLayer, MemoryImage, build_image
@@ -235,6 +236,18 @@ def test_32_bit_tensors_come_back() -> None:
     place.write(memory, numbers)
     np.testing.assert_array_equal(place.read(memory), numbers)
     assert memory[place.address :].tolist() == [0x7FFFFFFF80000000, 0x00000000FFFFFFFF, 0x01020304]
+
+
+def test_a_dense_layer_with_more_channels_than_a_job_reads_is_a_chain_of_jobs() -> None:
+    config = dataclasses.replace(WIDE, depths=Depths(slices=2048, turned_slices=2048, pair=2048, step=8192))
+    image = build_image([dense_layer("layer", weights((3, 1280), 8), np.zeros(3, np.int32))], config)
+    jobs = [job.fields for job in image.network_program.jobs]
+    assert sum(fields["input_channels"] for fields in jobs) % 1280 == 0
+    assert max(fields["input_channels"] for fields in jobs) < 1024
+    assert not any(broken_rules(fields, config) for fields in jobs)
+    wide = pointwise_layer("wide", DenseLayer(weights((4, 1024), 8), requantization(4)), (1024, 2, 2), 1, 4, shuffle=False)
+    with pytest.raises(ArchonError, match="wide, group 0: a job reads at most 1023 input channels, got 1024"):
+        build_image([wide], config)
 
 
 def test_segments_have_nothing_of_a_predictor() -> None:

@@ -47,14 +47,14 @@ class Front:
 
 
 class Head:
-    """The layers behind the blocks: last pointwise, pooling, dense.
+    """The layers behind the blocks: last pointwise, if there is one, pooling, dense.
 
     Args:
         spec: the network.
         x: output of the last block on calibration images, real values.
         input_scale: value of one level of it.
-        weight: last pointwise (L, K/G), BatchNorm folded in.
-        bias: (L,).
+        weight: last pointwise (L, K/G), BatchNorm folded in; none where the network has no such layer.
+        bias: (L,), likewise.
         dense_weight: (classes, L), real.
         dense_bias: (classes,), real.
     """
@@ -64,19 +64,22 @@ class Head:
         spec: NetworkSpec,
         x: Activations,
         input_scale: float,
-        weight: Floats,
-        bias: Floats,
+        weight: Floats | None,
+        bias: Floats | None,
         dense_weight: Floats,
         dense_bias: Floats,
     ) -> None:
-        activations = np.maximum(pointwise(x, weight) + bias.astype(np.float32), 0)
-        scale = activation_scale(activations)
-        self.last_pointwise: DenseLayer = quantize_dense("last_pointwise", weight, bias, input_scale, scale)
+        self.last_pointwise: DenseLayer | None = None
+        activations, scale, channels = x, input_scale, spec.pooled_channels
+        if weight is not None and bias is not None:
+            activations = np.maximum(pointwise(x, weight) + bias.astype(np.float32), 0)
+            scale = activation_scale(activations)
+            self.last_pointwise = quantize_dense("last_pointwise", weight, bias, input_scale, scale)
         pooled = rounded(activations, scale).mean(axis=(1, 2))
         pooled_scale = activation_scale(pooled)
         shape = spec.block_shapes()[-1]
-        unit = np.full(len(weight), scale / (shape.out_height * shape.out_width))
-        self.pool: Requantization = requantization("pool", np.zeros(len(weight), dtype=np.int64), unit, pooled_scale)
+        unit = np.full(channels, scale / (shape.out_height * shape.out_width))
+        self.pool: Requantization = requantization("pool", np.zeros(channels, dtype=np.int64), unit, pooled_scale)
         peak = float(np.abs(dense_weight).max())
         if peak == 0:
             raise ArchonError("dense: expected a weight other than zero, got none")

@@ -126,7 +126,7 @@ def _quantize_block(
 
 
 def _quantize_head(arrays: Arrays, spec: NetworkSpec, x: Activations, input_scale: float) -> Head:
-    last = spec.last_pointwise
+    last = spec.head
     weight, bias = folded(arrays, "last_pointwise", (last.channels, spec.blocks[-1].out_channels // last.groups))
     dense_weight = find(arrays, "dense.weight", (spec.classes, last.channels))
     return Head(spec, x, input_scale, weight, bias, dense_weight, find(arrays, "dense.bias", (spec.classes,)))

@@ -56,7 +56,7 @@ def trained_arrays(spec: NetworkSpec, seed: int = 0) -> dict[str, NDArray[Any]]:
         arrays[f"{layer}.scale"] = random.uniform(0.5, 1.5, shape[0]) * random.choice([-1, 1], shape[0])
         arrays[f"{layer}.offset"] = random.normal(size=shape[0]) * 0.3
 
-    stem, (first, _), last = spec.stem, spec.front, spec.last_pointwise
+    stem, (first, _), last = spec.stem, spec.front, spec.head
     add("stem", (stem.channels, 3, 3, 3))
     add("first_pointwise", (first.channels, stem.channels // first.groups))
     add("first_depthwise", (first.channels, 3, 3))

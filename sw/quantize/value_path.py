@@ -250,7 +250,7 @@ def _rounded(
     groups, expanded = path.groups, len(columns)
     first = _rounding(path.expand_weight, a, widths)
     # Beside a bias as large as its scale was widened for, W1 may round to nothing: no pair is left that adds the bias.
-    integers = _nearest_columns(columns, a * d * input_scale, output_scale, widths) * first.any(axis=1)[:, None]
+    integers = _nearest_columns(columns, a * d * input_scale, output_scale, widths) * np.asarray(first.any(axis=1))[:, None]
     project = integers.reshape(groups, expanded // groups, -1).transpose(0, 2, 1).reshape(len(output_scale), -1)
     return QuantizedValuePath(
         expand_weight=first,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import Discriminator, Tag, model_validator
 
-from sw.spec.sections import Positive, Section, check_groups, check_inputs, check_window
+from sw.spec.sections import LARGEST_DIMENSION, Positive, Section, check_groups, check_inputs, check_window
 
 FUSED, UNFUSED, POINTWISE_PAIR = "fused", "unfused", "pointwise_pair"
 KINDS = (FUSED, UNFUSED, POINTWISE_PAIR)
@@ -18,7 +18,8 @@ class _Block(Section):
 
     kernel is that of the depthwise layer, 3 or 5.
 
-    squeeze_and_excite has its place in the description, but nothing runs it yet: true is refused.
+    With squeeze_and_excite channels are multiplied by gates that come from their means over all pixels, by way of
+    squeezed_channels: those behind the projection in fused blocks, before the residual; those in front of it in unfused ones.
     """
 
     in_channels: Positive
@@ -29,17 +30,24 @@ class _Block(Section):
     groups: Positive
     residual: bool = False
     squeeze_and_excite: bool = False
+    squeezed_channels: Positive | None = None
 
     def _check(self, own_channels: int) -> None:
         """Everything but what only one kind has; own_channels are those that the block's last pointwise layer computes."""
         check_window("block", self.kernel, self.stride)
-        if self.squeeze_and_excite:
-            raise ValueError("block: squeeze_and_excite is announced but not supported yet; use false")
+        self._check_excitation()
         inputs = {"in_channels": self.in_channels, "expanded_channels": self.expanded_channels}
         outputs = "out_channels" if own_channels == self.out_channels else "out_channels without in_channels"
         check_groups("block", self.groups, **inputs, **{outputs: own_channels})
         check_inputs("block", self.groups, **inputs)
         self._check_residual()
+
+    def _check_excitation(self) -> None:
+        if self.squeeze_and_excite != (self.squeezed_channels is not None):
+            got = f"squeeze_and_excite {str(self.squeeze_and_excite).lower()}, squeezed_channels {self.squeezed_channels}"
+            raise ValueError(f"block: squeeze_and_excite goes with squeezed_channels, got {got}")
+        if (self.squeezed_channels or 0) > LARGEST_DIMENSION:
+            raise ValueError(f"block: squeezed_channels must be at most {LARGEST_DIMENSION}, got {self.squeezed_channels}")
 
     def _check_residual(self) -> None:
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
@@ -50,7 +58,7 @@ class _Block(Section):
 
 
 class BlockSpec(_Block):
-    """Bottleneck block, fused: expand 1x1, depthwise, project 1x1 (linear), shuffle, optional residual."""
+    """Bottleneck block, fused: expand 1x1, depthwise, project 1x1 (linear), shuffle, then gates and residual, if any."""
 
     kind: Literal["fused"] = "fused"
     residual: bool
@@ -60,6 +68,13 @@ class BlockSpec(_Block):
     def _validate(self) -> Self:
         self._check(self.out_channels)
         return self
+
+    @property
+    def fused_part(self) -> BlockSpec:
+        """What is fused of it: all of it, but for squeeze-and-excite and then the residual behind that."""
+        if not self.squeeze_and_excite:
+            return self
+        return self.model_copy(update={"residual": False, "squeeze_and_excite": False, "squeezed_channels": None})
 
 
 class _ShortcutBlock(_Block):
@@ -89,7 +104,8 @@ class UnfusedSpec(_ShortcutBlock):
     """Bottleneck block of a baseline network, layer by layer: nothing is predicted.
 
     Pointwise and ReLU (left out with expand = false), shuffle (inner_shuffle), depthwise with the stride, ReLU
-    (depthwise_relu), linear pointwise, shuffle; then the residual or the shortcut, and a last ReLU (output_relu).
+    (depthwise_relu), gates (squeeze_and_excite), linear pointwise, shuffle; then the residual or the shortcut, and a last
+    ReLU (output_relu).
     """
 
     kind: Literal["unfused"]
@@ -126,6 +142,8 @@ class PointwisePairSpec(_ShortcutBlock):
     def _validate(self) -> Self:
         self._check_shortcut()
         self._check(self.own_channels)
+        if self.squeeze_and_excite:
+            raise ValueError(f"block: squeeze_and_excite is for blocks of kind {FUSED} or {UNFUSED}, got {self.kind}")
         return self
 
 

@@ -20,6 +20,7 @@ Kind = Literal[
     "fused pointwise pair",
     "average pool",
     "relu",
+    "scale",
     "pool",
     "dense",
     "image",
@@ -71,6 +72,8 @@ class LayerShape:
         weights: How many it has.
         multiply_accumulates: Of one image, every weight counted; a block's as if its layers were not fused.
         normalised: Channels with a BatchNorm.
+        biases: Of channels without one.
+        gates: Tensor (channels, 1, 1) by which a layer of kind scale multiplies its channels.
     """
 
     name: str
@@ -89,6 +92,8 @@ class LayerShape:
     weights: int = 0
     multiply_accumulates: int = 0
     normalised: int = 0
+    biases: int = 0
+    gates: TensorShape | None = None
 
     @property
     def written(self) -> TensorShape:
@@ -126,19 +131,21 @@ def _layers(spec: NetworkSpec) -> Iterator[LayerShape]:
             after = layer.written
         x = after
     last = spec.last_pointwise
-    layer = _pointwise("last_pointwise", x, last.channels, last.groups, relu=True)
-    yield layer
-    pooled = TensorShape("pool", last.channels, 1, 1)
-    yield LayerShape("pool", "pool", layer.output, pooled)
-    weights = last.channels * spec.classes
+    if last is not None:
+        layer = _pointwise("last_pointwise", x, last.channels, last.groups, relu=True)
+        yield layer
+        x = layer.output
+    pooled = TensorShape("pool", x.channels, 1, 1)
+    yield LayerShape("pool", "pool", x, pooled)
+    weights = x.channels * spec.classes
     logits = TensorShape("dense", spec.classes, 1, 1)
-    yield LayerShape("dense", "dense", pooled, logits, weights=weights, multiply_accumulates=weights)
+    yield LayerShape("dense", "dense", pooled, logits, weights=weights, multiply_accumulates=weights, biases=spec.classes)
 
 
 def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShape]:
     """The layers of one block; the last one's written tensor is the block's output."""
     if isinstance(block, BlockSpec):
-        yield _fused(name, block, x)
+        yield from _fused_layers(name, block, x)
         return
     whole = None
     if block.average_pool_shortcut:
@@ -167,8 +174,13 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
         middle = expand.output
     filtered = _depthwise(f"{name} depthwise", middle, block.stride, block.kernel, block.depthwise_relu, block=block)
     yield filtered
+    middle = filtered.output
+    if block.squeezed_channels is not None:
+        excitation = _excitation(name, middle, block.squeezed_channels, block, None)
+        yield from excitation
+        middle = excitation[-1].output
     project = _pointwise(
-        f"{name} project", filtered.output, block.own_channels, block.groups, relu=_ends_in_relu(block) and residual is None,
+        f"{name} project", middle, block.own_channels, block.groups, relu=_ends_in_relu(block) and residual is None,
         shuffle=block.shuffle, residual=residual, target=whole, first_channel=first_channel, block=block,
     )  # fmt: skip
     yield project
@@ -179,6 +191,36 @@ def _block_layers(name: str, block: Block, x: TensorShape) -> Iterator[LayerShap
 
 def _ends_in_relu(block: UnfusedSpec | PointwisePairSpec) -> bool:
     return isinstance(block, UnfusedSpec) and block.output_relu
+
+
+def _fused_layers(name: str, block: BlockSpec, x: TensorShape) -> Iterator[LayerShape]:
+    if block.squeezed_channels is None:
+        yield _fused(name, block, x)
+        return
+    fused = _fused(f"{name} fused", block.fused_part, x)
+    yield fused
+    yield from _excitation(name, fused.output, block.squeezed_channels, block, x.name if block.residual else None)
+
+
+def _excitation(name: str, x: TensorShape, squeezed: int, block: Block, residual: str | None) -> list[LayerShape]:
+    """Squeeze-and-excite: means of the channels, two pointwise layers that make gates of them, and the multiplication."""
+    means = x._replace(name=f"{name} squeeze", height=1, width=1)
+    reduce, excite = means._replace(name=f"{name} reduce", channels=squeezed), means._replace(name=f"{name} excite")
+    scaled, weights = x._replace(name=f"{name} scale"), x.channels * squeezed
+    return [
+        LayerShape(means.name, "pool", x, means, block=block),
+        *(
+            LayerShape(
+                output.name, "pointwise", source, output, relu=True, block=block,
+                weights=weights, multiply_accumulates=weights, biases=output.channels,
+            )
+            for source, output in ((means, reduce), (reduce, excite))
+        ),
+        LayerShape(
+            scaled.name, "scale", x, scaled, residual=residual, block=block,
+            multiply_accumulates=x.channels * x.pixels, gates=excite,
+        ),
+    ]  # fmt: skip
 
 
 def _pointwise(

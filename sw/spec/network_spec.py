@@ -1,5 +1,7 @@
 """Description of a network of bottleneck blocks around fused ones, read from TOML and validated."""
 
+from __future__ import annotations
+
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -75,7 +77,8 @@ class BlockShape(BaseModel):
 class NetworkSpec(Section):
     """A whole network; block i feeds block i+1. Dense layer: last_pointwise channels to classes.
 
-    first_pointwise and first_depthwise stand between stem and blocks; a network has both or neither.
+    first_pointwise and first_depthwise stand between stem and blocks; a network has both or neither. Without last_pointwise the
+    pool reads what the last block writes.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -87,7 +90,7 @@ class NetworkSpec(Section):
     first_pointwise: PointwiseSpec | None = None
     first_depthwise: DepthwiseSpec | None = None
     blocks: Annotated[tuple[AnyBlockSpec, ...], Field(min_length=1, strict=False)]
-    last_pointwise: PointwiseSpec
+    last_pointwise: PointwiseSpec | None = None
     sparsity: SparsitySpec
 
     @model_validator(mode="after")
@@ -95,7 +98,7 @@ class NetworkSpec(Section):
         first, last = self.first_pointwise, self.last_pointwise
         if (first is None) != (self.first_depthwise is None):
             raise ValueError("first_pointwise and first_depthwise: expected both or neither, got one")
-        if last.shuffle:
+        if last is not None and last.shuffle:
             raise ValueError("last_pointwise: shuffle must be false, got true")
         channels = self.stem.channels
         if first is not None:
@@ -108,8 +111,9 @@ class NetworkSpec(Section):
                     f"block {index}: in_channels must be {channels}, the channels of the layer before, got {block.in_channels}"
                 )
             channels = block.out_channels
-        check_groups("last_pointwise", last.groups, in_channels=channels, channels=last.channels)
-        check_inputs("last_pointwise", last.groups, in_channels=channels)
+        if last is not None:
+            check_groups("last_pointwise", last.groups, in_channels=channels, channels=last.channels)
+            check_inputs("last_pointwise", last.groups, in_channels=channels)
         return self
 
     @property
@@ -119,12 +123,15 @@ class NetworkSpec(Section):
 
     @property
     def fused_blocks(self) -> tuple[BlockSpec, ...]:
-        """The blocks of a network that has only fused ones.
+        """The blocks of a network that has only fused ones, without squeeze-and-excite.
 
         Raises:
             ArchonError: it has others.
         """
         blocks = self.blocks
+        for index, block in enumerate(blocks, start=1):
+            if block.squeeze_and_excite:
+                raise ArchonError(f"{self.name}: expected fused blocks only, got squeeze_and_excite in block {index}")
         if not all_fused(blocks):
             index, kind = next((i, block.kind) for i, block in enumerate(blocks, start=1) if block.kind != KINDS[0])
             raise ArchonError(f"{self.name}: expected fused blocks only, got kind {kind} in block {index}")
@@ -140,6 +147,30 @@ class NetworkSpec(Section):
         if self.first_pointwise is None or self.first_depthwise is None:
             raise ArchonError(f"{self.name}: expected first_pointwise and first_depthwise, got a network without")
         return self.first_pointwise, self.first_depthwise
+
+    @property
+    def head(self) -> PointwiseSpec:
+        """The layer between blocks and pool.
+
+        Raises:
+            ArchonError: the network has none.
+        """
+        if self.last_pointwise is None:
+            raise ArchonError(f"{self.name}: expected last_pointwise, got a network without")
+        return self.last_pointwise
+
+    @property
+    def pooled_channels(self) -> int:
+        """Channels that the pool reads and the dense layer gets."""
+        return self.blocks[-1].out_channels if self.last_pointwise is None else self.last_pointwise.channels
+
+    def with_classes(self, classes: int) -> NetworkSpec:
+        """The same network with another number of classes, called NAME-CLASSES.
+
+        Raises:
+            ArchonError: fewer than one class.
+        """
+        return parse_spec(self.model_dump() | {"name": f"{self.name}-{classes}", "classes": classes})
 
     def stem_shape(self) -> tuple[int, int]:
         """Height and width of the stem's output, in pixels."""
@@ -164,8 +195,8 @@ class NetworkSpec(Section):
         return sum(layer.multiply_accumulates for layer in self.layers)
 
     def parameters(self) -> int:
-        """Weights, biases of the dense layer, and BatchNorm's four values a channel, as frameworks count them."""
-        return sum(layer.weights + 4 * layer.normalised for layer in self.layers) + self.classes
+        """Weights, biases of layers without a BatchNorm, and BatchNorm's four values a channel, as frameworks count them."""
+        return sum(layer.weights + layer.biases + 4 * layer.normalised for layer in self.layers)
 
 
 def known_specs() -> tuple[str, ...]:

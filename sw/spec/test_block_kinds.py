@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hw.contract.errors import ArchonError
-from sw.spec import NetworkSpec, UnfusedSpec, load_spec, parse_spec
+from sw.spec import BlockSpec, NetworkSpec, UnfusedSpec, load_spec, parse_spec
 
 UNFUSED = {
     "kind": "unfused", "in_channels": 6, "expanded_channels": 12, "out_channels": 9, "kernel": 3, "stride": 2, "groups": 3
@@ -51,6 +51,30 @@ def test_mobilenetv2_modified_has_few_channels_between_wide_blocks() -> None:
     assert spec.layers[-3].source.shape == (80, 8, 8)
     with pytest.raises(ArchonError, match="mobilenetv2-modified: expected first_pointwise and first_depthwise, got a network"):
         assert spec.front
+
+
+def test_shufflenet_by_hand() -> None:
+    spec = load_spec("shufflenet")
+    # Width in, inner width, width out, with a residual or a shortcut in front of it, pixels in and out.
+    units = [(24, 60, 240, 1024, 1024), *[(240, 60, 240, 1024, 1024)] * 3, (240, 120, 240, 1024, 256)]
+    units += [*[(480, 120, 480, 256, 256)] * 7, (480, 240, 480, 256, 64), *[(960, 240, 960, 64, 64)] * 3]
+    expected = 1024 * 24 * 27 + 960 * 10
+    for inputs, inner, outputs, before, behind in units:
+        expected += before * inputs * inner // 3 + behind * (9 * inner + inner * outputs // 3)
+    assert spec.multiply_accumulates() == expected
+    assert [block.out_channels for block in spec.blocks] == [240] * 4 + [480] * 8 + [960] * 4
+    assert spec.layers[-2].source.shape == (960, 8, 8)
+    assert sum(block.kind == "unfused" and block.average_pool_shortcut for block in spec.blocks) == 2
+
+
+def test_shufflenet_modified_by_hand() -> None:
+    spec = load_spec("shufflenet-modified")
+    widths = [24, 18, 18, 24, 24, 24, 24, 42, 42, 42, 42, 42, 42, 42, 42, 84]
+    assert [block.in_channels for block in spec.blocks] == widths[:-1]
+    assert [block.expanded_channels for block in spec.blocks] == [2574] * 7 + [2604] * 8
+    shortcuts = [index for index, block in enumerate(spec.blocks) if block.kind != "fused" and block.average_pool_shortcut]
+    assert shortcuts == [2, 6, 14]
+    assert (spec.pooled_channels, spec.layers[-2].source.shape) == (960, (960, 8, 8))
 
 
 def test_layers_of_an_unfused_block() -> None:
@@ -122,11 +146,67 @@ def test_layers_of_a_pair() -> None:
     assert layers["block 1 depthwise"].multiply_accumulates == 35 * 3 * 9
 
 
+GATED = {"squeeze_and_excite": True, "squeezed_channels": 2}
+
+
+def test_gates_of_an_unfused_block_stand_in_front_of_its_projection() -> None:
+    spec = parse_spec(described(UNFUSED | GATED))
+    assert wiring(spec) == [
+        ("block 1 expand", "stem", None, "block 1 expand"),
+        ("block 1 depthwise", "block 1 expand", None, "block 1 depthwise"),
+        ("block 1 squeeze", "block 1 depthwise", None, "block 1 squeeze"),
+        ("block 1 reduce", "block 1 squeeze", None, "block 1 reduce"),
+        ("block 1 excite", "block 1 reduce", None, "block 1 excite"),
+        ("block 1 scale", "block 1 depthwise", None, "block 1 scale"),
+        ("block 1 project", "block 1 scale", None, "block 1 project"),
+    ]
+    layers = {layer.name: layer for layer in spec.layers}
+    assert layers["block 1 reduce"].output.shape == (2, 1, 1)
+    assert layers["block 1 excite"].output == layers["block 1 scale"].gates
+    assert layers["block 1 excite"].output.shape == (12, 1, 1)
+    assert layers["block 1 scale"].output.shape == (12, 7, 5)
+    assert [layers[f"block 1 {name}"].multiply_accumulates for name in ("reduce", "excite", "scale")] == [24, 24, 12 * 35]
+
+
+def test_gates_of_a_fused_block_stand_between_its_projection_and_its_residual() -> None:
+    fused = FUSED | GATED | {"in_channels": 6, "out_channels": 6, "residual": True}
+    spec, plain = (parse_spec(described(block, FUSED | {"in_channels": 6})) for block in (fused, fused | dict.fromkeys(GATED)
+                   | {"squeeze_and_excite": False}))  # fmt: skip
+    assert wiring(spec) == [
+        ("block 1 fused", "stem", None, "block 1 fused"),
+        ("block 1 squeeze", "block 1 fused", None, "block 1 squeeze"),
+        ("block 1 reduce", "block 1 squeeze", None, "block 1 reduce"),
+        ("block 1 excite", "block 1 reduce", None, "block 1 excite"),
+        ("block 1 scale", "block 1 fused", "stem", "block 1 scale"),
+        ("block 2", "block 1 scale", None, "block 2"),
+    ]
+    block = spec.layers[2].block
+    assert isinstance(block, BlockSpec)
+    assert (block.residual, block.squeeze_and_excite) == (False, False)
+    assert spec.parameters() - plain.parameters() == 2 * 12 + 2 + 6
+    with pytest.raises(ArchonError, match="kinds: expected fused blocks only, got squeeze_and_excite in block 1"):
+        assert spec.fused_blocks
+
+
+def test_without_a_last_pointwise_layer_the_pool_reads_the_last_block() -> None:
+    spec = parse_spec({name: value for name, value in described().items() if name != "last_pointwise"})
+    assert [layer.name for layer in spec.layers[-3:]] == ["block 2", "pool", "dense"]
+    assert (spec.layers[-2].source.shape, spec.pooled_channels) == ((4, 7, 5), 4)
+    with pytest.raises(ArchonError, match="kinds: expected last_pointwise, got a network without"):
+        assert spec.head.channels
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"kind": "inverted"}, r"blocks\.0\.kind: expected one of fused, unfused, pointwise_pair, got 'inverted'"),
-        ({"squeeze_and_excite": True}, r"block 0: squeeze_and_excite is announced but not supported yet"),
+        ({"squeeze_and_excite": True}, r"block 0: squeeze_and_excite goes with squeezed_channels, got .* true, .* None$"),
+        ({"squeezed_channels": 3}, r"block 0: squeeze_and_excite goes with squeezed_channels, got .* false, .* 3$"),
+        ({"squeeze_and_excite": True, "squeezed_channels": 1024}, r"block 0: squeezed_channels must be at most 1023, got 1024"),
+        (
+            {"kind": "pointwise_pair", "squeeze_and_excite": True, "squeezed_channels": 3},
+            r"block 0: squeeze_and_excite is for blocks of kind fused or unfused, got pointwise_pair",
+        ),
         ({"kernel": 7}, r"block 0: kernel must be 3 or 5, got 7"),
         ({"stride": 3}, r"block 0: stride must be 1 or 2, got 3"),
         ({"dilation": 2}, r"blocks\.0\.dilation: .*not permitted, got 2"),

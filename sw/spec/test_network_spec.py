@@ -8,6 +8,13 @@ import pytest
 from hw.contract.errors import ArchonError
 from sw.spec import BlockShape, known_specs, load_spec, parse_spec
 
+FAMILIES = tuple(
+    f"{family}{variant}{size}"
+    for family in ("mobilenetv2", "shufflenet")
+    for variant in ("", "-modified")
+    for size in ("", "-nano")
+)
+
 
 def described(**changes: Any) -> dict[str, Any]:
     values = load_spec("fusionet-nano").model_dump()
@@ -37,6 +44,27 @@ def test_nano_size_by_hand() -> None:
     assert spec.multiply_accumulates() == front + first + second + others + 64 * 256 * 16 + 2560
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_a_paper_sized_and_a_nano_network(name: str) -> None:
+    spec = load_spec(name)
+    assert spec.name == name
+    assert (spec.height, spec.width, spec.classes) == (32, 32, 10)
+    kinds = {block.kind for block in spec.blocks}
+    fused = {"shufflenet": "pointwise_pair"}.get(name.split("-", maxsplit=1)[0], "fused")
+    assert (fused in kinds) == ("modified" in name)
+    assert kinds <= {"unfused", fused}
+    if name.endswith("-nano"):
+        assert spec.multiply_accumulates() < load_spec(name.removesuffix("-nano")).multiply_accumulates() / 20
+
+
+def test_another_number_of_classes_has_its_own_name() -> None:
+    spec, other = load_spec("shufflenet"), load_spec("shufflenet").with_classes(100)
+    assert (other.name, other.classes, other.blocks) == ("shufflenet-100", 100, spec.blocks)
+    assert other.parameters() - spec.parameters() == 90 * (960 + 1)
+    with pytest.raises(ArchonError, match=r"classes: .*greater than 0, got 0"):
+        spec.with_classes(0)
+
+
 def test_sizes_round_up_at_odd_edges() -> None:
     shapes = parse_spec(described(height=29, width=30)).block_shapes()
     assert shapes[1] == BlockShape(in_height=15, in_width=15, out_height=8, out_width=8)
@@ -49,9 +77,10 @@ def test_a_path_is_read_like_a_name(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim, mobilenetv2"):
+    with pytest.raises(ArchonError, match=r"'resnet'.*fusionet, fusionet-nano, fusionet-slim, "):
         load_spec("resnet")
-    assert known_specs() == ("fusionet", "fusionet-nano", "fusionet-slim", "mobilenetv2", "mobilenetv2-modified")
+    assert set(known_specs()) >= {"fusionet", "fusionet-nano", "fusionet-slim", *FAMILIES}
+    assert list(known_specs()) == sorted(known_specs())
 
 
 def test_missing_and_malformed_files(tmp_path: Path) -> None:
