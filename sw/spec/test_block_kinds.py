@@ -53,6 +53,37 @@ def test_mobilenetv2_modified_has_few_channels_between_wide_blocks() -> None:
         assert spec.front
 
 
+def test_mnasnet_by_hand() -> None:
+    spec = load_spec("mnasnet")
+    # Width in and out, expansion, kernel, width of the gates' layer, pixels in and out.
+    rows = [(16, 24, 6, 3, 0, 1024, 1024), (24, 24, 6, 3, 0, 1024, 1024), (24, 40, 3, 5, 6, 1024, 256)]
+    rows += [*[(40, 40, 3, 5, 10, 256, 256)] * 2, (40, 80, 6, 3, 0, 256, 256), *[(80, 80, 6, 3, 0, 256, 256)] * 3]
+    rows += [(80, 112, 6, 3, 20, 256, 256), (112, 112, 6, 3, 28, 256, 256), (112, 160, 6, 5, 28, 256, 64)]
+    rows += [*[(160, 160, 6, 5, 40, 64, 64)] * 2, (160, 320, 6, 3, 0, 64, 64)]
+    expected = 1024 * (32 * 27 + 32 * 9 + 32 * 16) + 64 * 320 * 1280 + 12800
+    for inputs, outputs, times, kernel, squeezed, before, behind in rows:
+        inner = times * inputs
+        gates = inner * (2 * squeezed + behind) if squeezed else 0
+        expected += before * inputs * inner + behind * inner * (kernel**2 + outputs) + gates
+    assert spec.multiply_accumulates() == expected
+    assert [block.out_channels for block in spec.blocks[1:]] == [row[1] for row in rows]
+    assert sum(block.residual for block in spec.blocks) == 9
+
+
+def test_mnasnet_modified_by_hand() -> None:
+    spec = load_spec("mnasnet-modified")
+    blocks = spec.blocks[1:]
+    widths = [16, 24, 24, 24, 32, 32, 32, 32, 40, 40, 40, 40, 40, 40, 40, 80]
+    assert [block.in_channels for block in blocks] == widths[:-1]
+    assert [block.out_channels for block in blocks] == widths[1:]
+    assert {(block.expanded_channels, block.kind) for block in blocks} == {(960, "fused")}
+    assert [block.kernel for block in blocks] == [3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5, 3]
+    assert [index for index, block in enumerate(blocks) if block.stride == 2] == [2, 8]
+    assert [index for index, block in enumerate(blocks) if block.squeeze_and_excite] == [2, 3, 4, 9, 10, 11, 12, 13]
+    assert all(block.squeezed_channels in {None, block.out_channels // 4} for block in blocks)
+    assert spec.layers[-3].source.shape == (80, 8, 8)
+
+
 def test_shufflenet_by_hand() -> None:
     spec = load_spec("shufflenet")
     # Width in, inner width, width out, with a residual or a shortcut in front of it, pixels in and out.

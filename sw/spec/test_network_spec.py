@@ -10,7 +10,7 @@ from sw.spec import BlockShape, known_specs, load_spec, parse_spec
 
 FAMILIES = tuple(
     f"{family}{variant}{size}"
-    for family in ("mobilenetv2", "shufflenet")
+    for family in ("mnasnet", "mobilenetv2", "shufflenet")
     for variant in ("", "-modified")
     for size in ("", "-nano")
 )
