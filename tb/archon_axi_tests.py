@@ -125,7 +125,7 @@ async def a_descriptor_that_breaks_a_rule_is_named(dut: Any, field: str, by: int
 
 @cocotb.test(timeout_time=200, timeout_unit="ms")
 async def flipped_bits_never_hang(dut: Any) -> None:
-    """Some bits of one descriptor are inverted: the run ends, and is stopped, or gives the right or another result.
+    """Some bits of one descriptor are inverted: the run is stopped, or gives the right or another result, and never stalls.
 
     Another result is that of another program: every address lay in the windows (the memory agent insists), and the
     descriptor keeps all rules.
@@ -157,6 +157,7 @@ async def flipped_bits_never_hang(dut: Any) -> None:
         outcomes["right" if (got[program] == expected[program]).all() else "other program"] += 1
     cocotb.log.info("outcomes of %d flips: %s", FLIPS, dict(outcomes))
     assert outcomes[ErrorCode.DESCRIPTOR.name]
+    assert not outcomes[ErrorCode.STALLED.name], "a descriptor that keeps the rules stalled"
     await machine.configure(machine.regions)
     await machine.run()
 

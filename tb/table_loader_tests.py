@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics, tables
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
-from hw.contract.layout import Layout
+from hw.contract.layout import WORD_BITS, Layout
 from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from tb.bench import configuration
@@ -73,7 +73,7 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=["never", "bursts"], wrong=["short", "long", "twice", "missing", "rows", "words", "kind"])
+@cocotb.parametrize(idle=["never", "bursts"], wrong=["short", "long", "twice", "missing", "rows", "words", "kind", "rest"])
 async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> None:
     """`bad` and never `done`; a reset makes the loader sound again."""
     bench = LoaderBench(dut, f"wrong {wrong}", WORDS, idle, "never", (0, 10))
@@ -110,6 +110,10 @@ def spoilt(parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Genera
     spared = {"rows": TableKind.EXPAND, "words": TableKind.LANES}.get(wrong)  # there any number may be right
     kinds = [part_header(part)["kind"] for part in parts]
     place = int(random.choice([index for index, kind in enumerate(kinds) if kind != spared]))
+    if wrong == "rest":
+        parts[place] = parts[place].copy()
+        parts[place][0] |= np.uint64(1 << int(random.integers(SECTION_HEADER.width, WORD_BITS)))
+        return np.concatenate(parts)
     changed = {"rows": 1, "words": -1, "kind": int(random.choice([*PER_LANE, *range(8, 16)])) - kinds[place]}
     fields = part_header(parts[place])
     fields[wrong] += changed[wrong]
