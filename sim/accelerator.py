@@ -55,6 +55,7 @@ class Settings:
         waves: Record waveforms; the model must have been built for it.
         bus: "native" or "axi".
         trace: Record what the units do in every cycle, in tb.network_tests.STATES_FILE.
+        pause: Of 256 cycles, the average number in which each stream of memory is held.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class Settings:
     waves: bool = False
     bus: Bus = "native"
     trace: bool = False
+    pause: int = 0
 
 
 def run_images(
@@ -120,6 +122,7 @@ def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Pla
         latency=settings.latency,
         cycle_limit=cycle_limit(image, reference.most_steps, settings.latency),
         trace=settings.trace,
+        pause=settings.pause,
     )
 
 

@@ -1,0 +1,67 @@
+"""What a seed stands for: a network, the hardware that runs it, and how memory behaves."""
+
+import random
+from dataclasses import dataclass
+from typing import get_args
+
+from hw.contract.config import ArchonConfig
+from sim.options import Bus
+from tb.block_cases import VARIANTS
+from tb.random_networks import RandomNetwork, draw_network
+
+LATENCIES = (0, 1, 5, 20, 100, 300)
+"""Of memory, in cycles."""
+
+PAUSES = (0, 0, 20, 100, 200)
+"""Of 256 cycles, the average number in which each stream of memory is held."""
+
+MOST_PIXELS = 500
+"""Of an image: a network takes some seconds."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a network is run on.
+
+    Args:
+        variant: Of tb.block_cases.VARIANTS: so few configurations, that models are built once.
+        bus: As in sim.options.Options.
+        latency: Of memory, in cycles.
+        pause: Of 256 cycles, the average number in which each stream of memory is held.
+    """
+
+    variant: str
+    bus: Bus
+    latency: int
+    pause: int
+
+    @property
+    def config(self) -> ArchonConfig:
+        """The variant's."""
+        return VARIANTS[self.variant]
+
+
+def draw_circumstances(seed: int) -> Circumstances:
+    """Those of a seed."""
+    rng = random.Random(f"circumstances {seed}")
+    return Circumstances(
+        rng.choice(list(VARIANTS)), rng.choice(get_args(Bus)), rng.choice(LATENCIES), rng.choice(PAUSES)
+    )  # fmt: skip
+
+
+def draw(seed: int) -> tuple[Circumstances, RandomNetwork]:
+    """Everything that a seed decides.
+
+    Raises:
+        ArchonError: no network of the seed fits.
+    """
+    circumstances = draw_circumstances(seed)
+    return circumstances, draw_network(circumstances.config, seed, most_pixels=MOST_PIXELS)
+
+
+def describe(circumstances: Circumstances, drawn: RandomNetwork) -> str:
+    """One line about what is run."""
+    spec, memory = drawn.network.spec, f"latency {circumstances.latency}, pauses {circumstances.pause}/256"
+    blocks = ", ".join(f"{block.kind} {block.in_channels}-{block.out_channels}" for block in spec.blocks)
+    image = f"{spec.height}x{spec.width}x{spec.channels}"
+    return f"{circumstances.variant}, {circumstances.bus}, {memory}; image {image}, stride {spec.stem.stride}; {blocks}"
