@@ -13,7 +13,7 @@ LATENCIES = (0, 1, 5, 20, 100, 300)
 """Of memory, in cycles."""
 
 PAUSES = (0, 0, 20, 100, 200)
-"""Of 256 cycles, the average number in which each stream of memory is held."""
+"""As in sim.accelerator.Settings: of 256 cycles, how many memory waits."""
 
 MOST_PIXELS = 500
 """Of an image: a network takes some seconds."""
@@ -26,14 +26,16 @@ class Circumstances:
     Args:
         variant: Of tb.block_cases.VARIANTS: so few configurations, that models are built once.
         bus: As in sim.options.Options.
-        latency: Of memory, in cycles.
-        pause: Of 256 cycles, the average number in which each stream of memory is held.
+        latency: As in sim.accelerator.Settings.
+        pause: As there.
+        idle: As there.
     """
 
     variant: str
     bus: Bus
     latency: int
     pause: int
+    idle: int
 
     @property
     def config(self) -> ArchonConfig:
@@ -44,9 +46,8 @@ class Circumstances:
 def draw_circumstances(seed: int) -> Circumstances:
     """Those of a seed."""
     rng = random.Random(f"circumstances {seed}")
-    return Circumstances(
-        rng.choice(list(VARIANTS)), rng.choice(get_args(Bus)), rng.choice(LATENCIES), rng.choice(PAUSES)
-    )  # fmt: skip
+    variant, bus = rng.choice(list(VARIANTS)), rng.choice(get_args(Bus))
+    return Circumstances(variant, bus, rng.choice(LATENCIES), rng.choice(PAUSES), rng.choice(PAUSES))
 
 
 def draw(seed: int) -> tuple[Circumstances, RandomNetwork]:
@@ -61,7 +62,8 @@ def draw(seed: int) -> tuple[Circumstances, RandomNetwork]:
 
 def describe(circumstances: Circumstances, drawn: RandomNetwork) -> str:
     """One line about what is run."""
-    spec, memory = drawn.network.spec, f"latency {circumstances.latency}, pauses {circumstances.pause}/256"
+    spec = drawn.network.spec
+    memory = f"latency {circumstances.latency}, pause {circumstances.pause}, idle {circumstances.idle}"
     blocks = ", ".join(f"{block.kind} {block.in_channels}-{block.out_channels}" for block in spec.blocks)
     image = f"{spec.height}x{spec.width}x{spec.channels}"
     return f"{circumstances.variant}, {circumstances.bus}, {memory}; image {image}, stride {spec.stem.stride}; {blocks}"

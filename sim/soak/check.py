@@ -91,7 +91,8 @@ def _run(
     _check_golden(network, drawn)
     reference = make_reference(network, drawn.pixels, hardware.image)
     model = build_model(hardware, Options("", bus=circumstances.bus))
-    settings = Settings(folder, seed, circumstances.latency, bus=circumstances.bus, pause=circumstances.pause)
+    memory = {name: getattr(circumstances, name) for name in ("latency", "pause", "idle")}
+    settings = Settings(folder, seed, bus=circumstances.bus, **memory)
     runs = run_images(model, changed(hardware.image), reference, settings)
     counts = [measured_counts(run, hardware.image) for run in runs]
     comparison = compare(reference.outputs, reference.counts, [run.outputs for run in runs], counts)
