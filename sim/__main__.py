@@ -1,6 +1,7 @@
 """Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, soak, estimate NET, bench, registers."""
 
 import dataclasses
+import itertools
 import sys
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
 from sim.report import write_whole
 from sim.run import run_network
+from sim.soak.covering import covering
 from sim.soak.loop import FOLDER as SOAK
 from sim.soak.loop import soak, verdict, write_results
 from sim.synthesis import SynthesisFailedError, synthesise
@@ -164,10 +166,12 @@ def soak_networks(
     seed: Annotated[int, Parameter(help="of the first network; each following one has the next")] = 1,
     networks: Annotated[int | None, Parameter(help="how many at most")] = None,
     stop: Annotated[bool, Parameter(help="at the first network that fails", negative="")] = False,
+    cover: Annotated[int | None, Parameter(help="of so many seeds those that add to functional coverage")] = None,
 ) -> int:
     """Run random networks on random configurations against the golden model (docs/verification.md)."""
     console = wide_console()
-    outcomes = soak(console, 60 * minutes, seed, networks=networks, stop=stop)
+    seeds = itertools.count(seed) if cover is None else covering(range(seed, seed + cover))
+    outcomes = soak(console, 60 * minutes, seeds, networks=networks, stop=stop)
     for path in write_results(outcomes, SOAK):
         console.print(f"written: {path}", highlight=False)
     console.print(verdict(outcomes), highlight=False, markup=False)

@@ -6,13 +6,19 @@ from typing import get_args
 
 from hw.contract.config import ArchonConfig
 from sim.options import Bus
-from tb.block_cases import VARIANTS
+from tb import block_cases, kinds_cases
 from tb.random_networks import RandomNetwork, draw_network
+
+VARIANTS: dict[str, ArchonConfig] = {
+    **kinds_cases.VARIANTS,
+    "two_clusters_four_lanes": block_cases.VARIANTS["two_clusters_four_lanes"],
+}
+"""Hardware that networks run on: so few configurations that models are built once."""
 
 LATENCIES = (0, 1, 5, 20, 100, 300)
 """Of memory, in cycles."""
 
-PAUSES = (0, 0, 20, 100, 200)
+PAUSES = (0, 0, 20, 200)
 """As in sim.accelerator.Settings: of 256 cycles, how many memory waits."""
 
 MOST_PIXELS = 500
@@ -24,7 +30,7 @@ class Circumstances:
     """What a network is run on.
 
     Args:
-        variant: Of tb.block_cases.VARIANTS: so few configurations, that models are built once.
+        variant: Of VARIANTS.
         bus: As in sim.options.Options.
         latency: As in sim.accelerator.Settings.
         pause: As there.

@@ -11,11 +11,13 @@ import numpy as np
 from sim.accelerator import ImageRun, Settings, run_images
 from sim.activity import wrong_jobs
 from sim.compare import Comparison, compare
+from sim.coverage.collection import collect_samples
 from sim.hardware import Hardware
 from sim.options import Options
 from sim.reference import make_reference
 from sim.run import build_model
 from sim.soak.case import Circumstances, describe, draw
+from sim.soak.covering import case_samples
 from sim.summary import measured_counts
 from sw.bundle import load_bundle, save_bundle
 from sw.bundle.network import IntegerNetwork
@@ -101,6 +103,8 @@ def _run(
     wrong = [sentence for run in runs for sentence in wrong_jobs(run, hardware.image, config)]
     if wrong:
         raise DifferenceError(f"{len(wrong)} counts of units do not add up, first {wrong[0]}")
+    statistics = {layer.cost.name: layer.statistics for layer in reference.layers if layer.statistics is not None}
+    collect_samples(case_samples(circumstances, drawn, statistics), f"soak-{seed}")
     return runs, comparison
 
 

@@ -1,8 +1,9 @@
 """Seed after seed for a given time; what came of them is on disk after each one."""
 
+import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,14 @@ def command(seed: int) -> str:
 def soak(
     console: Console,
     seconds: float,
-    first_seed: int,
+    seeds: Iterable[int],
     *,
     networks: int | None = None,
     stop: bool = False,
     folder: Path = FOLDER,
     check: Check = check_seed,
 ) -> list[Outcome]:
-    """Run the seeds from first_seed on.
+    """Run random networks.
 
     A line about each is printed before it runs, and where it fails why, and what repeats it. An interrupt (Ctrl-C) ends the
     last one without a result.
@@ -44,7 +45,7 @@ def soak(
     Args:
         console: To print on.
         seconds: After which no further network is begun.
-        first_seed: Of the first network; each following one has the next seed.
+        seeds: Of the networks; as many as there is time for.
         networks: How many at most.
         stop: Whether to stop at the first one that fails.
         folder: For the results, and the files of networks that fail.
@@ -56,9 +57,11 @@ def soak(
     write_results(outcomes, folder)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("random networks", total=seconds)
-        seed = first_seed
+        seed = None
         try:
-            while time.monotonic() - started < seconds and (networks is None or len(outcomes) < networks):
+            for seed in itertools.islice(seeds, networks):
+                if time.monotonic() - started >= seconds:
+                    break
                 outcome = check(seed, folder / f"seed-{seed}", partial(_announce, console, seed))
                 outcomes.append(outcome)
                 write_results(outcomes, folder)
@@ -72,7 +75,6 @@ def soak(
                     _say(console, f"seed {seed} FAILED: {outcome.reason}\nagain: {command(seed)}", "red")
                     if stop:
                         break
-                seed += 1
         except KeyboardInterrupt:
             _say(console, f"interrupted at seed {seed}", "yellow")
     return outcomes

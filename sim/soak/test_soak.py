@@ -1,6 +1,7 @@
 """Random networks: what a seed decides, one on each bus, one whose tables are spoiled, and the loop around them."""
 
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,11 @@ import sim.__main__
 from sim.options import Bus
 from sim.run import with_flipped_bit
 from sim.small_network import bias_bit
-from sim.soak.case import describe, draw, draw_circumstances
+from sim.soak.case import VARIANTS, describe, draw, draw_circumstances
 from sim.soak.check import BUNDLE, Outcome, check_seed
 from sim.soak.loop import command, soak, verdict
 from sw.program import MemoryImage
 from sw.spec.blocks import KINDS
-from tb.block_cases import VARIANTS
 
 TINY = "one_cluster_two_lanes"
 """Its models are those of other tests of whole runs."""
@@ -84,7 +84,7 @@ def fake(fails: set[int], ends: int = 1 << 30) -> Callable[[int, Path, Callable[
 
 def run_fakes(folder: Path, **options: object) -> tuple[list[Outcome], str]:
     stream = io.StringIO()
-    outcomes = soak(Console(file=stream, width=200), 100, 7, folder=folder, **options)  # type: ignore[arg-type]
+    outcomes = soak(Console(file=stream, width=200), 100, itertools.count(7), folder=folder, **options)  # type: ignore[arg-type]
     return outcomes, stream.getvalue()
 
 
@@ -116,7 +116,7 @@ def test_an_interrupt_keeps_the_results(tmp_path: Path) -> None:
 
 
 def test_no_network_is_begun_after_the_time(tmp_path: Path) -> None:
-    assert not soak(Console(file=io.StringIO()), 0, 1, folder=tmp_path, check=fake(set()))
+    assert not soak(Console(file=io.StringIO()), 0, [1], folder=tmp_path, check=fake(set()))
 
 
 @pytest.mark.parametrize(("fails", "code"), [(set(), 0), ({3}, 1)])
