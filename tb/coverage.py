@@ -130,6 +130,10 @@ ONE_TURN = Rule(
     "layers that filter each channel have one turn",
     lambda values: values["turns"] == "several" and values["kind"] in CHANNEL_BY_CHANNEL,
 )
+ONE_SLICE = Rule(
+    "a relu takes an expanded channel a lane, which is one slice in every preset",
+    lambda values: values["slices"] == "several" and values["kind"] == "relu",
+)
 RESIDUAL = Rule("a residual needs stride 1", lambda values: values["residual"] == "yes" and values["stride"] == "2")
 ADDED = Rule("residuals are added to what a block's last layer gives", _only(ADDS, "residual", "yes"))
 SHUFFLED = Rule("only fused and pointwise layers are shuffled", _only(GROUPED, "shuffle", "yes"))
@@ -145,7 +149,8 @@ CROSSES: tuple[Cross, ...] = (
     Cross("sizes", ("kind", "size"), (ONE_PIXEL,)),
     Cross("cuts", ("kind", "bands", "half"), (NO_TABLES, ONE_ROW)),
     Cross("order", ("kind", "barrier")),
-    Cross("tables", ("kind", "turns", "slices"), (NO_TABLES, ONE_TURN)),
+    Cross("turns", ("kind", "turns"), (NO_TABLES, ONE_TURN)),
+    Cross("slices", ("kind", "slices"), (NO_TABLES, ONE_SLICE)),
     Cross(
         "outputs",
         ("kind", "stride", "groups", "residual", "shuffle", "tensor"),

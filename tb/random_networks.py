@@ -25,7 +25,7 @@ ATTEMPTS = 100
 KERNELS = (3,)
 """Of the depthwise layers of blocks."""
 
-GROUPS = (1, 1, 2, 3, 4)
+GROUPS = (1, 1, 1, 2, 3, 4)
 SHARES = (0.0, 0.2, 0.4, 0.6, 1.0)
 """Of survivors; 0 and 1 hold for every input."""
 
@@ -83,7 +83,8 @@ def random_spec(rng: random.Random, name: str, most_pixels: int, kinds: Sequence
     front, count = rng.random() < 0.5, rng.randint(1, 4)
     # groups[0] and groups[-1] are those of the layers around the blocks.
     groups = [rng.choice(GROUPS) for _ in range(count + 2)]
-    channels = _multiple(rng, 14, groups[0] * front or 1, groups[1])
+    most = rng.choice([8, 14, 24])
+    channels = _multiple(rng, most, groups[0] if front else 1, groups[1])
     values: Values = {
         "name": name, "height": max(1, min(height, most_pixels // width)), "width": width,
         "channels": rng.randint(1, IMAGE_CHANNELS), "classes": rng.randint(1, 12),
@@ -92,7 +93,7 @@ def random_spec(rng: random.Random, name: str, most_pixels: int, kinds: Sequence
         "blocks": [],
     }  # fmt: skip
     if front:
-        values["stem"]["channels"] = _multiple(rng, 14, groups[0])
+        values["stem"]["channels"] = _multiple(rng, most, groups[0])
         values["first_pointwise"] = {"channels": channels, "groups": groups[0], "shuffle": _coin(rng)}
         values["first_depthwise"] = {"kernel": 3}
     for own, after in itertools.pairwise(groups[1:]):

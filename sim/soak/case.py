@@ -15,10 +15,14 @@ VARIANTS: dict[str, ArchonConfig] = {
 }
 """Hardware that networks run on: so few configurations that models are built once."""
 
-LATENCIES = (0, 1, 5, 20, 100, 300)
+FAST_SHARE = 0.3
+"""Of networks whose memory never lets them wait long."""
+
+FAST_LATENCIES = (0, 1, 5, 20)
+SLOW_LATENCIES = (100, 300)
 """Of memory, in cycles."""
 
-PAUSES = (0, 0, 20, 200)
+PAUSES = (0, 20, 200)
 """As in sim.accelerator.Settings: of 256 cycles, how many memory waits."""
 
 MOST_PIXELS = 500
@@ -53,7 +57,9 @@ def draw_circumstances(seed: int) -> Circumstances:
     """Those of a seed."""
     rng = random.Random(f"circumstances {seed}")
     variant, bus = rng.choice(list(VARIANTS)), rng.choice(get_args(Bus))
-    return Circumstances(variant, bus, rng.choice(LATENCIES), rng.choice(PAUSES), rng.choice(PAUSES))
+    if rng.random() < FAST_SHARE:
+        return Circumstances(variant, bus, rng.choice(FAST_LATENCIES), 0, 0)
+    return Circumstances(variant, bus, rng.choice(FAST_LATENCIES + SLOW_LATENCIES), rng.choice(PAUSES), rng.choice(PAUSES))
 
 
 def draw(seed: int) -> tuple[Circumstances, RandomNetwork]:
