@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,8 +41,8 @@ def soak(
 ) -> list[Outcome]:
     """Run random networks.
 
-    A line about each is printed before it runs, and where it fails why, and what repeats it. An interrupt (Ctrl-C) ends the
-    last one without a result.
+    A line about each is printed before it runs, and where it fails why, and what repeats it. An interrupt (Ctrl-C, or a
+    scheduler's SIGTERM) ends the last one without a result.
 
     Args:
         console: To print on.
@@ -55,7 +57,7 @@ def soak(
     started = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     write_results(outcomes, folder)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with interruptible(), Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("random networks", total=seconds)
         seed = None
         try:
@@ -78,6 +80,20 @@ def soak(
         except KeyboardInterrupt:
             _say(console, f"interrupted at seed {seed}", "yellow")
     return outcomes
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM is taken as an interrupt from the keyboard, too."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def write_results(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,11 +73,11 @@ def test_a_spoiled_table_is_found(tmp_path: Path) -> None:
     assert (tmp_path / "seed" / BUNDLE).is_file()
 
 
-def fake(fails: set[int], ends: int = 1 << 30) -> Callable[[int, Path, Callable[[str], None]], Outcome]:
+def fake(fails: set[int], ends: int = 1 << 30, by: signal.Signals = signal.SIGINT) -> Callable[[int, Path, Callable[[str], None]], Outcome]:
     def check(seed: int, _: Path, say: Callable[[str], None]) -> Outcome:
         say(f"network {seed}")
         if seed == ends:
-            raise KeyboardInterrupt
+            signal.raise_signal(by)
         return Outcome(seed, seed not in fails, f"network {seed}", "wrong" if seed in fails else "", compared=10)
 
     return check
@@ -108,8 +109,9 @@ def test_the_loop_stops_at_a_failure_if_asked(tmp_path: Path) -> None:
     assert [outcome.seed for outcome in outcomes] == [7, 8, 9]
 
 
-def test_an_interrupt_keeps_the_results(tmp_path: Path) -> None:
-    outcomes, printed = run_fakes(tmp_path, check=fake(set(), ends=9))
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_results(by: signal.Signals, tmp_path: Path) -> None:
+    outcomes, printed = run_fakes(tmp_path, check=fake(set(), ends=9, by=by))
     assert [outcome.seed for outcome in outcomes] == [7, 8]
     assert "interrupted at seed 9" in printed
     assert len(pd.read_csv(tmp_path / "results.csv")) == 2
