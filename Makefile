@@ -35,7 +35,7 @@ help: ## This list
 #: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: MAX_KERNEL=5           sim, verilog, synth, fpga: largest depthwise kernel of the accelerator, 3 or 5
-#: SEED=1                 sim, export, train: seed of everything random
+#: SEED=1                 sim, soak, export, train: seed of everything random
 #: WAVES=1                sim: record waveforms
 #: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
@@ -48,7 +48,9 @@ help: ## This list
 #: WEIGHTS=random         export: random or trained weights
 #: STAGE=vanilla          train: vanilla, pruned, pred or quantized
 #: EPOCHS=10              train: instead of the recipe's number
-#: MINUTES=60             train: stop after the epoch in which this time ends
+#: MINUTES=60             train: stop after the epoch in which this time ends; soak: begin no further network
+#: NETWORKS=10            soak: how many random networks at most
+#: STOP=1                 soak: at the first network that fails
 #: RESUME=1               train: continue the interrupted run
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
 #: TEST_IMAGES=1000       train: only the first so many test images
@@ -96,6 +98,11 @@ formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumula
 .PHONY: coverage
 coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
 	@$(BIN)/python -m sim coverage
+
+.PHONY: soak
+soak: .venv/.sim ## Run random networks on random configurations for a given time (MINUTES SEED NETWORKS STOP)
+	@$(BIN)/python -m sim soak $(call option,MINUTES,minutes) $(call option,SEED,seed) \
+		$(call option,NETWORKS,networks) $(call switch,STOP,stop)
 
 .PHONY: bench
 bench: .venv/.sim ## Measure speed and memory of building, simulation and golden model (NET PRESET LANES RUNS)

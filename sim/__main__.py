@@ -1,6 +1,7 @@
-"""Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, estimate NET, bench, registers."""
+"""Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, soak, estimate NET, bench, registers."""
 
 import dataclasses
+import itertools
 import sys
 from typing import Annotated, Literal
 
@@ -23,6 +24,9 @@ from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
 from sim.report import write_whole
 from sim.run import run_network
+from sim.soak.covering import covering
+from sim.soak.loop import FOLDER as SOAK
+from sim.soak.loop import soak, verdict, write_results
 from sim.synthesis import SynthesisFailedError, synthesise
 from sim.toolchain import BUILD, Simulator
 from sim.verilog import unit_verilog
@@ -158,6 +162,25 @@ def coverage(*, merge: Annotated[bool, Parameter(help="the last runs' records ag
     for complaint in found.complaints():
         console.print(complaint, style="red", highlight=False, markup=False)
     return FAILED if found.complaints() else 0
+
+
+@app.command(name="soak")
+def soak_networks(
+    *,
+    minutes: Annotated[float, Parameter(help="after which no further network is begun")] = 30,
+    seed: Annotated[int, Parameter(help="of the first network; each following one has the next")] = 1,
+    networks: Annotated[int | None, Parameter(help="how many at most")] = None,
+    stop: Annotated[bool, Parameter(help="at the first network that fails", negative="")] = False,
+    cover: Annotated[int | None, Parameter(help="of so many seeds those that add to functional coverage")] = None,
+) -> int:
+    """Run random networks on random configurations against the golden model (docs/verification.md)."""
+    console = wide_console()
+    seeds = itertools.count(seed) if cover is None else covering(range(seed, seed + cover))
+    outcomes = soak(console, 60 * minutes, seeds, networks=networks, stop=stop)
+    for path in write_results(outcomes, SOAK):
+        console.print(f"written: {path}", highlight=False)
+    console.print(verdict(outcomes), highlight=False, markup=False)
+    return FAILED if any(not outcome.passed for outcome in outcomes) else 0
 
 
 @app.command

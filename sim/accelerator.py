@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.contract.config import CHANNELS_PER_WORD
 from sim.model import Model, SimulationFailedError
 from sim.options import Bus
 from sim.reference import Reference, Tensor
@@ -19,6 +20,12 @@ from tb.network_tests import EVENTS_FILE, IMAGE_FACTS, IMAGE_FILE, INPUT_FILE, O
 
 POLL_SECONDS = 0.2
 """How often the shown progress is brought up to date."""
+
+WAITS = 256
+"""Cycles of which tb/memory.v takes `pause` and `idle`."""
+
+LEAST_AHEAD = 4
+"""Words that the smallest queues ask memory for ahead."""
 
 TESTS: dict[Bus, str] = {"native": "tb.network_tests", "axi": "tb.network_axi_tests"}
 
@@ -55,6 +62,8 @@ class Settings:
         waves: Record waveforms; the model must have been built for it.
         bus: "native" or "axi".
         trace: Record what the units do in every cycle, in tb.network_tests.STATES_FILE.
+        pause: Of 256 cycles, the average number in which memory takes no request and no write.
+        idle: Of 256 cycles, the average number in which it hands over no word.
     """
 
     folder: Path
@@ -63,6 +72,8 @@ class Settings:
     waves: bool = False
     bus: Bus = "native"
     trace: bool = False
+    pause: int = 0
+    idle: int = 0
 
 
 def run_images(
@@ -118,8 +129,10 @@ def prepare(image: MemoryImage, reference: Reference, settings: Settings) -> Pla
         output_address=image.activation_address,
         output_words=len(image.words) - image.activation_address,
         latency=settings.latency,
-        cycle_limit=cycle_limit(image, reference.most_steps, settings.latency),
+        cycle_limit=cycle_limit(image, reference.most_steps, settings),
         trace=settings.trace,
+        pause=settings.pause,
+        idle=settings.idle,
     )
 
 
@@ -130,7 +143,7 @@ def read_outputs(folder: Path, image: MemoryImage, number: int) -> dict[str, Ten
     return {program.name: image.tensors[program.name].read(words) for program in image.layer_programs}
 
 
-def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:
+def cycle_limit(image: MemoryImage, steps: int, settings: Settings) -> int:
     """Cycles that no sound run of the program needs.
 
     Several times what one lane alone would take for all the work of all lanes, one kind of work after the other.
@@ -138,15 +151,18 @@ def cycle_limit(image: MemoryImage, steps: int, latency: int) -> int:
     Args:
         image: Its program's jobs bound the work of predictor, loaders and outputs.
         steps: Steps of accumulation of the most demanding image, all lanes together.
-        latency: Of memory, in cycles.
+        settings: How slow memory is.
     """
-    cycles = steps + len(image.words)
+    cycles, latency = steps + len(image.words), settings.latency
     for job in image.network_program.jobs:
         fields = job.fields
         pixels = fields["output_rows"] * fields["output_width"]
         cycles += fields["segment"] * (fields["slices"] * fields["turns"] + fields["planes"])
         cycles += pixels * (fields["slices"] + fields["output_channels"] * (1 + fields["input_channels"])) + 100 * latency
-    return 4 * cycles
+        residuals = fields["residual"] * pixels * (fields["output_channels"] // CHANNELS_PER_WORD + 2)
+        words = fields["table_words"] + fields["segment"] * fields["planes"] + residuals
+        cycles += words * latency // LEAST_AHEAD
+    return 4 * cycles * WAITS // (WAITS - max(settings.pause, settings.idle))
 
 
 @contextmanager

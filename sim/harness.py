@@ -15,6 +15,9 @@ from sim.verilog import unit_verilog
 
 MEMORY_SOURCE = REPOSITORY / "tb" / "memory.v"
 HARNESS_SOURCE = REPOSITORY / "tb" / "harness.v"
+LEAST_WORDS = 1 << 14
+"""Of external memory in a model: all small programs share one."""
+
 AXI_SOURCES = (REPOSITORY / "tb" / "axi_harness.v", REPOSITORY / "tb" / "axi_memory.v", MEMORY_SOURCE)
 
 
@@ -34,7 +37,8 @@ def harness_design(config: ArchonConfig, words: int, public: Sequence[str] = ())
 
     Args:
         config: Hardware configuration.
-        words: Size of external memory; rounded up to a power of two, so that networks of like size share a model.
+        words: Size of external memory; rounded up to a power of two, LEAST_WORDS at least, so that networks of like size
+            share a model.
         public: As in sim.model.Design.
     """
     parameters = {**memory_parameters(_rounded(words)), "COMMAND_BITS": COMMAND.width, "REPORT_BITS": REPORT.width}
@@ -52,4 +56,4 @@ def axi_harness_design(config: ArchonConfig, words: int) -> Design:
 
 
 def _rounded(words: int) -> int:
-    return 1 << (words - 1).bit_length()
+    return max(LEAST_WORDS, 1 << (words - 1).bit_length())

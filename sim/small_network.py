@@ -1,8 +1,11 @@
-"""A network of two small blocks with random weights, for the tests of whole runs."""
+"""A network of two small blocks with random weights, and spoiled tables, for the tests of whole runs."""
 
+from hw.contract.layout import WORD_BITS
+from hw.contract.tables import REQUANTIZE_ROW, SECTION_HEADER, TableKind
 from sw.bundle.network import IntegerNetwork
 from sw.datasets import load_excerpt
 from sw.export.random_network import Survivors, random_network
+from sw.program import MemoryImage
 from sw.spec import NetworkSpec, parse_spec
 
 _SEED = 5
@@ -29,3 +32,15 @@ def small_spec() -> NetworkSpec:
 def make_network(spec: NetworkSpec) -> IntegerNetwork:
     """Random weights for a specification."""
     return random_network(spec, _SEED, Survivors(0.5, 0.5), load_excerpt().images[:2]).network
+
+
+def bias_bit(image: MemoryImage, layer: str, bit: int) -> int:
+    """Bit of the tables (sim.run.with_flipped_bit) that is this bit of the bias of a layer's first output channel."""
+    start = min(job.fields["table_address"] for job in image.network_program.jobs)
+    address = min(job.fields["table_address"] for job in image.network_program.jobs if job.layer == layer)
+    while True:
+        header = SECTION_HEADER.unpack(int(image.words[address]))
+        if header["kind"] == TableKind.REQUANTIZE:
+            return (address + 1 - start) * WORD_BITS + REQUANTIZE_ROW.offsets["bias"] + bit
+        assert header["kind"] != TableKind.LANES, f"{layer}: biases are expected in front of the lanes' tables"
+        address += 1 + int(str(header["rows"])) * int(str(header["words"]))

@@ -8,6 +8,7 @@ from hw.contract.config import ArchonConfig, preset
 from hw.contract.rules import broken_rules, choose, cluster_rules, image_rules
 from sim.hardware import choose_hardware
 from sim.small_network import make_network, small_spec
+from sim.soak.case import draw
 from sw.bundle import find_bundle, known_bundles, load_bundle
 from sw.program import MemoryImage, build_image, network_image
 from tb import block_cases, fixed_cases, kinds_cases
@@ -50,6 +51,12 @@ def test_blocks_keep_the_rules(variant: str) -> None:
     config = block_cases.VARIANTS[variant]
     for case in (*block_cases.directed(config), *(block_cases.random_case(seed, config.kernel) for seed in range(20))):
         check_rules(build_image(placed_blocks(case, 5), config), config)
+
+
+def test_random_networks_keep_the_rules() -> None:
+    for seed in range(40):
+        circumstances, drawn = draw(seed)
+        check_rules(drawn.image, circumstances.config)
 
 
 def test_every_rule_can_be_broken() -> None:

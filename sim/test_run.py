@@ -13,20 +13,17 @@ from hw.contract.activity import Unit
 from hw.contract.config import CHANNELS_PER_WORD, preset
 from hw.contract.descriptor import DESCRIPTOR_WORDS
 from hw.contract.errors import ArchonError
-from hw.contract.layout import WORD_BITS
-from hw.contract.tables import REQUANTIZE_ROW, SECTION_HEADER, TableKind
 from sim.__main__ import main
 from sim.hardware import Hardware, choose_hardware
 from sim.options import Options
 from sim.report import Report
 from sim.run import check_simulator, choose_images, run_network, with_flipped_bit
-from sim.small_network import make_network, small_spec
+from sim.small_network import bias_bit, make_network, small_spec
 from sw.bundle import find_bundle, load_bundle, save_bundle
 from sw.bundle.network import DenseLayer, Requantization
 from sw.datasets import cropped, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.golden import fixed_multiplications, layer_costs, run
-from sw.program import MemoryImage
 from sw.spec import load_spec
 from tb.kinds_cases import KindsCase, kinds_spec
 
@@ -43,18 +40,6 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs leave their reports."""
     monkeypatch.setattr(sim.run, "BUILD", tmp_path)
     return tmp_path / "sim-test"
-
-
-def bias_bit(image: MemoryImage, bit: int) -> int:
-    """Bit of the tables that is this bit of the bias of the stem's first output channel."""
-    start = min(job.fields["table_address"] for job in image.network_program.jobs)
-    address = min(job.fields["table_address"] for job in image.network_program.jobs if job.layer == "stem")
-    while True:
-        header = SECTION_HEADER.unpack(int(image.words[address]))
-        if header["kind"] == TableKind.REQUANTIZE:
-            return (address + 1 - start) * WORD_BITS + REQUANTIZE_ROW.offsets["bias"] + bit
-        assert header["kind"] != TableKind.LANES
-        address += 1 + int(str(header["rows"])) * int(str(header["words"]))
 
 
 def test_a_sound_run_passes(bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +78,7 @@ def test_a_sound_run_passes(bundle: Path, build: Path, capsys: pytest.CaptureFix
 
 def test_a_flipped_bit_fails_and_is_named(bundle: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = load_bundle(bundle)
-    bit = bias_bit(choose_hardware(network).image, 29)
+    bit = bias_bit(choose_hardware(network).image, "stem", 29)
     assert main(["run", str(bundle), "--images", "2", "--flip-bit", str(bit)]) == 1
     report = Report.model_validate_json((build / "report.json").read_text(encoding="utf-8"))
     first = report.first_difference

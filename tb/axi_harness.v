@@ -1,5 +1,5 @@
 // The accelerator on its buses with its external memory: the host's registers are ports, and what a simulation sets in memory.
-// See axi_memory.v and memory.v for base, latency, pause, errors, load, dump and fault.
+// See axi_memory.v and memory.v for base, latency, pause, idle, errors, load, dump and fault.
 module axi_harness #(
     parameter WORDS = 1 << 20,
     parameter ADDRESS_BITS = 32,
@@ -33,6 +33,7 @@ module axi_harness #(
     input [BYTE_ADDRESS_BITS-1:0] base,
     input [15:0] latency,
     input [7:0] pause,
+    input [7:0] idle,
     input [39:0] read_error_at,
     input [39:0] write_error_at,
     input [1:0] error_response,
@@ -87,7 +88,7 @@ module axi_harness #(
         .awaddr(awaddr), .awsize(awsize), .awburst(awburst), .awvalid(awvalid), .awready(awready),
         .wdata(wdata), .wstrb(wstrb), .wlast(wlast), .wvalid(wvalid), .wready(wready),
         .bresp(bresp), .bvalid(bvalid), .bready(bready),
-        .base(base), .latency(latency), .pause(pause),
+        .base(base), .latency(latency), .pause(pause), .idle(idle),
         .read_error_at(read_error_at), .write_error_at(write_error_at), .error_response(error_response),
         .load(load), .dump(dump), .file(file), .dump_start(dump_start), .dump_end(dump_end),
         .fault(fault), .words_read(words_read), .words_written(words_written)

@@ -42,6 +42,7 @@ module axi_memory #(
     input [BYTE_ADDRESS_BITS-1:0] base,
     input [15:0] latency,
     input [7:0] pause,
+    input [7:0] idle,
     input [39:0] read_error_at,
     input [39:0] write_error_at,
     input [1:0] error_response,
@@ -165,7 +166,7 @@ module axi_memory #(
         .read_request__valid(arvalid && reading != QUEUE), .read_request__ready(request_ready),
         .read_data__payload(rdata), .read_data__valid(rvalid), .read_data__ready(rready),
         .write__payload({landing_word[next], landing_address[next]}), .write__valid(lands_valid), .write__ready(lands_ready),
-        .latency(latency), .pause(pause), .load(load), .dump(dump), .file(file),
+        .latency(latency), .pause(pause), .idle(idle), .load(load), .dump(dump), .file(file),
         .dump_start(dump_start), .dump_end(dump_end),
         .fault(outside), .words_read(words_read), .words_written(words_written)
     );

@@ -23,6 +23,10 @@ VARIANTS: dict[str, ArchonConfig] = {
 """Hardware that the cases run on; every case fits every variant that has its kernels."""
 
 
+SHARES: tuple[Survivors, ...] = ("none", "some", "all")
+"""Survivors of a ReLU."""
+
+
 @dataclass(frozen=True)
 class BlockCase:
     """One program of one or more blocks and how external memory behaves while it runs.
@@ -82,7 +86,13 @@ DIRECTED: tuple[BlockCase, ...] = (
     BlockCase("all survive", ((1, 4, 16, 4, 1, False, False),), 4, 4, ("all", "all")),
     BlockCase("all of the second survive", ((3, 1, 9, 2, 1, False, True),), 5, 3, ("some", "all")),
     BlockCase("extreme weights", ((1, 4, 10, 4, 1, True, False),), 4, 4, ("all", "all"), extreme=True, sparsity=0.0),
-    BlockCase("extreme weights, some survive", ((3, 2, 10, 4, 2, False, True),), 5, 5, extreme=True),
+    *(
+        BlockCase(
+            f"extreme weights, {first} and {second} survive",
+            ((3, 2, 10, 4, 2, False, True),), 3, 5, (first, second), extreme=True,
+        )
+        for first in SHARES for second in SHARES
+    ),
     BlockCase("nine channels", ((1, 9, 12, 5, 1, False, False),), 3, 4, idle="bursts", latency=(1, 40)),
     BlockCase(
         # The first cluster has fewer rows than the others and then little to load: without the barrier it would read

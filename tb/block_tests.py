@@ -18,7 +18,7 @@ from sw.program import ImageLayer, PlacedBlock, Program, TensorForm, TensorPlace
 from sw.program.image import pack_program
 from tb.bench import configuration
 from tb.block_cases import DIRECTED, TINY, BlockCase, directed, random_case
-from tb.coverage import sample_block, sample_layer
+from tb.coverage import LayerRun, sample_block, sample_layer
 from tb.programs import (
     Accelerator,
     check_activity,
@@ -136,7 +136,7 @@ async def images_and_a_block(dut: Any, back_pressure: str) -> None:
     padding = CHANNELS_PER_WORD * sum(place.words for place in places) - tensors[0].size
     check_writes("images and a block", memory, image, padding)
     for layer, fields in zip(layers, (image.network_program.jobs[0], job), strict=True):
-        sample_layer("image", layer.input_shape, [fields], config, case)
+        sample_layer(LayerRun("image", layer.input_shape, [fields]), config, case)
     sample_block(blocks[0], image, config, case)
 
 

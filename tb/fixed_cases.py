@@ -75,6 +75,7 @@ CASES: tuple[FixedCase, ...] = (
     FixedCase("depthwise", (("depthwise", 0, 0, 1, False),), 9, 7, 5, idle="mostly"),
     FixedCase("depthwise, stride 2, odd", (("depthwise", 0, 0, 2, False),), 3, 7, 5, back_pressure="mostly"),
     FixedCase("depthwise, stride 2, even", (("depthwise", 0, 0, 2, False),), 8, 6, 4, latency=(1, 60)),
+    FixedCase("depthwise, parts of unequal size", (("depthwise", 0, 0, 2, False),), 24, 8, 5),
     FixedCase("convolution", (("convolution", 4, 1, 1, False),), 3, 5, 6, idle="bursts", back_pressure="bursts"),
     FixedCase("convolution, stride 2", (("convolution", 3, 1, 2, False),), 3, 6, 7),
     FixedCase("pool, odd", (POOL,), 11, 7, 5, idle="rarely", back_pressure="rarely"),

@@ -22,13 +22,14 @@ class MemoryControl:
 
     def __init__(self, dut: Any) -> None:
         self._dut = dut
-        for name in ("load", "dump", "file", "dump_start", "dump_end", "latency", "pause"):
+        for name in ("load", "dump", "file", "dump_start", "dump_end", "latency", "pause", "idle"):
             dut[name].value = 0
 
-    def speed(self, latency: int, pause: int = 0) -> None:
-        """Set latency in cycles, and of 256 cycles the average number in which each stream is held."""
+    def speed(self, latency: int, pause: int = 0, idle: int | None = None) -> None:
+        """Set latency in cycles, and of 256 how many requests and writes wait on average, and (else as many) words."""
         self._dut.latency.value = latency
         self._dut.pause.value = pause
+        self._dut.idle.value = pause if idle is None else idle
 
     async def load(self, path: Path) -> None:
         """Read a $readmemh file with @address lines into memory."""

@@ -1,5 +1,5 @@
 // The accelerator with its external memory: only what a simulation drives and watches is a port.
-// See memory.v for latency, pause, load, dump and fault.
+// See memory.v for latency, pause, idle, load, dump and fault.
 module harness #(
     parameter WORDS = 1 << 20,
     parameter ADDRESS_BITS = 32,
@@ -27,6 +27,7 @@ module harness #(
     input record,
     input [15:0] latency,
     input [7:0] pause,
+    input [7:0] idle,
     input load,
     input dump,
     input [8*FILE_BYTES-1:0] file,
@@ -67,7 +68,7 @@ module harness #(
         .read_request__payload(request), .read_request__valid(request_valid), .read_request__ready(request_ready),
         .read_data__payload(word), .read_data__valid(word_valid), .read_data__ready(word_ready),
         .write__payload(written), .write__valid(written_valid), .write__ready(written_ready),
-        .latency(latency), .pause(pause), .load(load), .dump(dump), .file(file),
+        .latency(latency), .pause(pause), .idle(idle), .load(load), .dump(dump), .file(file),
         .dump_start(dump_start), .dump_end(dump_end),
         .fault(fault), .words_read(words_read), .words_written(words_written)
     );

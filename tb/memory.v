@@ -4,7 +4,7 @@
 // Requests are answered in order, at most one word a cycle. The first word of a request comes `latency` cycles after the
 // least possible time (2 cycles after the request was accepted); waiting times of queued requests overlap. A word is read
 // when it is handed over, so every write accepted before a request is seen by it. In `pause` of 256 cycles, on average,
-// each of the three streams is held, at random; 0 is full speed.
+// requests are held, in as many others writes, and in `idle` words, at random; 0 is full speed.
 //
 // A rising `load` reads the $readmemh file named by `file` (with @address lines; other words keep their value), a rising
 // `dump` writes words dump_start..dump_end to it. Both happen within one clock cycle. `fault` stays set after an access
@@ -30,6 +30,7 @@ module memory #(
     output write__ready,
     input [15:0] latency,
     input [7:0] pause,
+    input [7:0] idle,
     input load,
     input dump,
     input [8*FILE_BYTES-1:0] file,
@@ -57,7 +58,7 @@ module memory #(
     wire [31:0] noise_right = noise_left ^ (noise_left >> 17);
     always @(posedge clk) noise <= rst ? 32'd2463534242 : noise_right ^ (noise_right << 5);
     wire request_paused = noise[7:0] < pause;
-    wire data_paused = noise[15:8] < pause;
+    wire data_paused = noise[15:8] < idle;
     wire write_paused = noise[23:16] < pause;
 
     // Waiting requests: where, how many words, when the first is due.

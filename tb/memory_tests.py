@@ -18,17 +18,21 @@ WORDS = 1 << 10
 """Size of the memory under test."""
 
 
+PAUSES = [(0, 0), (100, 0), (0, 100), (100, 100)]
+"""Of requests and writes, and of words."""
+
+
 def contents(rng: random.Random, count: int) -> Any:
     """Random words."""
     return np.array([rng.getrandbits(WORD_BITS) for _ in range(count)], dtype=np.uint64)
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[0, 1, 37], pause=[0, 100])
-async def reads_see_all_writes_before(dut: Any, idle: str, back_pressure: str, latency: int, pause: int) -> None:
+@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[0, 1, 37], pauses=PAUSES)
+async def reads_see_all_writes_before(dut: Any, idle: str, back_pressure: str, latency: int, pauses: tuple[int, int]) -> None:
     """Rounds of writes, then reads; more requests than the memory queues."""
-    bench = Bench(dut, f"memory {latency} {pause}", idle, back_pressure)
-    memory = bench_memory(bench, latency, pause)
+    bench = Bench(dut, f"memory {latency} {pauses}", idle, back_pressure)
+    memory = bench_memory(bench, latency, *pauses)
     requests, writes = bench.source("read_request", READ_REQUEST), bench.source("write", WRITE)
     words = bench.sink("read_data", Number(WORD_BITS))
     await bench.reset()
@@ -92,10 +96,10 @@ async def an_access_outside_sets_fault(dut: Any, stream: str, address: int) -> N
     assert bool(dut.fault.value) == (stream == "read_request" or address >= WORDS)
 
 
-def bench_memory(bench: Bench, latency: int, pause: int) -> MemoryControl:
+def bench_memory(bench: Bench, latency: int, pause: int, held: int | None = None) -> MemoryControl:
     """Memory control with all streams quiet."""
     memory = MemoryControl(bench.dut)
-    memory.speed(latency, pause)
+    memory.speed(latency, pause, held)
     for name in ("read_request__valid", "write__valid", "read_data__ready"):
         bench.dut[name].value = 0
     return memory

@@ -35,7 +35,7 @@ async def network(dut: Any) -> None:
     """Run the program on every image and leave all activations in files."""
     plan = TypeAdapter(Plan).validate_json(os.environ[PLAN_VARIABLE])
     harness = AxiHarness(dut, BASE)
-    harness.memory.speed(plan.latency)
+    harness.memory.speed(plan.latency, plan.pause, plan.idle)
     await harness.reset()
     driver, words = harness.driver, plan.output_address + plan.output_words
     await driver.check()

@@ -47,6 +47,8 @@ class Plan:
         latency: Cycles between a read request and its first word.
         cycle_limit: Cycles after which an image is given up.
         trace: Record what the units do in STATES_FILE.
+        pause: Of 256 cycles, the average number in which memory takes no request and no write.
+        idle: Of 256 cycles, the average number in which it hands over no word.
     """
 
     images: int
@@ -57,6 +59,8 @@ class Plan:
     latency: int
     cycle_limit: int
     trace: bool = False
+    pause: int = 0
+    idle: int = 0
 
     def environment(self) -> dict[str, str]:
         """The variable that carries the plan into the simulation."""
@@ -68,7 +72,7 @@ async def network(dut: Any) -> None:
     """Run the program on every image and leave all activations in files."""
     plan = TypeAdapter(Plan).validate_json(os.environ[PLAN_VARIABLE])
     harness = Harness(dut)
-    harness.memory.speed(plan.latency)
+    harness.memory.speed(plan.latency, plan.pause, plan.idle)
     await harness.reset()
     await harness.memory.load(Path(IMAGE_FILE).resolve())
     dut.record.value = plan.trace

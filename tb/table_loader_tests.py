@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics, tables
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB
-from hw.contract.layout import Layout
+from hw.contract.layout import WORD_BITS, Layout
 from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from hw.contract.taps import KERNELS
@@ -76,7 +76,7 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=["never", "bursts"], wrong=["short", "long", "twice", "missing", "rows", "words", "kind"])
+@cocotb.parametrize(idle=["never", "bursts"], wrong=["short", "long", "twice", "missing", "rows", "words", "kind", "rest"])
 async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> None:
     """`bad` and never `done`; a reset makes the loader sound again."""
     bench = LoaderBench(dut, f"wrong {wrong}", WORDS, idle, "never", (0, 10))
@@ -86,7 +86,7 @@ async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> 
         job = random_settings(config, random)
         parts = segment_parts(config, random, job)
         good = np.concatenate(parts)
-        for segment, outcome, other in ((spoilt(parts, wrong, random), "bad", "done"), (good, "done", "bad")):
+        for segment, outcome, other in ((spoilt(job, parts, wrong, random), "bad", "done"), (good, "done", "bad")):
             await bench.reset()
             memory.words[: len(segment)] = segment
             dut.job.value = JOB.pack(JOB.unpack(0) | job | {"table_words": len(segment)})
@@ -99,9 +99,9 @@ async def segments_that_do_not_fit_are_told(dut: Any, idle: str, wrong: str) -> 
                 assert not dut[other].value
 
 
-def spoilt(parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Generator) -> NDArray[np.uint64]:
-    """A segment of these sections with something wrong."""
-    place, words = int(random.integers(len(parts))), np.concatenate(parts)
+def spoilt(job: dict[str, int], parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Generator) -> NDArray[np.uint64]:
+    """A segment like that of these sections, which is the job's, with something wrong."""
+    place, words, config = int(random.integers(len(parts))), np.concatenate(parts), configuration()
     if wrong == "short":
         return words[: int(random.integers(1, len(words)))]
     if wrong == "long":
@@ -110,14 +110,20 @@ def spoilt(parts: list[NDArray[np.uint64]], wrong: str, random: np.random.Genera
         return np.concatenate([*parts, parts[place]])
     if wrong == "missing":
         return np.concatenate([part for index, part in enumerate(parts) if index != place])
-    spared = {"rows": TableKind.EXPAND, "words": TableKind.LANES}.get(wrong)  # there any number may be right
-    kinds = [part_header(part)["kind"] for part in parts]
-    place = int(random.choice([index for index, kind in enumerate(kinds) if kind != spared]))
-    changed = {"rows": 1, "words": -1, "kind": int(random.choice([*PER_LANE, *range(8, 16)])) - kinds[place]}
-    fields = part_header(parts[place])
-    fields[wrong] += changed[wrong]
-    first = header(fields["kind"], fields["rows"], fields["words"])
-    return np.concatenate([*parts[:place], first, parts[place][1:], *parts[place + 1 :]])
+    if wrong == "rows":  # in itself without fault
+        name = random.choice(["slices", "input_channels" if job["depthwise"] else "output_channels"])
+        return random_segment(config, random, job | {name: job[name] + 1})
+    if wrong == "words":  # likewise
+        place = next(index for index, part in enumerate(parts) if part_header(part)["kind"] != TableKind.LANES)
+    parts, fields = [part.copy() for part in parts], part_header(parts[place])
+    if wrong == "kind":
+        parts[place][0] = header(int(random.choice([*PER_LANE, *range(8, 16)])), fields["rows"], fields["words"])[0]
+    elif wrong == "rest":
+        parts[place][0] |= np.uint64(1 << int(random.integers(SECTION_HEADER.width, WORD_BITS)))
+    else:
+        rows = np.pad(parts[place][1:].reshape(fields["rows"], fields["words"]), ((0, 0), (0, 1)))
+        parts[place] = np.concatenate([header(fields["kind"], *rows.shape), rows.reshape(-1)])
+    return np.concatenate(parts)
 
 
 def part_header(part: NDArray[np.uint64]) -> dict[str, int]:

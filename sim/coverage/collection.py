@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sim.coverage.points import Place, Points, sidecar
 from sim.coverage.records import Reached, Record
-from tb.coverage import FOLDER_VARIABLE, SAMPLES_FILE
+from tb.coverage import FOLDER_VARIABLE, SAMPLES_FILE, Sample
 
 DATA_FILE = "coverage.dat"
 """What a simulation with coverage leaves in its working directory."""
@@ -65,6 +65,14 @@ def collect(model: Path, directory: Path, name: str) -> None:
         record.samples = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
     folder.mkdir(parents=True, exist_ok=True)
     record.write(folder / f"{model.name}-{name}.json")
+
+
+def collect_samples(samples: list[Sample], name: str) -> None:
+    """Add a record of samples alone, if records are collected; the name as of collect."""
+    folder = collecting()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        Record(name, samples=samples).write(folder / f"samples-{name}.json")
 
 
 def toggles(data: Path) -> Iterator[tuple[int, int, str, int]]:

@@ -39,17 +39,21 @@ TESTS: tuple[str, ...] = (
 lanes, one to three clusters. The other variants of the regression differ in depths and widths alone."""
 
 
-def measure(tests: Sequence[str] = TESTS) -> Coverage:
-    """Run tests with coverage, and merge what they reached.
+SEEDS = 600
+"""Random networks among which those are run that add to functional coverage (sim.soak.covering)."""
+
+
+def measure(tests: Sequence[str] = TESTS, seeds: int = SEEDS) -> Coverage:
+    """Run tests and random networks with coverage, and merge what they reached.
 
     Raises:
         SimulationFailedError: a test failed, which leaves no coverage to speak of.
     """
     shutil.rmtree(RECORDS, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-q", *tests]
     environment = os.environ | {FOLDER_VARIABLE: str(RECORDS)}
-    if subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode:
-        raise SimulationFailedError("a test failed: coverage is measured of tests that pass")
+    for command in (["pytest", "-q", *tests], ["sim", "soak", "--cover", str(seeds), "--minutes", "60", "--stop"]):
+        if subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, env=environment, check=False).returncode:
+            raise SimulationFailedError(f"{command[0]} failed: coverage is measured of tests that pass")
     return coverage_of(RECORDS)
 
 

@@ -131,7 +131,8 @@ class FixedLayer:
         window, cuts = self.window, [_cut(self, group, config) for group in range(len(self.groups))]
         wanted = 1 if self.summed else max(1, config.clusters // sum(len(parts) for parts in cuts))
         for group, parts in enumerate(cuts):
-            bands = window.fitting_bands(turns_of(parts[0][0].weight.shape[1], config), wanted, config)
+            most = max(piece.weight.shape[1] for links in parts for piece in links)
+            bands = window.fitting_bands(turns_of(most, config), wanted, config)
             of_parts = []
             for links in parts:
                 chain = []
