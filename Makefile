@@ -110,7 +110,7 @@ bench: .venv/.sim ## Measure speed and memory of building, simulation and golden
 		$(call option,RUNS,runs)
 
 .PHONY: estimate
-estimate: .venv/.sim ## Estimate the cycles of a network's fused blocks, beside the last run's (NET PRESET LANES SEED)
+estimate: .venv/.sim ## Estimate the cycles of every layer of a network, beside the last run's (NET PRESET LANES SEED)
 	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
 
 .PHONY: export

@@ -16,7 +16,7 @@ from sim.coverage.regression import FOLDER as COVERAGE
 from sim.coverage.regression import RECORDS, coverage_of, measure
 from sim.coverage.render import cross_table, unit_table
 from sim.coverage.render import write_files as write_coverage
-from sim.estimate import estimate, estimate_table
+from sim.estimate import estimate
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
@@ -79,10 +79,14 @@ def estimate_network(
     lanes: Annotated[int | None, Parameter(help="1, 2, 4 or a multiple of 8; else the preset's")] = None,
     seed: Annotated[int, Parameter(help="chooses the image")] = 1,
     preset: Annotated[str | None, Parameter(help="else the smallest that fits")] = None,
+    latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
 ) -> int:
-    """Estimate the cycles of NETWORK's fused blocks without simulating, beside those of the last run."""
+    """Estimate the cycles of NETWORK's layers without simulating, beside those of the last run."""
     console = wide_console()
-    console.print(estimate_table(estimate(network, preset, lanes, seed, console)))
+    found = estimate(network, preset, lanes, seed, console, latency)
+    console.print(found.table())
+    for path in found.write(BUILD / found.network):
+        console.print(f"written: {path}", highlight=False)
     return 0
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hw.contract.config import ArchonConfig, Queues
 from sw.cycles.lanes import FILL_LATENCY, lane_times
-from sw.cycles.model import expand_times, row_loads, words_ready
+from sw.cycles.model import expand_times, words_ready
 from sw.cycles.work import LaneWork, fused_work, lane_sums
 from sw.golden import random_activation, random_block, run_block
 from sw.program.blocks import block_jobs
@@ -81,7 +81,7 @@ def test_deeper_queues_are_never_slower_and_no_lane_beats_its_multiplier(seed: i
 
 def test_the_predictor_waits_for_rows_and_gives_pixels_in_order() -> None:
     job = block_jobs("block", SPEC, 6, 5, CONFIG, [1.0, 1.0])[0]
-    loads = row_loads(job, 1)
+    loads = 110.0 + 10 * np.arange(job.fields["input_rows"], dtype=np.float64)
     done = expand_times(job, loads)
     assert (done >= loads[:, None]).all()
     assert (np.diff(done, axis=0) > 0).all()

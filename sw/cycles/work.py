@@ -125,6 +125,8 @@ def _touched(weights: GroupWeights, first: Bits, second: Bits, config: ArchonCon
     total = np.zeros((pixels, outputs, inputs), dtype=np.int16)
     for tap in range(len(first)):
         used = np.flatnonzero(weights.depthwise_weight[:, tap])
+        if not len(used):
+            continue
         reaches = (weights.project_weight[:, used].T != 0)[:, :, None] & weights.pairs[used][:, None, :]
         reaches = reaches.reshape(len(used), -1).astype(np.float32)
         size = max(1, CHUNK_ELEMENTS // max(1, reaches.shape[1]))

@@ -1,0 +1,63 @@
+"""Jobs of fixed layers: accumulators are loaded once, and the multipliers go through all pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.contract.config import KERNEL, ArchonConfig
+from sw.cycles.lanes import Drain, Fill
+from sw.cycles.segments import Segment
+from sw.program.jobs import Job
+
+Integers = NDArray[np.int64]
+
+
+def taps_inside(job: Job) -> NDArray[np.bool_]:
+    """(output pixels, 9): which taps of a job's pixels lie in the image; with channel taps all do."""
+    fields = job.fields
+    rows = np.arange(fields["output_rows"]) + fields["output_row_start"] << fields["stride_two"]
+    columns = np.arange(fields["output_width"]) << fields["stride_two"]
+    inside = []
+    for places, size in ((rows, fields["input_height"]), (columns, fields["input_width"])):
+        around = places[:, None] + np.arange(KERNEL) - KERNEL // 2
+        inside.append((around >= 0) & (around < size))
+    both = inside[0][:, None, :, None] & inside[1][None, :, None, :]
+    return both.reshape(-1, KERNEL * KERNEL) | bool(fields["channel_taps"])
+
+
+def multiplier_cycles(job: Job, segment: Segment) -> tuple[Integers, Integers]:
+    """Cycles of the lanes' multipliers for each output of a pixel, by kind of pixel.
+
+    Returns:
+        (kinds, outputs, lanes), and (pixels,) the kind of each pixel. An output takes a cycle at least.
+    """
+    kinds, kind = np.unique(taps_inside(job), axis=0, return_inverse=True)
+    touched = segment.touched(job.fields["output_channels"])
+    cycles = np.einsum("ktld,nd->nkl", touched.astype(np.int64), kinds.astype(np.int64))
+    return np.maximum(cycles, 1), kind.reshape(-1)
+
+
+def fixed_job(job: Job, segment: Segment, loaded: int, config: ArchonConfig, pace: float) -> int:
+    """Cycle, from the job's start, in which the last output of a fixed job has all its shares.
+
+    Args:
+        job: Its descriptor.
+        segment: Its tables.
+        loaded: Cycle in which all its activations are there.
+        config: Of the accelerator.
+        pace: Cycles that an output takes behind the lanes, at least.
+    """
+    members = segment.members.sum(axis=3)  # (slices, turns, lanes)
+    of_lane = segment.members.sum(axis=1).astype(np.int64)  # (slices, lanes, channels)
+    steps = np.einsum("slc,scr->slr", of_lane, segment.steps(config))
+    ready = np.arange(len(members))
+    ready[-1] = max(ready[-1], loaded)
+    filled = Fill(members.sum(axis=1), config.adder_rows, config).pixel(
+        np.maximum(members, 1).sum(axis=1), steps, ready, np.zeros(config.lanes, dtype=np.int64)
+    )
+    drain = Drain(config.lanes, config, members.shape[1], pace, bool(job.fields["depthwise"]))
+    cycles, kinds = multiplier_cycles(job, segment)
+    for kind in kinds.tolist():
+        drain.pixel(filled, cycles[kind])
+    return drain.end
