@@ -9,11 +9,10 @@ from hw.contract.config import ArchonConfig
 from sw.bundle.network import IntegerNetwork
 from sw.export.random_network import Survivors, random_network
 from sw.spec import NetworkSpec, parse_spec
-from tb.fixed_cases import VARIANTS as FIXED_VARIANTS
+from tb import block_cases
+from tb.fixed_cases import SHARED
 
-VARIANTS: dict[str, ArchonConfig] = {
-    name: FIXED_VARIANTS[name] for name in ("one_cluster_two_lanes", "three_clusters_one_lane", "two_clusters_eight_lanes")
-}
+VARIANTS: dict[str, ArchonConfig] = {name: block_cases.VARIANTS[name] for name in SHARED}
 
 _UNFUSED = {"kind": "unfused", "kernel": 3, "groups": 1}
 _SHUFFLED = {"kind": "unfused", "kernel": 3, "groups": 3, "inner_shuffle": True, "depthwise_relu": False, "output_relu": True}
