@@ -14,23 +14,25 @@ from sw.golden.random_block import random_block
 from sw.program import FixedGroup, FixedLayer, PlacedBlock
 from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer
 from sw.spec import BlockSpec
+from tb import block_cases
 
 TINY = preset("tiny")
 
+SHARED = ("one_cluster_two_lanes", "three_clusters_one_lane", "two_clusters_eight_lanes")
+"""Variants of the tests of blocks, whose models are there."""
+
 VARIANTS: dict[str, ArchonConfig] = {
-    "one_cluster_two_lanes": TINY,
-    "three_clusters_one_lane": dataclasses.replace(TINY.with_lanes(1), clusters=3, slice_channels=2),
+    **{name: block_cases.VARIANTS[name] for name in SHARED},
     "two_clusters_that_cut_layers": dataclasses.replace(
         TINY,
         clusters=2,
         depths=dataclasses.replace(TINY.depths, activation=64, accumulator=8, output=4, step=40, pair=24, turned_slices=32),
     ),
-    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16),
     "two_clusters_two_lanes_kernel_five": dataclasses.replace(
         TINY, clusters=2, kernel=5, depths=dataclasses.replace(TINY.depths, accumulator=8, step=80)
     ),
 }
-"""Hardware that the cases run on; the third has memories so small that bands, parts and chains of jobs are needed.
+"""Hardware that the cases run on; the fourth has memories so small that bands, parts and chains of jobs are needed.
 
 Those of a smaller kernel leave out the cases of a larger one.
 """

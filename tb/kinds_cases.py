@@ -10,14 +10,15 @@ from hw.contract.config import ArchonConfig, preset
 from sw.bundle.network import IntegerNetwork
 from sw.export.random_network import Survivors, random_network
 from sw.spec import NetworkSpec, parse_spec
-from tb.fixed_cases import VARIANTS as FIXED_VARIANTS
+from tb import block_cases
+from tb.fixed_cases import SHARED
 
 TINY = preset("tiny")
 
 VARIANTS: dict[str, ArchonConfig] = {
     "one_cluster_that_cuts_groups": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, output=8)),
-    **{name: FIXED_VARIANTS[name] for name in ("three_clusters_one_lane", "two_clusters_eight_lanes")},
-    "one_cluster_two_lanes_kernel_five": dataclasses.replace(FIXED_VARIANTS["one_cluster_two_lanes"], kernel=5),
+    **{name: block_cases.VARIANTS[name] for name in SHARED[1:]},
+    "two_lanes_kernel_five": block_cases.VARIANTS["two_lanes_kernel_five"],
 }
 """Hardware that the cases run on; the first one has room for fewer outputs than some groups of fused blocks have."""
 

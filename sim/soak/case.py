@@ -6,14 +6,8 @@ from typing import get_args
 
 from hw.contract.config import ArchonConfig
 from sim.options import Bus
-from tb import block_cases, kinds_cases
+from tb.block_cases import VARIANTS
 from tb.random_networks import RandomNetwork, draw_network
-
-VARIANTS: dict[str, ArchonConfig] = {
-    **kinds_cases.VARIANTS,
-    "two_clusters_four_lanes": block_cases.VARIANTS["two_clusters_four_lanes"],
-}
-"""Hardware that networks run on: so few configurations that models are built once."""
 
 FAST_SHARE = 0.3
 """Of networks whose memory never lets them wait long."""
@@ -34,7 +28,7 @@ class Circumstances:
     """What a network is run on.
 
     Args:
-        variant: Of VARIANTS.
+        variant: Of tb.block_cases.VARIANTS: so few configurations that models are built once.
         bus: As in sim.options.Options.
         latency: As in sim.accelerator.Settings.
         pause: As there.

@@ -16,11 +16,12 @@ import sim.__main__
 from sim.options import Bus
 from sim.run import with_flipped_bit
 from sim.small_network import bias_bit
-from sim.soak.case import VARIANTS, describe, draw, draw_circumstances
+from sim.soak.case import describe, draw, draw_circumstances
 from sim.soak.check import BUNDLE, Outcome, check_seed
 from sim.soak.loop import Check, command, soak, verdict
 from sw.program import MemoryImage
 from sw.spec.blocks import KINDS
+from tb.block_cases import VARIANTS
 
 TINY = "one_cluster_two_lanes"
 """Its models are those of other tests of whole runs."""
