@@ -5,7 +5,7 @@ import random
 import pytest
 
 from hw.contract.config import ArchonConfig, preset
-from hw.contract.rules import broken_rules, choose, cluster_rules, image_rules
+from hw.contract.rules import broken_rules, choose, cluster_rules, image_rules, same
 from sim.hardware import choose_hardware
 from sim.small_network import make_network, small_spec
 from sim.soak.case import draw
@@ -65,7 +65,7 @@ def test_every_rule_can_be_broken() -> None:
     jobs = [job.fields for job in network_image(make_network(small_spec()), config).network_program.jobs]
     names, seen = {"cluster"}, set[str]()
     for unit in (cluster_rules, image_rules):
-        rules, products = unit(jobs[0], config, choose)
+        rules, products = unit(jobs[0], config, choose, same)
         names |= {*rules, *(product.name for product in products)}
     for _ in range(FLIPS):
         seen.update(broken_rules(flipped(rng.choice(jobs), rng, rng.randint(1, 3)), config))

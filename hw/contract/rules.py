@@ -3,7 +3,8 @@
 The controller refuses a descriptor that breaks a rule. Addresses are no part of it: the windows of the bus watch over them.
 
 The rules are written once, for numbers and for the hardware's signals alike: `choose(condition, one, other)` is the choice
-between two of either, and what has to be multiplied is listed as a Product.
+between two of either, `keep(value)` the value where the hardware has it in a register, and what has to be multiplied is listed
+as a Product.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Fields = Mapping[str, Any] | Any
 """Of hw.contract.descriptor.JOB: numbers or signals, by name."""
 
 Choose = Callable[[Any, Any, Any], Any]
+
+Keep = Callable[[Any], Any]
 
 COUNTED = (
     "input_width", "input_rows", "output_width", "output_rows", "input_channels", "planes", "turns", "slices",
@@ -60,7 +63,7 @@ def broken_rules(fields: Mapping[str, int], config: ArchonConfig) -> list[str]:
     if fields["cluster"] > config.image_unit:
         return ["cluster"]
     of_unit = image_rules if fields["cluster"] == config.image_unit else cluster_rules
-    rules, products = of_unit(fields, config, choose)
+    rules, products = of_unit(fields, config, choose, same)
     broken = [name for name, kept in rules.items() if not kept]
     return broken + [rule.name for rule in products if not rule.least <= rule.factor * rule.amount <= rule.most]
 
@@ -70,26 +73,32 @@ def choose(condition: Any, one: Any, other: Any) -> Any:
     return one if condition else other
 
 
+def same(value: Any) -> Any:
+    """For numbers."""
+    return value
+
+
 def outputs_of_pixel(job: Fields, choose: Choose) -> Any:
     """Outputs that a cluster's job has for a pixel: rows of its REQUANTIZE table."""
     return choose(job["depthwise"], job["input_channels"], job["output_channels"])
 
 
-def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[dict[str, Any], list[Product]]:
+def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose, keep: Keep) -> tuple[dict[str, Any], list[Product]]:
     """The rules for a job of a cluster: by name, whether each is kept, and those about products."""
     depths, fused = config.depths, job["fixed"] == 0
     turns, lanes_shift = job["turns"], (config.lanes - 1).bit_length()
     lane_channels, row_outputs = (
-        _parts(job["input_channels"], lanes_shift),
-        _parts(job["output_channels"], adder_row_bits(config)),
+        keep(_parts(job["input_channels"], lanes_shift)),
+        keep(_parts(job["output_channels"], adder_row_bits(config))),
     )
-    nines = (turns << 3) + turns  # SMALL_TAPS * turns
-    input_behind = job["input_row_start"] + job["input_rows"]
-    first_center = job["output_row_start"] << job["stride_two"]
-    last_center = (job["output_row_start"] + job["output_rows"] - 1) << job["stride_two"]
+    nines = keep((turns << 3) + turns)  # SMALL_TAPS * turns
+    input_behind = keep(job["input_row_start"] + job["input_rows"])
+    first_center = keep(job["output_row_start"] << job["stride_two"])
+    last_center = keep((job["output_row_start"] + job["output_rows"] - 1) << job["stride_two"])
     # The predictor waits for all rows of a window that are in the image.
     reach = choose(job["kernel_five"], 2, 1) if config.kernel > SMALL_KERNEL else 1
-    above, below = (choose(fused & cut, reach, 0) for cut in (job["input_row_start"] != 0, input_behind < job["input_height"]))
+    cuts = (job["input_row_start"] != 0, input_behind < job["input_height"])
+    above, below = (keep(choose(fused & cut, reach, 0)) for cut in cuts)
     rules = {
         **{name: job[name] != 0 for name in COUNTED},
         "turns of input_channels": choose(
@@ -120,13 +129,14 @@ def cluster_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[di
     return rules, products
 
 
-def image_rules(job: Fields, config: ArchonConfig, choose: Choose) -> tuple[dict[str, Any], list[Product]]:
+def image_rules(job: Fields, config: ArchonConfig, choose: Choose, keep: Keep) -> tuple[dict[str, Any], list[Product]]:
     """The rules for a job of the image unit, as cluster_rules."""
     height, width, channels = job["input_height"], job["input_width"], job["input_channels"]
     of_row, windows = width, 2
     for count in range(2, IMAGE_CHANNELS + 1):
         of_row = choose(channels == count, sum((width << bit) for bit in range(3) if count >> bit & 1), of_row)
         windows = choose(channels == count, -(-SMALL_TAPS * count // CHANNELS_PER_WORD), windows)
+    of_row, windows = keep(of_row), keep(windows)
     rules = {
         "input_height": height != 0,
         "input_width": (width != 0) & (width <= config.depths.image_row),

@@ -14,6 +14,9 @@ from hw.contract.descriptor import JOB_BITS
 from hw.rtl.arithmetic import popcount
 from hw.rtl.interfaces import ACTIVITY, struct
 
+PAYLOAD_CYCLES = 5
+"""From one payload to the next: it moves up, and what is left of the job's cycles is worked out."""
+
 
 class ActivityCounters(wiring.Component):
     """The cycles that each unit is busy, starved, blocked and drained in a job.
@@ -28,8 +31,8 @@ class ActivityCounters(wiring.Component):
     is handed over in this cycle, in which nothing is active; `ready` for that; `activity` out, one payload a unit for each job;
     `pending` from the cycle after `ended` until they are taken.
 
-    Latency 2 cycles from `ended` to the first payload, throughput 1 payload a cycle. Never stalls the next job: its cycles are
-    counted meanwhile; only the end of that one waits for `ready`.
+    Latency 1 + PAYLOAD_CYCLES cycles from `ended` to the first payload, throughput 1 payload in PAYLOAD_CYCLES cycles. Never
+    stalls the next job: its cycles are counted meanwhile; only the end of that one waits for `ready`.
     """
 
     observed: Any
@@ -67,22 +70,31 @@ class ActivityCounters(wiring.Component):
             m.d.sync += cycles.eq(cycles + 1)
 
         # The counts of the job that ended move up as they are taken.
-        left, index, taken = Signal(range(len(counts) + 1)), Signal(range(len(counts))), Signal()
+        left, index, taken, moves = Signal(range(len(counts) + 1)), Signal(range(len(counts))), Signal(), Signal()
+        settled = Signal(PAYLOAD_CYCLES - 1)
+        m.d.sync += [moves.eq(taken), settled.eq(Mux(ended | taken, 0, Cat(1, settled)))]
         kept = [Signal.like(counted, name=f"{unit.label}_kept") for unit, counted in zip(self._units, counts, strict=True)]
-        with m.If(ended | taken):
+        with m.If(ended | moves):
             for number, (place, counted) in enumerate(zip(kept, counts, strict=True)):
                 m.d.sync += place.eq(Mux(ended, counted, kept[number + 1] if number + 1 < len(kept) else 0))
 
         payload = self.activity.payload
-        all_cycles = Array(cycles_kept * instances(unit, self._config) for unit in self._units)[index]
+        all_cycles, but_starved, but_drain = (
+            Signal(COUNT_BITS, name=name) for name in ("all_cycles", "but_starved", "but_drain")
+        )
+        m.d.sync += [
+            all_cycles.eq(Array(cycles_kept * instances(unit, self._config) for unit in self._units)[index]),
+            but_starved.eq(payload.busy + payload.blocked),
+            but_drain.eq(but_starved + payload.starved),
+            payload.drain.eq(all_cycles - but_drain),
+        ]
         m.d.comb += [
             Cat(payload.busy, payload.blocked, payload.starved).eq(kept[0]),
-            payload.drain.eq(all_cycles - (payload.busy + payload.blocked + payload.starved)),
             payload.job.eq(job),
             payload.unit.eq(Array(self._units)[index]),
-            self.activity.valid.eq(left != 0),
+            self.activity.valid.eq((left != 0) & settled[-1]),
             taken.eq(self.activity.valid & self.activity.ready),
-            self.pending.eq(ended | self.activity.valid),
+            self.pending.eq(ended | (left != 0)),
             self.ready.eq(~self.pending),
         ]
         with m.If(ended):
