@@ -16,7 +16,7 @@ from sw.bundle import save_bundle
 from sw.datasets import cropped, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.spec import load_spec
-from tb.kinds_cases import kinds_spec
+from tb.kinds_cases import KindsCase, kinds_spec
 
 MOST = 0.05
 """The largest error of a layer."""
@@ -66,5 +66,5 @@ def test_every_layer_of_the_nano_network_is_right(tmp_path: Path, monkeypatch: p
 def test_every_kind_of_block_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = cropped(load_excerpt().images[:2], 27, 30)
     bundle = tmp_path / "kinds.archon"
-    save_bundle(random_network(kinds_spec(27, 30, 2), 7, Survivors(0.5, 0.5), images).network, bundle)
+    save_bundle(random_network(kinds_spec(KindsCase("odd", 27, 30, 2)), 7, Survivors(0.5, 0.5), images).network, bundle)
     run_and_estimate(bundle, 1, 5, tmp_path, monkeypatch)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import KERNEL, ArchonConfig
+from hw.contract.config import ArchonConfig
+from hw.contract.taps import KERNELS, SMALL_TAPS, tap_places
 from sw.cycles.lanes import Drain, Fill
 from sw.cycles.segments import Segment
 from sw.program.jobs import Job
@@ -14,16 +15,16 @@ Integers = NDArray[np.int64]
 
 
 def taps_inside(job: Job) -> NDArray[np.bool_]:
-    """(output pixels, 9): which taps of a job's pixels lie in the image; with channel taps all do."""
+    """(output pixels, taps): which taps of a job's pixels lie in the image; with channel taps all of nine do."""
     fields = job.fields
     rows = np.arange(fields["output_rows"]) + fields["output_row_start"] << fields["stride_two"]
     columns = np.arange(fields["output_width"]) << fields["stride_two"]
-    inside = []
-    for places, size in ((rows, fields["input_height"]), (columns, fields["input_width"])):
-        around = places[:, None] + np.arange(KERNEL) - KERNEL // 2
-        inside.append((around >= 0) & (around < size))
-    both = inside[0][:, None, :, None] & inside[1][None, :, None, :]
-    return both.reshape(-1, KERNEL * KERNEL) | bool(fields["channel_taps"])
+    if fields["channel_taps"]:
+        return np.ones((len(rows) * len(columns), SMALL_TAPS), dtype=bool)
+    below, right = np.array(tap_places(KERNELS[fields["kernel_five"]])).T
+    row, column = rows[:, None] + below, columns[:, None] + right
+    in_rows, in_columns = (row >= 0) & (row < fields["input_height"]), (column >= 0) & (column < fields["input_width"])
+    return (in_rows[:, None] & in_columns[None]).reshape(-1, len(below))
 
 
 def multiplier_cycles(job: Job, segment: Segment) -> tuple[Integers, Integers]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import CHANNELS_PER_WORD, ROW_BANKS
+from hw.contract.config import CHANNELS_PER_WORD, IMAGE_ROW_BANKS
 from sw.program.jobs import Job
 
 ROW_CYCLES = 3
@@ -24,7 +24,7 @@ def byte_pace(job: Job) -> NDArray[np.int64]:
 def windows_end(job: Job, words_read: NDArray[np.float64]) -> float:
     """When the last window has been written.
 
-    Reading runs up to ROW_BANKS rows ahead of the row above the window's centre; where it has to wait, all later bytes do.
+    Reading runs up to IMAGE_ROW_BANKS rows ahead of the row above the window's centre; where it waits, all later bytes do.
 
     Args:
         job: Of the image unit.
@@ -40,9 +40,9 @@ def windows_end(job: Job, words_read: NDArray[np.float64]) -> float:
     read = words_read[last_bytes // CHANNELS_PER_WORD]
     done, late, written = np.zeros(len(read)), 0.0, [0.0] * fields["output_rows"]
     for row in range(len(read)):
-        # The row may come when the windows have left the one ROW_BANKS before.
-        left = (row - ROW_BANKS + 1) // stride
-        frees = written[left] if row >= ROW_BANKS and left < len(written) else 0.0
+        # The row may come when the windows have left the one IMAGE_ROW_BANKS before.
+        left = (row - IMAGE_ROW_BANKS + 1) // stride
+        frees = written[left] if row >= IMAGE_ROW_BANKS and left < len(written) else 0.0
         late = max(late, frees + row_bytes - read[row])
         done[row] = read[row] + late
         # All windows whose lowest row this is.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hw.contract.config import ArchonConfig
 from hw.contract.memory import LEVEL_WORDS
+from hw.contract.taps import KERNELS
 from sw.bundle.blocks import pair_as_block, pair_inputs
 from sw.bundle.network import FusedBlock, IntegerNetwork, PointwisePair
 from sw.cycles.fixed import fixed_job
@@ -25,6 +26,7 @@ from sw.golden import run
 from sw.program import MemoryImage
 from sw.program.fixed import BYTES_OF_SUM
 from sw.program.jobs import Job
+from sw.program.parts import in_parts
 from sw.spec import BlockSpec, PointwisePairSpec
 
 TO_WORDS = 24
@@ -141,7 +143,7 @@ class _Works:
         place = job.fields["table_address"], job.fields["table_words"]
         if place not in self._segments:
             words = self._image.words[place[0] : sum(place)]
-            self._segments[place] = read_segment(words, job.fields["turns"], self._config)
+            self._segments[place] = read_segment(words, job.fields["turns"], self._config, KERNELS[job.fields["kernel_five"]])
         return self._segments[place]
 
     def _output_pace(self, job: Job, segment: Segment) -> tuple[float, int]:
@@ -175,6 +177,10 @@ class _Works:
                 assert isinstance(spec, BlockSpec)
                 block = spec
             assert isinstance(part, FusedBlock)
+            groups = 1 + max(other.group for other in self._image.network_program.jobs if other.layer == job.layer)
+            parts = groups // block.groups
+            x = np.repeat(x.reshape(block.groups, -1, *x.shape[1:]), parts, axis=0).reshape(-1, *x.shape[1:])
+            part, block = in_parts(part, block, parts)
             self._lanes[job.layer, job.group] = fused_work(part, block, job.group, x, self._config)
         return self._lanes[job.layer, job.group]
 

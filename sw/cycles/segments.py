@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import tables
-from hw.contract.config import CHANNELS_PER_WORD, TAPS, ArchonConfig, index_bits
+from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig, index_bits
 from hw.contract.layout import words_to_int
 from hw.contract.tables import REQUANTIZE_ROW, SECTION_HEADER, TableKind
+from hw.contract.taps import SMALL_KERNEL
 
 Integers = NDArray[np.int64]
 Bits = NDArray[np.bool_]
@@ -26,7 +27,7 @@ class Slice:
     """A slice of a segment: what its channels and pairs are.
 
     Args:
-        weights: (channels, 9), D.
+        weights: (channels, taps), D.
         steps: For each channel the output channels of its steps.
         members: (turns, lanes, channels), where there is a pair.
     """
@@ -64,28 +65,30 @@ class Segment:
         return np.array(counted, dtype=np.int64)
 
     def touched(self, outputs: int) -> Bits:
-        """Entries of A that the pairs add to where all masks are set: (outputs, turns, lanes, 9)."""
+        """Entries of A that the pairs add to where all masks are set: (outputs, turns, lanes, taps)."""
         _, turns, lanes, _ = self.members.shape
-        found = np.zeros((outputs, turns * lanes, TAPS), dtype=bool)
+        taps = self.slices[0].weights.shape[1]
+        found = np.zeros((outputs, turns * lanes, taps), dtype=bool)
         for part in self.slices:
             project = np.zeros((outputs, len(part.steps)), dtype=np.float32)
             for channel, steps in enumerate(part.steps):
                 project[steps, channel] = 1
             pairs = part.members.reshape(turns * lanes, -1).T.astype(np.float32)
-            for tap in range(TAPS):
+            for tap in range(taps):
                 found[:, :, tap] |= (project * (part.weights[:, tap] != 0)) @ pairs > 0
-        return found.reshape(outputs, turns, lanes, TAPS)
+        return found.reshape(outputs, turns, lanes, taps)
 
 
-def read_segment(words: Words, turns: int, config: ArchonConfig) -> Segment:
+def read_segment(words: Words, turns: int, config: ArchonConfig, kernel: int = SMALL_KERNEL) -> Segment:
     """Take a segment apart (hw.contract.tables).
 
     Args:
         words: Of the segment.
         turns: Of its jobs.
         config: Of the hardware that it was made for.
+        kernel: Of its jobs' windows.
     """
-    reader = _Reader(words.tolist(), turns, config)
+    reader = _Reader(words.tolist(), turns, config, kernel)
     while reader.position < len(words):
         reader.section()
     return Segment(np.array(reader.pace), np.array(reader.planes), np.array(reader.bytes), reader.slices)
@@ -94,13 +97,13 @@ def read_segment(words: Words, turns: int, config: ArchonConfig) -> Segment:
 class _Reader:
     """Goes through the words of a segment."""
 
-    def __init__(self, words: list[int], turns: int, config: ArchonConfig) -> None:
+    def __init__(self, words: list[int], turns: int, config: ArchonConfig, kernel: int) -> None:
         self.words, self.turns, self.config, self.position = words, turns, config, 0
         self.pace: list[int] = []
         self.planes: list[int] = []
         self.bytes: list[int] = []
         self.slices: list[Slice] = []
-        self._channel, self._bias = tables.channel_record(config), tables.bias_record(config)
+        self._channel, self._bias = tables.channel_record(config, kernel), tables.bias_record(config)
         self._members, self._step = tables.members_record(config), tables.step_row(config)
         self._weights_per_word = tables.weight_record(config).per_word
 

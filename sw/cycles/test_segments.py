@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from hw.contract.config import KERNEL, ArchonConfig, preset
+from hw.contract.config import ArchonConfig, preset
 from hw.contract.tables import SECTION_HEADER, TableKind
+from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import DenseLayer, Requantization
 from sw.cycles.fixed import multiplier_cycles, taps_inside
 from sw.cycles.segments import Segment, read_segment, written_words
@@ -68,7 +69,7 @@ def test_touched_entries_are_the_weights_of_a_pointwise_layer(shuffle: bool) -> 
 
 
 def test_taps_outside_the_image_are_not_multiplied() -> None:
-    layer = dense_layer((6, KERNEL, KERNEL), 2)
+    layer = dense_layer((6, SMALL_KERNEL, SMALL_KERNEL), 2)
     fixed = depthwise_layer("depthwise", layer, (6, 5, 4), 2)
     multiplied = 0
     for job in fixed.plan(CONFIG).jobs:
@@ -82,7 +83,7 @@ def test_taps_outside_the_image_are_not_multiplied() -> None:
         assert cycles[kinds].sum() >= np.einsum("ktld,pd->", touched, inside)
     padded = np.pad(np.ones((6, 5, 4), dtype=int), ((0, 0), (1, 1), (1, 1)))
     expected = sum(
-        int(((layer.weight != 0) * padded[:, row : row + KERNEL, column : column + KERNEL]).sum())
+        int(((layer.weight != 0) * padded[:, row : row + SMALL_KERNEL, column : column + SMALL_KERNEL]).sum())
         for row in range(0, 5, 2)
         for column in range(0, 4, 2)
     )
