@@ -41,10 +41,12 @@ def test_a_seed_decides_everything() -> None:
 
 
 def test_seeds_draw_all_kinds_on_all_configurations() -> None:
-    drawn = [draw(seed) for seed in range(16)]
+    drawn = [draw(seed) for seed in range(24)]
     blocks = [block for _, network in drawn for block in network.network.spec.blocks]
     assert {block.kind for block in blocks} == set(KINDS)
     assert {block.stride for block in blocks} == {1, 2}
+    assert {block.kernel for block in blocks} == {3, 5}
+    assert {block.squeeze_and_excite for block in blocks} == {False, True}
     assert {circumstances.variant for circumstances, _ in drawn} == set(VARIANTS)
     assert {circumstances.bus for circumstances, _ in drawn} == {"native", "axi"}
     assert any(network.refused for _, network in drawn), "none is near the limits of its configuration"
@@ -57,7 +59,7 @@ def test_a_random_network_passes(bus: Bus, tmp_path: Path) -> None:
     outcome = check_seed(first_seed(bus), tmp_path / "seed", said.append)
     assert outcome.passed, outcome.reason
     assert said == [outcome.what]
-    assert outcome.compared > 1000
+    assert outcome.compared > 500
     assert outcome.cycles > 1000
     assert not (tmp_path / "seed").exists()
 
