@@ -54,9 +54,10 @@ def expand_times(job: Job, loads: Integers) -> Integers:
     fields = job.fields
     rows, columns = fields["input_rows"], fields["input_width"]
     each = max(2, fields["slices"] * fields["turns"])
-    # The first two rows go column by column, then row by row.
-    order = list(itertools.product(range(columns), range(min(2, rows))))
-    order = [(row, column) for column, row in order] + list(itertools.product(range(2, rows), range(columns)))
+    # The rows that the first window needs go column by column, then row by row.
+    leading = min(rows, 2 + fields["first_center"] // columns)
+    order = list(itertools.product(range(columns), range(leading)))
+    order = [(row, column) for column, row in order] + list(itertools.product(range(leading, rows), range(columns)))
     done, now = np.zeros((rows, columns), dtype=np.int64), 0
     for row, column in order:
         now = max(now, int(loads[row])) + each
