@@ -114,8 +114,9 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         if not case.fixed:
             await activations.write(in_lane.reshape(len(in_lane), case.height * case.width))
         dut.rows_loaded.value, dut.loaded.value = case.height * (not case.fixed), int(not case.fixed)
-        weights = group_weights(item.block, item.spec, 0)
-        masks = full_masks(case) if case.fixed else random_masks(case, random)
+        weights = group_weights(item.block, item.spec, 0).used
+        expanded = len(weights.expand_weight)
+        masks = full_masks(expanded) if case.fixed else random_masks(case, expanded, random)
         channels = slice(lane, None, config.lanes)
         owned = bias_owners(weights, config.lanes) == lane
         if case.fixed:
@@ -210,17 +211,17 @@ def random_block(case: Case, random: np.random.Generator) -> FusedBlock:
     )
 
 
-def random_masks(case: Case, random: np.random.Generator) -> Masks:
+def random_masks(case: Case, expanded: int, random: np.random.Generator) -> Masks:
     """Masks of an image: m1 of a tap is that of the input pixel under it, and 0 outside the image."""
-    first = random.random((case.expanded, case.height, case.width)) < case.shares[0]
+    first = random.random((expanded, case.height, case.width)) < case.shares[0]
     windowed = windows(first.astype(np.int64), case)
-    second = random.random((windowed.shape[0], case.expanded)) < case.shares[1]
+    second = random.random((windowed.shape[0], expanded)) < case.shares[1]
     return Masks(windowed != 0, second)
 
 
-def full_masks(case: Case) -> Masks:
+def full_masks(expanded: int) -> Masks:
     """Masks of one pixel at which everything survives."""
-    return Masks(np.ones((1, case.expanded, TAPS), dtype=bool), np.ones((1, case.expanded), dtype=bool))
+    return Masks(np.ones((1, expanded, TAPS), dtype=bool), np.ones((1, expanded), dtype=bool))
 
 
 def windows(tensor: Integers, case: Case) -> Integers:

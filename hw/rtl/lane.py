@@ -46,8 +46,8 @@ class Lane(wiring.Component):
     """Owns one input channel of the job's group in each turn, with one multiplier.
 
     Members: `job`, `start`; `rows_loaded` first image row of which not all activations were written, `loaded`: all of the job
-    were, both from the cycle after `start` on, which only fixed jobs wait for; `table_write` and `activation_write`, only what is meant for this lane, fill the half of the
-    tables that the job does not use, and activations; `words` the
+    were, both from the cycle after `start` on, which only fixed jobs wait for; `table_write` and `activation_write`, only what
+    is meant for this lane, fill the half of the tables that the job does not use, and activations; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
     `multiplications`, `additions`, `steps` since `start`; `observed` Observations of LANE_UNITS, where the
     configuration has counters.

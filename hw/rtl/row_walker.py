@@ -43,8 +43,9 @@ class RowWalker(wiring.Component):
     Parameters: `config`.
 
     Members: `job`; `filled`: which banks are complete and not walked yet; `walked[b]` pulses when bank b's last row
-    is being read; `next_turn`, `first_turn`, `next_pixel`, `inside`, `last_pixel`, `base`, `there`: a WindowAddress that keeps step;
-    `banks[r][b]` the ports of adder row r; `rows` out. After reset all rows are cleared first; `cleared` pulses then.
+    is being read; `next_turn`, `first_turn`, `next_pixel`, `inside`, `last_pixel`, `base`, `there`: a WindowAddress that
+    keeps step; `banks[r][b]` the ports of adder row r; `rows` out. After reset all rows are cleared first; `cleared` pulses
+    then.
 
     Latency 4 cycles, throughput one row of a bank a cycle; stalls with `rows`.
     """

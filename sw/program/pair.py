@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hw.contract.config import ArchonConfig
 from sw.bundle.blocks import PointwisePair, pair_as_block, pair_inputs
-from sw.program.blocks import block_jobs, group_cycles
+from sw.program.blocks import block_jobs, group_cycles, group_slices
 from sw.program.plan import LayerPlan
 from sw.program.tables import table_segment
 from sw.spec import PointwisePairSpec
@@ -31,8 +31,8 @@ class PlacedPair:
         block, shape = pair_as_block(self.pair, self.spec)
         pixels, shared = self.height * self.width, pair_inputs(self.spec) > 1
         segments = [table_segment(block, shape, group, pixels, config, self.name) for group in range(shape.groups)]
-        cycles = group_cycles(block, shape, config)
-        jobs = block_jobs(self.name, shape, self.height, self.width, config, cycles, relu=True, shared=shared)
+        cycles, slices = group_cycles(block, shape, config), group_slices(block, shape, config)
+        jobs = block_jobs(self.name, shape, self.height, self.width, config, cycles, slices, relu=True, shared=shared)
         size = self.height, self.width
         source, output = (self.spec.in_channels, *size), (shape.out_channels, *size)
         return LayerPlan(self.name, source, output, tuple(segments), jobs, None)
