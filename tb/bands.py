@@ -43,13 +43,24 @@ class Band:
         last = self.stride * (self.output_row_start + self.output_rows - 1) + self.kernel // 2
         return min(last, self.input_height - 1) - self.input_row_start + 1
 
+    @property
+    def first_centre_row(self) -> int:
+        """Of the first window, counted from the first input row."""
+        return self.stride * self.output_row_start - self.input_row_start
+
+    @property
+    def leading_rows(self) -> int:
+        """Input rows that the first window needs."""
+        return min(self.input_rows, self.first_centre_row + 1 + self.kernel // 2)
+
     def job(self) -> int:
         """The packed job; fields that the predictor does not look at are zero."""
         values = JOB.unpack(0)
         names = [*(item.name for item in dataclasses.fields(self)), "output_width", "input_row_start", "input_rows"]
         values |= {name: getattr(self, name) for name in names if name in values}
         segment = self.input_rows * self.input_width
-        return JOB.pack(values | {"stride_two": self.stride == 2, "kernel_five": self.kernel == 5, "segment": segment})
+        values |= {"stride_two": self.stride == 2, "kernel_five": self.kernel == 5, "segment": segment}
+        return JOB.pack(values | {"first_center": self.first_centre_row * self.input_width})
 
 
 def random_band(config: ArchonConfig, random: np.random.Generator) -> Band:

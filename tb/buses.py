@@ -94,10 +94,11 @@ class LaneActivationWriter(BusWriter):
     def __init__(self, dut: Any, name: str = "activation_write", idle: Pattern | None = None) -> None:
         super().__init__(dut, name, idle, enable=0, address=0, data=0)
 
-    async def write(self, values: NDArray[np.integer]) -> None:
-        """Write (turns, pixels) int8 values of the lane's channels, turn by turn from row 0 on."""
-        for address, value in enumerate(values.reshape(-1)):
-            await self._take({"enable": 0}, enable=1, address=address, data=int(value) & 0xFF)
+    async def write(self, values: NDArray[np.integer], first: int = 0, stop: int | None = None) -> None:
+        """Write (turns, pixels) int8 values of the lane's channels, turn by turn; only pixels `first` to `stop` - 1."""
+        for turn, row in enumerate(values):
+            for pixel in range(len(row))[first:stop]:
+                await self._take({"enable": 0}, enable=1, address=turn * len(row) + pixel, data=int(row[pixel]) & 0xFF)
         self._show(enable=0)
 
 

@@ -53,11 +53,11 @@ class RowsConsumer:
     def _check_done(self) -> tuple[int, int]:
         row, column = int(self._dut.done__row.value), int(self._dut.done__column.value)
         written = set(self._places[: self._written])
-        # Of the first two rows columns are done in both.
-        below = [(row, column)] if column else []
-        below += [(row - 1, column if row == self._band.input_row_start + 1 else self._band.input_width)]
-        for done_row, columns in below:
-            if done_row >= self._band.input_row_start:
+        # Of the leading rows columns are done in all.
+        first, leading = self._band.input_row_start, self._band.leading_rows
+        for done_row in range(first, row + bool(column)):
+            columns = column if done_row == row or row == first + leading - 1 else self._band.input_width
+            if columns:
                 claimed = {(done_row, index, self._band.slices - 1) for index in range(columns)}
                 assert claimed <= written, f"done is row {row}, column {column}, but {min(claimed - written)} is not written"
         return row, column
@@ -157,10 +157,10 @@ async def levels_of_all_pixels(dut: Any, hold: str) -> None:
 
 
 def write_order(band: Band) -> list[tuple[int, int, int]]:
-    """Row (of the image), column and slice of every write: the first two rows column by column, then row by row."""
-    paired = 2 if band.input_rows > 1 else 0
-    pixels = [(row, column) for column in range(band.input_width) for row in range(paired)]
-    pixels += [(row, column) for row in range(paired, band.input_rows) for column in range(band.input_width)]
+    """Row (of the image), column and slice of every write: the leading rows column by column, then row by row."""
+    leading = band.leading_rows
+    pixels = [(row, column) for column in range(band.input_width) for row in range(leading)]
+    pixels += [(row, column) for row in range(leading, band.input_rows) for column in range(band.input_width)]
     return [(band.input_row_start + row, column, index) for row, column in pixels for index in range(band.slices)]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hw.contract.activity import ACTIVITY, IMAGE_UNITS, discrepancies
 from hw.contract.config import ArchonConfig
 from hw.contract.descriptor import JOB, REPORT
-from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor
+from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor, window_bytes
 from sw.program import ImageLayer, image_windows
 from tb.bench import Bench, configuration
 from tb.streams import PATTERNS
@@ -129,7 +129,8 @@ def image_cases(config: ArchonConfig, random: np.random.Generator, layers: list[
         channels, height, width = layer.input_shape
         image = random.integers(0, 256, (height, width, channels), dtype=np.uint8)
         levels = pack_levels(layer.levels)
-        parts = [levels, pack_image(image), pack_tensor(image_windows(image, layer.levels, layer.stride))]
+        windows = image_windows(image, layer.levels, layer.stride)
+        parts = [levels, pack_image(image), pack_tensor(windows[window_bytes(len(windows))])]
         addresses = [0] * len(parts)
         for index in random.permutation(len(parts)):
             addresses[index] = position = position + int(random.integers(0, 4))

@@ -95,8 +95,7 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
     bench = Bench(dut, "lane", idle, back_pressure)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = 0
-    dut.job.value = 0
+    dut.start.value = dut.job.value = dut.rows_loaded.value = dut.loaded.value = 0
     words = bench.source("words", slice_word(config))
     partials = bench.sink("partials", PARTIAL)
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
@@ -120,9 +119,12 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
         if case.channel_taps or case.depthwise:  # channels of the lane alone, more of them than turns
             count = SMALL_TAPS * len(in_lane) if case.channel_taps else case.outputs
             in_lane = random.integers(-128, 128, (count, case.height, case.width))
-        await activations.write(in_lane.reshape(len(in_lane), case.height * case.width))
-        weights = group_weights(item.block, item.spec, 0)
-        masks = full_masks(case) if case.fixed else random_masks(case, random)
+        if not case.fixed:
+            await activations.write(in_lane.reshape(len(in_lane), case.height * case.width))
+        dut.rows_loaded.value, dut.loaded.value = case.height * (not case.fixed), int(not case.fixed)
+        weights = group_weights(item.block, item.spec, 0).used
+        expanded = len(weights.expand_weight)
+        masks = full_masks(case, expanded) if case.fixed else random_masks(case, expanded, random)
         channels = slice(lane, None, config.lanes)
         owned = bias_owners(weights, config.lanes) == lane
         if case.fixed:
@@ -141,11 +143,25 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
             await bench.reset(words)
             next_tables.cancel()
             continue
+        if case.fixed:
+            await load_rows(bench, activations, case, in_lane, board)
         await bench.until(lambda: board.complete, f"sums of case {number}")  # noqa: B023 - awaited within the turn
         await next_tables
         await bench.cycles(10)
         got = {name: int(dut[name].value) for name in ("multiplications", "additions", "steps")}
         assert got == counted, f"case {number}: counters {got}, expected {counted}"
+
+
+async def load_rows(bench: Bench, activations: LaneActivationWriter, case: Case, in_lane: Integers, board: Scoreboard) -> None:
+    """Write the activations while the job runs: no row before all outputs that need none of it have come."""
+    dut, below = bench.dut, 0 if case.channel_taps else case.kernel // 2
+    columns = -(-case.width // case.stride)
+    for row in range(case.height):
+        done = max(0, (row - below + case.stride - 1) // case.stride) * columns * case.outputs
+        await bench.until(lambda: board.count >= done, f"the outputs that need no row from {row} on")  # noqa: B023
+        await activations.write(in_lane.reshape(len(in_lane), -1), row * case.width, (row + 1) * case.width)
+        dut.rows_loaded.value = row + 1
+    dut.loaded.value = 1
 
 
 async def write_rubbish(tables: TableWriter, config: ArchonConfig, random: np.random.Generator) -> None:
@@ -203,17 +219,17 @@ def random_block(case: Case, random: np.random.Generator) -> FusedBlock:
     )
 
 
-def random_masks(case: Case, random: np.random.Generator) -> Masks:
+def random_masks(case: Case, expanded: int, random: np.random.Generator) -> Masks:
     """Masks of an image: m1 of a tap is that of the input pixel under it, and 0 outside the image."""
-    first = random.random((case.expanded, case.height, case.width)) < case.shares[0]
+    first = random.random((expanded, case.height, case.width)) < case.shares[0]
     windowed = windows(first.astype(np.int64), case)
-    second = random.random((windowed.shape[0], case.expanded)) < case.shares[1]
+    second = random.random((windowed.shape[0], expanded)) < case.shares[1]
     return Masks(windowed != 0, second)
 
 
-def full_masks(case: Case) -> Masks:
+def full_masks(case: Case, expanded: int) -> Masks:
     """Masks of one pixel at which everything survives."""
-    return Masks(np.ones((1, case.expanded, case.kernel**2), dtype=bool), np.ones((1, case.expanded), dtype=bool))
+    return Masks(np.ones((1, expanded, case.kernel**2), dtype=bool), np.ones((1, expanded), dtype=bool))
 
 
 def windows(tensor: Integers, case: Case) -> Integers:

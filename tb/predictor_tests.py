@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.contract import numerics
 from hw.contract.tables import TableKind
-from tb.bands import Band, random_band
+from tb.bands import random_band
 from tb.bench import Bench, configuration
 from tb.buses import ActivationWriter, TableWriter, pack_table
 from tb.depthwise_predictor_tests import band_place, expected_words, random_layer, small_windows
@@ -25,12 +25,12 @@ JOBS = 8
 async def masks_from_activations(dut: Any, back_pressure: str) -> None:
     """Jobs in a row: the second layer works from the rows that the first one writes, whichever of the two is slower.
 
-    Activations are loaded meanwhile. Every third job is a fixed one, whose last word comes when all of them are.
+    Activations are loaded meanwhile. Every third job is a fixed one.
     """
     bench = Bench(dut, "predictor", back_pressure=back_pressure)
     config = configuration()
     random = np.random.default_rng(bench.random.getrandbits(64))
-    dut.start.value = dut.job.value = dut.rows_loaded.value = dut.loaded.value = 0
+    dut.start.value = dut.job.value = dut.rows_loaded.value = 0
     words = bench.sink("words", slice_word(config))
     tables = TableWriter(dut, idle=pattern("rarely", bench.random))
     activations = ActivationWriter(dut, config)
@@ -59,15 +59,9 @@ async def masks_from_activations(dut: Any, back_pressure: str) -> None:
         else:
             expected = expected_words(config, band, levels, second_weights, second_thresholds)
             board = bench.follow(Scoreboard("words", expected, band_place(band)))
-
-        def check(word: dict[str, Any], board: Scoreboard = board, band: Band = band) -> None:
-            assert not (band.fixed and word["last"]) or dut.loaded.value, "the last word came before all activations"
-            board.check(word)
-
-        words.on_item = check if band.fixed else small_windows(band, config, check)
-        dut.rows_loaded.value, dut.loaded.value = band.input_row_start, 0
+        words.on_item = board.check if band.fixed else small_windows(band, config, board.check)
+        dut.rows_loaded.value = band.input_row_start
         await bench.pulse("start")
         await load_rows(bench, activations, band, x, pattern(back_pressure, bench.random))
-        dut.loaded.value = 1
         await bench.until(lambda: board.complete, "all words")  # noqa: B023 - awaited within the turn
         await bench.cycles(20)

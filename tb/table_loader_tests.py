@@ -174,7 +174,8 @@ def segment_parts(config: ArchonConfig, random: np.random.Generator, job: dict[s
         kind = TableKind(number)
         rows = outputs_of_pixel(job, choose) if kind is TableKind.REQUANTIZE else job["slices"]
         if kind is TableKind.LANES:
-            slices = [random_slice(config, random, job) for _ in range(rows)]
+            packed = PackedRows(config, random)
+            slices = [random_slice(config, random, job, packed) for _ in range(rows)]
             parts.append(np.concatenate([header(kind, rows, 0), *slices]))
             continue
         if kind is TableKind.EXPAND:
@@ -185,7 +186,25 @@ def segment_parts(config: ArchonConfig, random: np.random.Generator, job: dict[s
     return parts
 
 
-def random_slice(config: ArchonConfig, random: np.random.Generator, job: dict[str, int]) -> NDArray[np.uint64]:
+class PackedRows:
+    """Random words of rows that lie several in a word, where the rows become due."""
+
+    def __init__(self, config: ArchonConfig, random: np.random.Generator) -> None:
+        self._random = random
+        self._layouts = {"step": tables.step_row(config), "weight": tables.weight_record(config)}
+        self._left = dict.fromkeys(self._layouts, 0)
+
+    def due(self, name: str, rows: int) -> NDArray[np.uint64]:
+        """The words that come with so many rows of a layout."""
+        layout = self._layouts[name]
+        words = -(-max(0, rows - self._left[name]) // layout.per_word)
+        self._left[name] += words * layout.per_word - rows
+        return layout.side_by_side(random_rows(layout, self._random, words * layout.per_word))
+
+
+def random_slice(
+    config: ArchonConfig, random: np.random.Generator, job: dict[str, int], packed: PackedRows
+) -> NDArray[np.uint64]:
     """One slice: dense or sparse pairs, few or many steps, some channels with biases."""
     channels, lanes, turns = config.slice_channels, config.lanes, job["turns"]
     members = random.random((turns, lanes, channels)) < random.choice([0.05, 0.3, 0.8])
@@ -202,12 +221,11 @@ def random_slice(config: ArchonConfig, random: np.random.Generator, job: dict[st
             low = config.widths.bias_product - config.widths.weight
             fixed |= {"expand_bias": int(random.integers(-(1 << low), 1 << low))}
             parts.append(random_rows(tables.bias_record(config), random, 1, fixed).reshape(-1))
-        parts.append(tables.step_row(config).side_by_side(random_rows(tables.step_row(config), random, steps)))
+        parts.append(packed.due("step", steps))
     for turn in range(turns):
         bits = (members[turn] << np.arange(channels)).sum(axis=1)
         parts.append(tables.members_record(config).pack_rows({"members": [bits]})[0])
-        weights = random_rows(tables.weight_record(config), random, int(members[turn].sum()))
-        parts.append(tables.weight_record(config).side_by_side(weights))
+        parts.append(packed.due("weight", int(members[turn].sum())))
     return np.concatenate(parts)
 
 

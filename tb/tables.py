@@ -30,6 +30,7 @@ class SegmentReader:
 
     def __init__(self, memory: NDArray[np.uint64], address: int) -> None:
         self._memory, self.address = memory, address
+        self._kept: dict[str, list[int]] = {}
 
     def number(self, words: int) -> int:
         """The next words as one number."""
@@ -41,13 +42,13 @@ class SegmentReader:
         return layout.unpack(self.number(layout.words))
 
     def dense(self, layout: Layout, count: int) -> list[Fields]:
-        """`count` rows that lie several in a word."""
-        rows: list[Fields] = []
-        for first in range(0, count, layout.per_word):
+        """`count` rows that lie several in a word, beginning with what is left of the layout's last word."""
+        kept = self._kept.setdefault(layout.name, [])
+        while len(kept) < count:
             word = self.number(1)
-            places = range(min(layout.per_word, count - first))
-            rows += [layout.unpack(word >> (index * layout.width) & ((1 << layout.width) - 1)) for index in places]
-        return rows
+            kept += [word >> (index * layout.width) & ((1 << layout.width) - 1) for index in range(layout.per_word)]
+        rows, self._kept[layout.name] = kept[:count], kept[count:]
+        return [layout.unpack(row) for row in rows]
 
 
 def segment_rows(

@@ -54,6 +54,16 @@ def image_words(height: int, width: int, channels: int) -> int:
     return -(-height * width * channels // CHANNELS_PER_WORD)
 
 
+def window_bytes(channels: int) -> list[int]:
+    """Which channel each byte of a pixel holds in a tensor of `channels` channels that the image unit writes.
+
+    What is left of the last word holds its channels again, from the first one on, so that lanes can share their work.
+    """
+    last_word = (channels - 1) // CHANNELS_PER_WORD * CHANNELS_PER_WORD
+    spare = last_word + CHANNELS_PER_WORD - channels
+    return [*range(channels), *(last_word + index % (channels - last_word) for index in range(spare))]
+
+
 def pack_image(image: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """(H, W, C) bytes to words: word n holds bytes 8 n to 8 n + 7, the first one lowest; the last word is filled up with 0."""
     if image.ndim != 3 or image.dtype != np.uint8:

@@ -8,14 +8,16 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
 - Of a table that lanes share, then `rows` rows of `words` words from row 0 on, as they lie on chip.
 - Of kind LANES, then `rows` slices, from which the lanes' own tables are made. A slice is
 
-  1. for each of its P channels e: a channel_record; with has_bias a bias_record; then step_count step rows,
-     step_row.per_word a word. The steps are appended to the STEP tables of every lane of the record's mask: a lane has one
-     for each of its adder rows, and a step belongs to row `output` modulo adder_rows.
+  1. for each of its P channels e: a channel_record; with has_bias a bias_record; then step_count step rows. The steps are
+     appended to the STEP tables of every lane of the record's mask: a lane has one for each of its adder rows, and a step
+     belongs to row `output` modulo adder_rows.
   2. for each turn: a members_record, then one weight W1[e,c] for each set bit, lanes ascending and within a lane channels
-     ascending, weight_record.per_word a word. Its lanes' bits are appended to the MEMBERSHIP tables, a row a turn, and
-     each weight, with the channel's record, makes the next row of its lane's PAIR table.
+     ascending. Its lanes' bits are appended to the MEMBERSHIP tables, a row a turn, and each weight, with the channel's
+     record, makes the next row of its lane's PAIR table.
 
-Every part begins with a new word. What several lanes or pairs have in common is thus stored once.
+Records begin with a new word. Steps lie step_row.per_word a word, weights weight_record.per_word, across channels, turns and
+slices: a word comes where the first of its rows is due, and the rows due after that are taken from it. Behind the last one a
+section ends. What several lanes or pairs have in common is thus stored once.
 
 Taps are numbered as hw.contract.taps.tap_places says. Where the hardware's kernel is larger than a job's, channel_record and
 depthwise_row are those of the job's kernel, and the other taps have no weights.

@@ -10,6 +10,7 @@ from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, adder_row_bits, bias_record, channel_record, step_row
 from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from hw.rtl.interfaces import READ_DATA, struct
+from hw.rtl.packed_reader import PackedReader
 from hw.rtl.record_reader import RecordReader
 
 
@@ -91,20 +92,20 @@ class ChannelLoader(wiring.Component):
         config, words = self._config, self.words
         m.submodules.records = records = RecordReader(channel_record(config), channel_record(config, SMALL_KERNEL))
         m.submodules.biases = biases = RecordReader(bias_record(config))
-        last_step, word_ends = Signal(), Signal()
-        steps_left, position = Signal(STEP_COUNT_BITS), Signal(range(step_row(config).per_word))
+        m.submodules.steps = steps = PackedReader(step_row(config))
+        last_step, steps_left = Signal(), Signal(STEP_COUNT_BITS)
         m.d.comb += [
             records.short.eq(~self.kernel_five),
             self.row_valid.eq(records.valid),
             self.bias.eq(biases.record),
             self.bias_valid.eq(biases.valid),
-            self.step.eq(words.payload.word_select(position, step_row(config).width)),
+            self.step.eq(steps.row),
+            steps.restart.eq(self.restart),
             last_step.eq(steps_left == 1),
-            word_ends.eq(last_step | (position == step_row(config).per_word - 1)),
         ]
         for tap, weight in enumerate(records.record.weights):
             m.d.comb += self.row.weights[tap].eq(weight if tap < SMALL_TAPS else Mux(self.kernel_five, weight, 0))
-        for reader in (records, biases):
+        for reader in (records, biases, steps):
             m.d.comb += [reader.words.payload.eq(words.payload), reader.words.valid.eq(words.valid)]
 
         m.d.sync += self.counts_valid.eq(0)
@@ -128,10 +129,10 @@ class ChannelLoader(wiring.Component):
                 with m.If(biases.valid):
                     m.next = "STEPS"
             with m.State("STEPS"):
-                m.d.comb += words.ready.eq(word_ends)
-                with m.If(words.valid):
+                m.d.comb += [steps.enable.eq(1), words.ready.eq(steps.words.ready)]
+                with m.If(steps.valid):
                     m.d.comb += self.step_lanes.eq(records.kept.lanes)
-                    m.d.sync += [steps_left.eq(steps_left - 1), position.eq(Mux(word_ends, 0, position + 1))]
+                    m.d.sync += steps_left.eq(steps_left - 1)
                     with m.If(last_step):
                         self._complete(m)
         self._place_steps(m, records.valid)

@@ -75,10 +75,11 @@ class Cluster(wiring.Component):
             activations.start.eq(sequencer.start & ~sequencer.job.same_input),
             sequencer.done.eq(activations.done & summation.finished & requantizer.finished & combiner.empty),
             combiner.flush.eq(requantizer.finished),
-            # Activations are loaded while the predictor goes on row by row; lanes need nothing before its words.
-            predictor.rows_loaded.eq(activations.rows_loaded),
-            predictor.loaded.eq(activations.done),
         ]
+        # Activations are loaded while the predictor, or lanes in fixed jobs, go on row by row.
+        m.d.comb += predictor.rows_loaded.eq(activations.rows_loaded)
+        for lane in lanes:
+            m.d.comb += [lane.rows_loaded.eq(activations.rows_loaded), lane.loaded.eq(activations.done)]
         m.d.comb += tables.job.eq(sequencer.next_job)
         for unit in (activations, predictor, reduction, summation, residual, requantizer, *lanes):
             m.d.comb += unit.job.eq(sequencer.job)

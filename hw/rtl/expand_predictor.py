@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import DIMENSION_BITS, ArchonConfig, index_bits
 from hw.contract.tables import TableKind
+from hw.contract.taps import SMALL_KERNEL
 from hw.rtl.arithmetic import predictor_input, predictor_level
 from hw.rtl.interfaces import JOB, activation_write, table_write
 from hw.rtl.pipeline import delay, delay_flags, pipelined_sum, sum_cycles
@@ -51,8 +52,8 @@ class ExpandPredictor(wiring.Component):
     """Computes r1 of every expanded channel for the job's input rows and writes it to the row store.
 
     For each pixel and each slice: sum over turns and lanes of T1[p, c] * x4[c], then
-    r1[p] = numerics.predictor_level(sum - threshold[p], shift[p]). Pixels come row by row; but the first two rows, which
-    the first window needs both, come column by column.
+    r1[p] = numerics.predictor_level(sum - threshold[p], shift[p]). Pixels come row by row; but those rows that the
+    first window needs come column by column.
 
     Parameters: `config`.
 
@@ -146,8 +147,8 @@ class ExpandPredictor(wiring.Component):
         column_written = delay_flags(m, issue.valid & issue.column_end, written, self.start)[-1]
         row_written = delay(m, issue.row_end, written)
         with m.If(self.start):
-            # Of the first two rows a column is done when it is in both: the first one counts as done from the beginning.
-            m.d.sync += [self.done.row.eq(self.job.input_row_start + (self.job.input_rows != 1)), self.done.column.eq(0)]
+            # Of the leading rows a column is done when it is in all: those above the last count as done from the beginning.
+            m.d.sync += [self.done.row.eq(self.job.input_row_start + self._leading_rows() - 1), self.done.column.eq(0)]
         with m.Elif(column_written):
             m.d.sync += [self.done.row.eq(self.done.row + row_written)]
             m.d.sync += self.done.column.eq(Mux(row_written, 0, self.done.column + 1))
@@ -214,31 +215,42 @@ class ExpandPredictor(wiring.Component):
             store_address=store_address,
         )
 
+    def _leading_rows(self) -> Value:
+        """Rows that the first window needs, which are done column by column: its centre's, those below, and those above."""
+        job, several = self.job, self.job.first_center != 0
+        if self._config.kernel == SMALL_KERNEL:
+            needed = Mux(several, 3, 2)
+        else:
+            needed = Mux(several, Mux(job.first_center == job.input_width, 3, 4), 2) + job.kernel_five
+        return Mux(job.input_rows < needed, job.input_rows, needed)[: len(needed)]
+
     def _walk(self, m: Module, begin: Signal) -> _Pixel:
         """The order of the pixels; whether the next one may begin is worked out in the cycle before, from registers."""
         job = self.job
         row, column, rows_left = (Signal(DIMENSION_BITS, name=name) for name in ("row", "column", "rows_left"))
         address = Signal(index_bits(self._config.depths.row_store))
         store_address = Signal(index_bits(self._config.depths.activation))
-        # The first two rows: `paired` while in them, `below` in the second one.
-        paired, below, last_column, column_end = Signal(), Signal(), Signal(), Signal()
-        permitted = Signal()
+        # The leading rows: how many there are besides the first, in which one we are, and the way back; all 0 afterwards.
+        further, depth = (Signal(range(self._config.kernel), name=name) for name in ("further", "depth"))
+        back = Signal(DIMENSION_BITS + len(further) - 1)
+        last_column, column_end, permitted = Signal(), Signal(), Signal()
         free = row < self.reading.row + self._config.row_banks
         freed = (row < self.reading.next_row + self._config.row_banks) & (column < self.reading.column)
-        m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(~paired | below)]
+        m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(depth == further)]
         loaded = (rows_left != 0) & (row < self.rows_loaded)
         m.d.sync += permitted.eq(loaded & (free | freed) & ~begin & ~self.start)
         m.d.comb += self.blocked.eq(~self.busy & loaded & ~(free | freed))
         with m.If(begin & ~column_end):
-            m.d.sync += [below.eq(1), row.eq(row + 1), store_address.eq(store_address + job.input_width)]
+            m.d.sync += [depth.eq(depth + 1), row.eq(row + 1), back.eq(back + job.input_width)]
+            m.d.sync += store_address.eq(store_address + job.input_width)
         with m.Elif(begin & last_column):
             m.d.sync += [row.eq(row + 1), rows_left.eq(rows_left - 1), store_address.eq(store_address + 1)]
-            m.d.sync += [column.eq(0), address.eq(0), paired.eq(0)]
+            m.d.sync += Cat(column, address, further, depth, back).eq(0)
         with m.Elif(begin):
-            m.d.sync += [row.eq(row - paired), below.eq(0), column.eq(column + 1), address.eq(address + job.slices)]
-            m.d.sync += store_address.eq(store_address + 1 - Mux(paired, job.input_width, 0))
+            m.d.sync += [row.eq(row - further), column.eq(column + 1), address.eq(address + job.slices)]
+            m.d.sync += [store_address.eq(store_address + 1 - back), Cat(depth, back).eq(0)]
         with m.If(self.start):
-            several = job.input_rows != 1
-            m.d.sync += [Cat(column, address, store_address, below).eq(0), paired.eq(several)]
-            m.d.sync += [row.eq(job.input_row_start), rows_left.eq(job.input_rows - several)]
+            besides = (self._leading_rows() - 1)[: len(further)]
+            m.d.sync += [Cat(column, address, store_address, depth, back).eq(0), further.eq(besides)]
+            m.d.sync += [row.eq(job.input_row_start), rows_left.eq(job.input_rows - besides)]
         return _Pixel(permitted, row[: bank_bits(self._config)], address, store_address, column_end, last_column)

@@ -13,28 +13,25 @@ class FixedMasks(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `job`, `start`; `loaded` in, from the cycle after `start` on: all activations of the job were written; `words` out:
-    job.slices slice words of one pixel, all mask bits set, the last one when everything is loaded. `start` abandons words
-    that were not taken.
+    Members: `job`, `start`; `words` out: job.slices slice words of one pixel, all mask bits set. `start` abandons words that
+    were not taken.
 
     Latency 1 cycle, throughput 1 word a cycle; stalls with `words`.
     """
 
     job: data.View
     start: Signal
-    loaded: Signal
     words: stream.Interface
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
-        members = {"job": In(JOB), "start": In(1), "loaded": In(1)}
-        super().__init__(members | {"words": Out(stream.Signature(slice_word(config)))})
+        super().__init__({"job": In(JOB), "start": In(1), "words": Out(stream.Signature(slice_word(config)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         left, word = Signal.like(self.job.slices), self.words.payload
         m.d.comb += [
-            self.words.valid.eq((left > 1) | ((left == 1) & self.loaded)),
+            self.words.valid.eq(left != 0),
             word.second.eq(~0),
             *(word.first[channel].eq((1 << self._config.taps) - 1) for channel in range(self._config.slice_channels)),
             word.last.eq(left == 1),

@@ -8,9 +8,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import DIMENSION_BITS, ArchonConfig, index_bits
+from hw.contract.config import CHANNELS_PER_WORD, DIMENSION_BITS, ArchonConfig, index_bits
 from hw.contract.layout import WORD_BITS
-from hw.contract.memory import IMAGE_CHANNELS, tensor_words
+from hw.contract.memory import IMAGE_CHANNELS, tensor_words, window_bytes
 from hw.contract.numerics import ACTIVATION_BITS
 from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from hw.rtl.image_rows import PIXEL, pixel_read
@@ -145,7 +145,8 @@ class ImageWindows(wiring.Component):
         for channels in range(1, IMAGE_CHANNELS + 1):
             window = Cat(Value.cast(tap)[: channels * ACTIVATION_BITS] for tap in taps)
             for index in range(tensor_words(SMALL_TAPS * channels, 1, 1)):
-                part = window[index * WORD_BITS : (index + 1) * WORD_BITS]
+                held = window_bytes(SMALL_TAPS * channels)[index * CHANNELS_PER_WORD : (index + 1) * CHANNELS_PER_WORD]
+                part = Cat(window.word_select(channel, ACTIVATION_BITS) for channel in held)
                 chosen = (self.job.input_channels == channels) & (plane == index)
                 terms.append(part & chosen.replicate(len(part)))
         return functools.reduce(operator.or_, terms)

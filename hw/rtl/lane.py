@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.activity import Unit, lane_observed
-from hw.contract.config import ArchonConfig
+from hw.contract.config import DIMENSION_BITS, ArchonConfig
 from hw.rtl.accumulator import COUNTER_BITS, Accumulator
 from hw.rtl.accumulator_bank import AccumulatorBank
 from hw.rtl.activity_counters import observation
@@ -28,6 +28,8 @@ def lane_signature(config: ArchonConfig) -> wiring.Signature:
         {
             "job": In(JOB),
             "start": In(1),
+            "rows_loaded": In(DIMENSION_BITS),
+            "loaded": In(1),
             "table_write": In(table_write(config)),
             "activation_write": In(lane_activation_write(config)),
             "words": In(stream.Signature(slice_word(config))),
@@ -43,8 +45,9 @@ def lane_signature(config: ArchonConfig) -> wiring.Signature:
 class Lane(wiring.Component):
     """Owns one input channel of the job's group in each turn, with one multiplier.
 
-    Members: `job`, `start`; `table_write` and `activation_write`, only what is meant for this lane, fill the half of the
-    tables that the job does not use, and activations between jobs; `words` the
+    Members: `job`, `start`; `rows_loaded` first image row of which not all activations were written, `loaded`: all of the job
+    were, both from the cycle after `start` on, which only fixed jobs wait for; `table_write` and `activation_write`, only what
+    is meant for this lane, fill the half of the tables that the job does not use, and activations; `words` the
     masks of every slice of every pixel; `partials` the lane's share of y, per pixel one for each output channel; counters
     `multiplications`, `additions`, `steps` since `start`; `observed` Observations of LANE_UNITS, where the
     configuration has counters.
@@ -55,6 +58,8 @@ class Lane(wiring.Component):
 
     job: data.View
     start: Signal
+    rows_loaded: Signal
+    loaded: Signal
     table_write: Any
     activation_write: Any
     words: stream.Interface
@@ -93,7 +98,8 @@ class Lane(wiring.Component):
         m.d.comb += [unit.job.eq(self.job) for unit in (scan, pair_fetch, walker, window)]
         m.d.comb += [unit.start.eq(self.start) for unit in (scan, window, multiplier)]
         m.d.comb += [getattr(window, name).eq(getattr(walker, name)) for name in ("next_turn", "first_turn", "next_pixel")]
-        m.d.comb += [getattr(walker, name).eq(getattr(window, name)) for name in ("inside", "last_pixel", "base")]
+        m.d.comb += [getattr(walker, name).eq(getattr(window, name)) for name in ("inside", "last_pixel", "base", "there")]
+        m.d.comb += [window.rows_loaded.eq(self.rows_loaded), window.loaded.eq(self.loaded)]
         m.d.comb += [window.centre.eq(multiplier.centre), window.tap.eq(multiplier.tap), multiplier.address.eq(window.address)]
         released = Signal(2)
         m.d.comb += released.eq(multiplier.released | walker.cleared.replicate(2))

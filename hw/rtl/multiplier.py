@@ -7,7 +7,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
-from hw.contract.config import ArchonConfig, index_bits
+from hw.contract.config import DIMENSION_BITS, ArchonConfig, index_bits
 from hw.contract.taps import SMALL_TAPS, tap_places
 from hw.rtl.accumulator import COUNTER_BITS
 from hw.rtl.accumulator_bank import entry_port
@@ -63,7 +63,8 @@ class WindowAddress(wiring.Component):
     Members: `job`, `start`; `next_turn` moves on to the next turn, `first_turn` back to the first, `next_pixel` to the
     next output pixel (row-major in the job's band); `base` is the address of the window's centre. `tap` chooses the position in
     the window around `centre`, which is a `base` of before; `address` follows in the same cycle. `inside` marks the window's
-    taps that lie in the image, `last_pixel` the last pixel of the band.
+    taps that lie in the image, `last_pixel` the last pixel of the band; `there`: all activations under the window were written,
+    by `rows_loaded`, the first image row of which some are missing, or as all of the job are `loaded`.
 
     With `job.channel_taps` taps are the lane's next channels, all of them inside, and a turn has SMALL_TAPS channels. With
     `job.depthwise` every output has a channel of its own: `first_turn`, the move to the next output, goes on a channel.
@@ -74,12 +75,15 @@ class WindowAddress(wiring.Component):
     next_turn: Signal
     first_turn: Signal
     next_pixel: Signal
+    rows_loaded: Signal
+    loaded: Signal
     base: Signal
     centre: Signal
     tap: Signal
     address: Signal
     inside: Signal
     last_pixel: Signal
+    there: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._bits, self._places = index_bits(config.depths.activation), tap_places(config.kernel)
@@ -90,12 +94,15 @@ class WindowAddress(wiring.Component):
                 "next_turn": In(1),
                 "first_turn": In(1),
                 "next_pixel": In(1),
+                "rows_loaded": In(DIMENSION_BITS),
+                "loaded": In(1),
                 "base": Out(self._bits),
                 "centre": In(self._bits),
                 "tap": In(range(config.taps)),
                 "address": Out(self._bits),
                 "inside": Out(config.taps),
                 "last_pixel": Out(1),
+                "there": Out(1),
             }
         )
 
@@ -111,7 +118,8 @@ class WindowAddress(wiring.Component):
             pixel = {-2: -two_rows, -1: -job.input_width, 0: 0, 1: job.input_width, 2: two_rows}[dy] + dx
             m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel) if tap < SMALL_TAPS else pixel)
         m.d.comb += [self.base.eq(turned), self.address.eq(self.centre + Array(offsets)[self.tap])]
-        last_column = self._borders(m)
+        last_column, row = self._borders(m)
+        self._wait_for_rows(m, row, last_column)
         with m.If(self.start):
             m.d.sync += [row_centre.eq(job.first_center), centre.eq(job.first_center), turned.eq(job.first_center)]
         with m.Elif(self.next_pixel):
@@ -128,8 +136,24 @@ class WindowAddress(wiring.Component):
             m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * SMALL_TAPS, job.segment))
         return m
 
-    def _borders(self, m: Module) -> Signal:
-        """Walk the output pixels; registers say where a window ends at the image's borders. Returns: last of its row."""
+    def _wait_for_rows(self, m: Module, row: Signal, last_column: Signal) -> None:
+        """Registers, anew with every output row: the last input row under the window, and whether it is there."""
+        lowest, old = Signal(DIMENSION_BITS + 2), Signal()
+        reach = 1 + self.job.kernel_five if len(self._places) > SMALL_TAPS else Const(1)
+        below = Mux(self.job.channel_taps, 0, reach)
+        m.d.sync += [
+            old.eq(self.start | (self.next_pixel & last_column)),
+            lowest.eq((row << self.job.stride_two) + below),
+            self.there.eq(((self.rows_loaded > lowest) | self.loaded) & ~old),
+        ]
+        with m.If(self.start | (self.next_pixel & last_column)):
+            m.d.sync += self.there.eq(0)
+
+    def _borders(self, m: Module) -> tuple[Signal, Signal]:
+        """Walk the output pixels; registers say where a window ends at the image's borders.
+
+        Returns: last of its row, the row.
+        """
         job = self.job
         row, column, rows_left = (Signal.like(job.output_rows, name=name) for name in ("row", "column", "rows_left"))
         next_row, next_column = Signal.like(row), Signal.like(column)
@@ -161,7 +185,7 @@ class WindowAddress(wiring.Component):
                 for centre, size, inner in ((next_row, job.input_height, rows), (next_column, job.input_width, columns)):
                     m.d.sync += inner[-2].eq((centre << job.stride_two) > 1)
                     m.d.sync += inner[2].eq((centre << job.stride_two) + 2 < size)
-        return last_column
+        return last_column, row
 
 
 class Multiplier(wiring.Component):

@@ -11,6 +11,7 @@ from hw.contract.tables import adder_row_bits, bias_record, members_record, pair
 from hw.rtl.arithmetic import lowest_bit, shifted_product
 from hw.rtl.channel_loader import channel_row, step_counts
 from hw.rtl.interfaces import JOB, READ_DATA, struct
+from hw.rtl.packed_reader import PackedReader
 from hw.rtl.record_reader import RecordReader
 
 PIPELINE_CYCLES = 2
@@ -91,10 +92,10 @@ class PairLoader(wiring.Component):
         m.submodules.records = records = RecordReader(members_record(config))
         turn, base = Signal.like(self.job.turns), Signal(index_bits(config.part_of_row(config.depths.accumulator)))
         lane, left = Signal(range(config.lanes)), Signal(config.slice_channels)
-        walking, walked, draining = Signal(), Signal(), Signal()
+        walking, walked = Signal(), Signal()
         m.d.comb += [records.words.payload.eq(words.payload), records.words.valid.eq(words.valid)]
         chosen = self._choose(m, records, lane, left, walking, walked)
-        given = self._passes(m, chosen, draining, base)
+        given = self._passes(m, chosen, base)
         self._member_rows(m, records)
 
         with m.FSM():
@@ -112,8 +113,7 @@ class PairLoader(wiring.Component):
                 with m.If(walked):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.comb += draining.eq(~chosen.valid)
-                with m.If(draining):
+                with m.If(~chosen.valid):
                     outputs = (self.job.output_channels + config.adder_rows - 1) >> adder_row_bits(config)
                     m.d.sync += [turn.eq(turn + 1), base.eq(base + outputs)]
                     m.next = "MEMBERS"
@@ -145,30 +145,27 @@ class PairLoader(wiring.Component):
             m.d.sync += left.eq(left & ~lowest)
         return chosen
 
-    def _passes(self, m: Module, chosen: _Chosen, draining: Signal, base: Signal) -> Signal:
+    def _passes(self, m: Module, chosen: _Chosen, base: Signal) -> Signal:
         """One or two passes for the chosen pair, of which the last takes a weight. Returns: the channels with biases given."""
-        config, words = self._config, self.words
-        biased, bias_pass, pair_pass, word_ends = Signal(), Signal(), Signal(), Signal()
-        given, position = Signal(config.slice_channels), Signal(range(weight_record(config).per_word))
+        m.submodules.weights = weights = PackedReader(weight_record(self._config))
+        biased, bias_pass, pair_pass, given = Signal(), Signal(), Signal(), Signal(self._config.slice_channels)
         bias_due = (self.bias_known & ~given).bit_select(chosen.channel, 1) & (self.bias.owner == chosen.lane)
         m.d.comb += [
             self.channel.eq(chosen.channel),
             bias_pass.eq(chosen.valid & bias_due & ~biased),
-            pair_pass.eq(chosen.valid & ~bias_pass & words.valid),
+            pair_pass.eq(weights.enable & weights.valid),
             chosen.taken.eq(pair_pass),
-            word_ends.eq(position == weight_record(config).per_word - 1),
+            weights.restart.eq(self.restart),
+            weights.enable.eq(chosen.valid & ~bias_pass),
+            weights.words.payload.eq(self.words.payload),
+            weights.words.valid.eq(self.words.valid),
         ]
-        with m.If(draining):  # a word that the last pairs have begun ends with the turn
-            m.d.comb += words.ready.eq(position != 0)
-            m.d.sync += position.eq(0)
-        with m.Elif(pair_pass):
-            m.d.comb += words.ready.eq(word_ends)
-            m.d.sync += position.eq(Mux(word_ends, 0, position + 1))
-            with m.If(biased):
-                m.d.sync += given.bit_select(chosen.channel, 1).eq(1)
+        with m.If(weights.enable):
+            m.d.comb += self.words.ready.eq(weights.words.ready)
+        with m.If(pair_pass & biased):
+            m.d.sync += given.bit_select(chosen.channel, 1).eq(1)
         m.d.sync += biased.eq(bias_pass | (biased & ~pair_pass))
-        weight = words.payload.word_select(position, weight_record(config).width).as_signed()
-        operand = Mux(bias_pass, self.bias.expand_bias, weight)
+        operand = Mux(bias_pass, self.bias.expand_bias, weights.row.as_signed())
         self._pair_rows(m, chosen.lane, pair_pass, bias_pass, biased, operand, base)
         return given
 

@@ -19,14 +19,14 @@ from hw.rtl.row_store import RowStore
 class Predictor(wiring.Component):
     """Activations in, masks of both ReLUs out; runs up to four image rows ahead of its reader.
 
-    The words of a pixel come when all activations that its window covers have been loaded, or in fixed jobs all of the job:
-    who waits for them may read these activations.
+    The words of a pixel come when all activations that its window covers have been loaded: who waits for them may read these
+    activations. Not so in fixed jobs.
 
     Parameters: `config`.
 
     Members: `job`, `start`; `table_write` fills EXPAND, EXPAND_THRESHOLD and DEPTHWISE; `activation_write` fills the
-    4-bit input store; `rows_loaded` in: first image row of which not all activations were written, `loaded`: all of the job
-    were, both from the cycle after `start` on; `words` out: a slice word for every output pixel (row-major) and slice of the
+    4-bit input store; `rows_loaded` in: first image row of which not all activations were written, from the cycle after
+    `start` on; `words` out: a slice word for every output pixel (row-major) and slice of the
     job; in jobs with `job.fixed`, which have no predictor, those of one pixel with all masks set; `expand_observed`,
     `depthwise_observed` an Observation of each layer.
 
@@ -39,7 +39,6 @@ class Predictor(wiring.Component):
     table_write: Any
     activation_write: Any
     rows_loaded: Signal
-    loaded: Signal
     words: stream.Interface
     expand_observed: Signal
     depthwise_observed: Signal
@@ -53,7 +52,6 @@ class Predictor(wiring.Component):
                 "table_write": In(table_write(config)),
                 "activation_write": In(activation_write(config)),
                 "rows_loaded": In(DIMENSION_BITS),
-                "loaded": In(1),
                 "words": Out(stream.Signature(slice_word(config))),
                 "expand_observed": Out(OBSERVATION_BITS),
                 "depthwise_observed": Out(OBSERVATION_BITS),
@@ -67,7 +65,7 @@ class Predictor(wiring.Component):
         m.submodules.depthwise = depthwise = DepthwisePredictor(self._config)
         m.submodules.fixed_masks = fixed_masks = FixedMasks(self._config)
         m.d.comb += [fixed_masks.job.eq(self.job), fixed_masks.start.eq(self.start & self.job.fixed)]
-        m.d.comb += [fixed_masks.loaded.eq(self.loaded), expand.rows_loaded.eq(self.rows_loaded)]
+        m.d.comb += expand.rows_loaded.eq(self.rows_loaded)
         for unit in (expand, depthwise):
             m.d.comb += [unit.job.eq(self.job), unit.start.eq(self.start & ~self.job.fixed)]
             wiring.connect(m, wiring.flipped(self.table_write), unit.table_write)

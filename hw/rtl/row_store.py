@@ -55,7 +55,7 @@ def level_read(config: ArchonConfig) -> wiring.Signature:
 def rows_done() -> wiring.Signature:
     """What was written: image rows below `row` completely, and in that row the columns below `column`.
 
-    Of a job's first two rows only these columns were written in the first one, too, while `row` is the second one.
+    Of the rows that a job's first window needs only these columns were written in all, while `row` is the last of them.
     """
     return wiring.Signature({"row": Out(DIMENSION_BITS), "column": Out(DIMENSION_BITS)})
 

@@ -38,13 +38,14 @@ class RowWalker(wiring.Component):
 
     A last row without entries is joined to the one before of its output channel, where there is one. Taps outside the image do
     not count as touched. In a job with `job.fixed` the bank serves all pixels of the job, one after the other, and is cleared
-    with the last one.
+    with the last one; a pixel waits until its activations are there.
 
     Parameters: `config`.
 
     Members: `job`; `filled`: which banks are complete and not walked yet; `walked[b]` pulses when bank b's last row
-    is being read; `next_turn`, `first_turn`, `next_pixel`, `inside`, `last_pixel`, `base`: a WindowAddress that keeps step;
-    `banks[r][b]` the ports of adder row r; `rows` out. After reset all rows are cleared first; `cleared` pulses then.
+    is being read; `next_turn`, `first_turn`, `next_pixel`, `inside`, `last_pixel`, `base`, `there`: a WindowAddress that
+    keeps step; `banks[r][b]` the ports of adder row r; `rows` out. After reset all rows are cleared first; `cleared` pulses
+    then.
 
     Latency 4 cycles, throughput one row of a bank a cycle; stalls with `rows`.
     """
@@ -59,6 +60,7 @@ class RowWalker(wiring.Component):
     inside: Signal
     last_pixel: Signal
     base: Signal
+    there: Signal
     banks: list[list[Any]]
     rows: stream.Interface
 
@@ -76,6 +78,7 @@ class RowWalker(wiring.Component):
                 "inside": In(config.taps),
                 "last_pixel": In(1),
                 "base": In(index_bits(config.depths.activation)),
+                "there": In(1),
                 "banks": Out(walk_port(config)).array(config.adder_rows, 2),
                 "rows": Out(stream.Signature(walked_row(config))),
             }
@@ -112,7 +115,7 @@ class RowWalker(wiring.Component):
         low_bits = adder_row_bits(config)
         turn, output = Signal.like(job.turns), Signal(index_bits(config.depths.output))
         row, bank = Signal(row_bits(config)), Signal()
-        last_turn, last_output, ends, step = Signal(), Signal(), Signal(), Signal()
+        last_turn, last_output, ends, can, step = Signal(), Signal(), Signal(), Signal(), Signal()
         turns_less_one, outputs_less_one = Signal.like(turn), Signal.like(job.output_channels)
         outputs_of_row = Signal.like(row)
         next_output = Signal.like(output)
@@ -124,7 +127,8 @@ class RowWalker(wiring.Component):
         m.d.comb += [
             last_turn.eq(turn == turns_less_one),
             last_output.eq(output == outputs_less_one),
-            step.eq(advance & Array(self.filled)[bank]),
+            can.eq(Array(self.filled)[bank] & self.there),
+            step.eq(advance & can),
             ends.eq(last_turn & last_output & (~job.fixed | self.last_pixel)),
             next_output.eq(Mux(last_output, 0, output + 1)),
             self.next_turn.eq(step & ~last_turn),
@@ -145,7 +149,7 @@ class RowWalker(wiring.Component):
                 m.d.comb += [port.enable.eq(advance), port.row.eq(row), port.place.eq(output >> low_bits)]
         with m.If(advance):
             m.d.sync += [
-                valid.eq(Array(self.filled)[bank]),
+                valid.eq(can),
                 keeps.eq(job.fixed & ~self.last_pixel),
                 place.eq(output >> low_bits),
                 read.touched.eq(self.inside),

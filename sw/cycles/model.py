@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -59,9 +58,10 @@ def expand_times(job: Job, loads: NDArray[np.float64]) -> NDArray[np.float64]:
     fields = job.fields
     rows, columns = fields["input_rows"], fields["input_width"]
     each = max(2, fields["slices"] * fields["turns"])
-    # The first two rows go column by column, then row by row.
-    order = list(itertools.product(range(columns), range(min(2, rows))))
-    order = [(row, column) for column, row in order] + list(itertools.product(range(2, rows), range(columns)))
+    # The rows that the first window needs go column by column, then row by row.
+    leading = min(rows, fields["first_center"] // columns + 1 + KERNELS[fields["kernel_five"]] // 2)
+    order = list(itertools.product(range(columns), range(leading)))
+    order = [(row, column) for column, row in order] + list(itertools.product(range(leading, rows), range(columns)))
     done, now = np.zeros((rows, columns)), 0.0
     for row, column in order:
         now = max(now, float(loads[row])) + each
@@ -72,11 +72,11 @@ def expand_times(job: Job, loads: NDArray[np.float64]) -> NDArray[np.float64]:
 def words_ready(job: Job, loads: NDArray[np.float64]) -> Integers:
     """(output pixels,): earliest cycle of a pixel's first slice word."""
     fields = job.fields
-    stride = 1 + fields["stride_two"]
+    stride, reach = 1 + fields["stride_two"], KERNELS[fields["kernel_five"]] // 2
     done = expand_times(job, loads)
     first = fields["output_row_start"] * stride - fields["input_row_start"]
-    rows = np.minimum(first + stride * np.arange(fields["output_rows"]) + 1, fields["input_rows"] - 1)
-    columns = np.minimum(stride * np.arange(fields["output_width"]) + 1, fields["input_width"] - 1)
+    rows = np.minimum(first + stride * np.arange(fields["output_rows"]) + reach, fields["input_rows"] - 1)
+    columns = np.minimum(stride * np.arange(fields["output_width"]) + reach, fields["input_width"] - 1)
     ready = done[rows][:, columns].ravel() + TO_WORDS
     pace = stride * fields["slices"]  # of the depthwise predictor, which goes through every input column
     found = np.maximum.accumulate(ready - pace * np.arange(len(ready))) + pace * np.arange(len(ready))
@@ -160,7 +160,7 @@ class _Works:
         return pace, words
 
     def _fixed_end(self, job: Job, segment: Segment, pace: float, loads: NDArray[np.float64]) -> float:
-        return fixed_job(job, segment, math.ceil(loads[-1]), self._config, pace) + TO_REPORT
+        return fixed_job(job, segment, loads, self._config, pace) + TO_REPORT
 
     def _fused_end(self, job: Job, pace: float, loads: NDArray[np.float64]) -> float:
         work = self._lane_work(job).pixels(band_pixels(job))

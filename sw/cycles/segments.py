@@ -106,6 +106,9 @@ class _Reader:
         self._channel, self._bias = tables.channel_record(config, kernel), tables.bias_record(config)
         self._members, self._step = tables.members_record(config), tables.step_row(config)
         self._weights_per_word = tables.weight_record(config).per_word
+        # Of the words of steps and weights that were begun: the steps' output channels, and how many weights.
+        self._steps_left: list[int] = []
+        self._weights_left = 0
 
     def section(self) -> None:
         """The section that begins here."""
@@ -144,23 +147,30 @@ class _Reader:
             members.append(bits != 0)
             # A lane without pairs costs a cycle, a bias a pass besides its pair's.
             self.pace[-1] += TURN_CYCLES + int((bits.sum(axis=1) == 0).sum()) + (biased if turn == 0 else 0)
-            self._side_by_side(int(bits.sum()), self._weights_per_word)
+            self._weights_left = self._side_by_side(int(bits.sum()), self._weights_left, self._weights_per_word)
         return Slice(np.array(weights), steps, np.stack(members))
 
     def _steps(self, count: int) -> Integers:
-        """Output channels of the steps that come here, four a word."""
+        """Output channels of the steps that are due here, four a word."""
         first = self.position
-        self._side_by_side(count, self._step.per_word)
+        self._side_by_side(count, len(self._steps_left), self._step.per_word)
         words = np.array(self.words[first : self.position], dtype=np.uint64)
         shifts = np.arange(self._step.per_word, dtype=np.uint64) * np.uint64(self._step.width)
         mask = np.uint64((1 << index_bits(self.config.depths.output)) - 1)
-        return (words[:, None] >> shifts & mask).reshape(-1)[:count].astype(np.int64)
+        found = [*self._steps_left, *(words[:, None] >> shifts & mask).reshape(-1).tolist()]
+        self._steps_left = found[count:]
+        return np.array(found[:count], dtype=np.int64)
 
-    def _side_by_side(self, count: int, per_word: int) -> None:
-        """So many items, a cycle each, side by side in words."""
-        whole, rest = divmod(count, per_word)
+    def _side_by_side(self, count: int, left: int, per_word: int) -> int:
+        """So many items, a cycle each, side by side in words; `left` come from the last one. Returns: how many are left then.
+
+        While those that are left are taken, the next word waits behind the one before.
+        """
+        self.pace[-1] += min(left, count)
+        whole, rest = divmod(max(0, count - left), per_word)
         self.pace += [per_word] * whole + [rest] * (rest > 0)
         self.position += whole + (rest > 0)
+        return left - count + (whole + (rest > 0)) * per_word
 
 
 def written_words(segment: Segment, output_bytes: int) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def test_deeper_queues_are_never_slower_and_no_lane_beats_its_multiplier(seed: i
 
 
 def test_the_predictor_waits_for_rows_and_gives_pixels_in_order() -> None:
-    job = block_jobs("block", SPEC, 6, 5, CONFIG, [1.0, 1.0])[0]
+    job = block_jobs("block", SPEC, 6, 5, CONFIG, [1.0, 1.0], [6, 6])[0]
     loads = 110.0 + 10 * np.arange(job.fields["input_rows"], dtype=np.float64)
     done = expand_times(job, loads)
     assert (done >= loads[:, None]).all()

@@ -7,7 +7,7 @@ from hw.contract.config import ArchonConfig, preset
 from hw.contract.tables import SECTION_HEADER, TableKind
 from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import DenseLayer, Requantization
-from sw.cycles.fixed import multiplier_cycles, taps_inside
+from sw.cycles.fixed import activations_there, fixed_job, multiplier_cycles, taps_inside
 from sw.cycles.segments import Segment, read_segment, written_words
 from sw.golden import random_block
 from sw.program.fixed import FixedLayer
@@ -47,14 +47,13 @@ def test_a_fused_segment_is_read_to_its_end(adder_rows: int) -> None:
     config = ArchonConfig(lanes=2, slice_channels=4, adder_rows=adder_rows)
     block = random_block(SPEC, 3)
     words = table_segment(block, SPEC, 1, 30, config, "block")
-    segment, weights = read_segment(words, 3, config), group_weights(block, SPEC, 1)
+    segment, weights = read_segment(words, 3, config), group_weights(block, SPEC, 1).used
     assert segment.pace.shape == words.shape
     assert (segment.pace >= 1).all()
     assert segment.members.sum() == weights.pairs.sum()
     steps = list_steps(weights.project_weight, config.widths.shift_max)
-    used = np.asarray(weights.pairs.any(axis=1))
-    counted = segment.steps(config).reshape(-1, adder_rows)[: len(used)]
-    assert (counted == (steps.of_adder_rows(adder_rows) * used).T).all()
+    counted = segment.steps(config).reshape(-1, adder_rows)[: len(weights.expand_weight)]
+    assert (counted == steps.of_adder_rows(adder_rows).T).all()
     header = SECTION_HEADER.unpack(int(words[0]))
     assert header["kind"] == TableKind.EXPAND
     # A pair costs a cycle, and so does a step.
@@ -88,6 +87,22 @@ def test_taps_outside_the_image_are_not_multiplied() -> None:
         for column in range(0, 4, 2)
     )
     assert multiplied == expected
+
+
+def test_a_pixel_of_a_fixed_layer_waits_for_the_rows_under_its_window() -> None:
+    layer = dense_layer((6, SMALL_KERNEL, SMALL_KERNEL), 2)
+    plan = depthwise_layer("depthwise", layer, (6, 5, 4), 2).plan(CONFIG)
+    job = plan.jobs[0]
+    assert job.fields["output_rows"] == 3
+    loads = np.array([100.0, 200.0, 300.0, 400.0, 5000.0])
+    assert activations_there(job, loads).tolist() == [200.0] * 2 + [400.0] * 2 + [5000.0] * 2
+    assert activations_there(job, np.array([70.0])).tolist() == [70.0] * 6
+    segment = read_segment(plan.segments[job.table], job.fields["turns"], CONFIG)
+    late, early = (fixed_job(job, segment, loaded, CONFIG, 1.0) for loaded in (loads, loads[:1]))
+    cycles, kinds = multiplier_cycles(job, segment)
+    # Only the last row's pixels are left when the last row comes.
+    assert 5000 < late <= 5000 + cycles[kinds[-2:]].sum() + 50
+    assert early < 5000
 
 
 @pytest.mark.parametrize(

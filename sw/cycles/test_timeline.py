@@ -70,6 +70,16 @@ def test_tables_are_loaded_while_the_job_before_runs() -> None:
     assert 1000 <= second[2] - second[1] <= 1020
 
 
+def test_tables_that_a_barrier_holds_back_are_loaded_behind_it() -> None:
+    late = work(1, 0, 1000, barrier=True)
+    late.job.fields["late_tables"] = 1
+    early = run([work(0, 0, 2000, barrier=True), work(1, 0, 1000, barrier=True)], 1)
+    first, second = run([work(0, 0, 2000, barrier=True), late], 1)
+    assert early[1][0] < early[0][2]
+    assert first[2] + LATENCY + 20 <= second[0] <= first[2] + LATENCY + 60
+    assert second[0] + 1000 <= second[2] <= second[0] + 1100
+
+
 def test_long_tables_hold_a_job_back() -> None:
     first, second = run([work(0, 0, 500, barrier=True), work(1, 0, 1000, tables=5000)], 1)
     assert second[0] > first[2] + 4000

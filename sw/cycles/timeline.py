@@ -68,6 +68,7 @@ class _Unit:
     client: Client
     waiting: int | None = None
     held: bool = False
+    late: bool = False
     tables_done: bool = False
     running: int | None = None
     free: float = 0.0
@@ -124,8 +125,10 @@ class Timeline:
         number, unit = self._offered, self._unit(self._offered)
         self._offered += 1
         unit.waiting, unit.held, unit.tables_done = number, self._hold, False
+        unit.late = unit.held and bool(self._works[number].job.fields["late_tables"])
         self.times[number].begin = now
-        self._load_tables(now, number, unit)
+        if not unit.late:
+            self._load_tables(now, number, unit)
         self._events.at(now + 1, self._fetch)
 
     def _load_tables(self, now: float, number: int, unit: _Unit) -> None:
@@ -194,6 +197,9 @@ class Timeline:
         self._hold = False
         for unit in self._units:
             unit.held, unit.free = False, max(unit.free, now + RELEASE_CYCLES)
+            if unit.late and unit.waiting is not None:
+                self._load_tables(now + RELEASE_CYCLES, unit.waiting, unit)
+            unit.late = False
             self._begin(now, unit)
         if self._barrier_waits:
             self._barrier_waits = False

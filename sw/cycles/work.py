@@ -67,9 +67,9 @@ def fused_work(block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int
         config: lanes, slice channels, adder rows.
     """
     weights = group_weights(block, spec, group)
-    prediction = predict_group(block, spec, group, x[..., None])
-    second = prediction.survives[..., 0].reshape(len(weights.expand_weight), -1).T
-    first = _first_masks(prediction, spec)
+    prediction, channels = predict_group(block, spec, group, x[..., None]), weights.used_channels
+    second = prediction.survives[..., 0].reshape(len(weights.expand_weight), -1).T[:, channels]
+    first, weights = _first_masks(prediction, spec)[..., channels], weights.used
     taps = weights.depthwise_weight.T != 0
     reaches = np.logical_or.reduce([first[tap] & taps[tap] for tap in range(len(first))])
     return LaneWork(*_pair_work(weights, second, reaches, config), _touched(weights, first, second, config))

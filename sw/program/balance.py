@@ -18,7 +18,7 @@ EXPECTED_SURVIVORS = 1 / 8
 FILLING_PIXELS = 2
 """Pixels of a job at which lanes only accumulate or only multiply: the first one and the last one."""
 
-START_CYCLES = 1500
+START_CYCLES = 700
 """What a further job costs a cluster besides, about, as measured: its first rows, its tables, and a barrier later."""
 
 MOST_BANDS = 4

@@ -37,14 +37,19 @@ class PlacedBlock:
         stride, source = self.spec.stride, (self.spec.in_channels, self.height, self.width)
         output = (self.spec.out_channels, reduced(self.height, stride), reduced(self.width, stride))
         block, spec, parts, segments = fitting_parts(self.block, self.spec, math.prod(output[1:]), config, self.name)
-        cycles = group_cycles(block, spec, config)
-        jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles, parts=parts)
+        cycles, slices = group_cycles(block, spec, config), group_slices(block, spec, config)
+        jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles, slices, parts=parts)
         return LayerPlan(self.name, source, output, segments, jobs, None)
 
 
 def group_cycles(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[float]:
     """Of a pixel of each group, about: multipliers bind."""
     return [expected_multiplications(group_weights(block, spec, group), config) for group in range(spec.groups)]
+
+
+def group_slices(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[int]:
+    """Slices of each group's channels, without those that are not used."""
+    return [slices_of(len(group_weights(block, spec, group).used_channels), config) for group in range(spec.groups)]
 
 
 def block_jobs(
@@ -54,6 +59,7 @@ def block_jobs(
     width: int,
     config: ArchonConfig,
     cycles: Sequence[float],
+    slices: Sequence[int],
     *,
     relu: bool = False,
     shared: bool = False,
@@ -71,6 +77,7 @@ def block_jobs(
         width: of the input image.
         config: of the accelerator.
         cycles: of a pixel of each group, about.
+        slices: of each group.
         relu: negative outputs become 0.
         shared: the groups read the same input channels.
         parts: neighbouring groups that are parts of the outputs of one, and read the same.
@@ -79,10 +86,10 @@ def block_jobs(
         ArchonError: an activation or row memory is too small for the block.
     """
     window = Window(height, width, spec.stride, spec.kernel, spec.kernel // 2, spec.kernel // 2)
-    inputs, slices = spec.in_channels // spec.groups, slices_of(spec.expanded_channels // spec.groups, config)
+    inputs = spec.in_channels // spec.groups
     loads = [Load(of_pixel, window.output_width) for of_pixel in cycles]
     try:
-        check_row_store(width, slices, config)
+        check_row_store(width, max(slices), config)
         wanted = max(1, config.clusters // spec.groups)
         cuts = [window.fitting_bands(turns_of(inputs, config), wanted * times, config) for times in range(1, MOST_BANDS + 1)]
     except ArchonError as error:
@@ -93,7 +100,7 @@ def block_jobs(
             "relu": int(relu),
             "residual": int(spec.residual),
             "cluster": cluster,
-            "slices": slices,
+            "slices": slices[group],
             "output_channels": spec.out_channels // spec.groups,
         }
         jobs.append(Job(name, group, group, fields))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.contract.memory import window_bytes
 from hw.contract.taps import SMALL_CENTRE, SMALL_TAPS, in_tap_order
 from sw.bundle.network import DenseLayer, Requantization, Scaling
 from sw.program.fixed import FixedGroup, FixedLayer
@@ -33,6 +34,25 @@ def pointwise_layer(name: str, layer: DenseLayer, input_shape: Shape, groups: in
     if shuffle and groups * inputs <= SMALL_TAPS * lanes:
         parts = [_merged(parts)]
     return FixedLayer(name, input_shape, tuple(parts), relu=True, mapping=Mapping.CHANNELS)
+
+
+def over_windows(weight: NDArray[np.int8], lanes: int) -> NDArray[np.int8]:
+    """Weights (K, C) of a layer over an image's windows, for every byte of these (hw.contract.memory.window_bytes).
+
+    Of a channel that several bytes hold, each output's weight goes to the one whose lane has fewest weights so far.
+    """
+    outputs, channels = weight.shape
+    held = np.array(window_bytes(channels))
+    spread = np.zeros((outputs, len(held)), dtype=np.int8)
+    single = np.bincount(held)[:channels] == 1
+    spread[:, :channels] = weight * single
+    loads = np.zeros(lanes, dtype=np.int64)
+    np.add.at(loads, np.arange(len(held)) % lanes, np.count_nonzero(spread, axis=0))
+    for output, channel in np.argwhere(weight * ~single):
+        byte = min(np.flatnonzero(held == channel).tolist(), key=lambda place: loads[place % lanes])
+        spread[output, byte] = weight[output, channel]
+        loads[byte % lanes] += 1
+    return spread
 
 
 def _merged(groups: list[FixedGroup]) -> FixedGroup:

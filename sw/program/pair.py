@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hw.contract.config import ArchonConfig
 from sw.bundle.blocks import PointwisePair, pair_as_block, pair_inputs
-from sw.program.blocks import block_jobs, group_cycles
+from sw.program.blocks import block_jobs, group_cycles, group_slices
 from sw.program.parts import fitting_parts
 from sw.program.plan import LayerPlan
 from sw.spec import PointwisePairSpec
@@ -31,8 +31,10 @@ class PlacedPair:
         block, shape = pair_as_block(self.pair, self.spec)
         pixels, shared = self.height * self.width, pair_inputs(self.spec) > 1
         block, shape, parts, segments = fitting_parts(block, shape, pixels, config, self.name)
-        cycles = group_cycles(block, shape, config)
-        jobs = block_jobs(self.name, shape, self.height, self.width, config, cycles, relu=True, shared=shared, parts=parts)
+        cycles, slices = group_cycles(block, shape, config), group_slices(block, shape, config)
+        jobs = block_jobs(
+            self.name, shape, self.height, self.width, config, cycles, slices, relu=True, shared=shared, parts=parts
+        )
         size = self.height, self.width
         source, output = (self.spec.in_channels, *size), (shape.out_channels, *size)
         return LayerPlan(self.name, source, output, segments, jobs, None)

@@ -13,7 +13,7 @@ from sw.program.blocks import PlacedBlock
 from sw.program.fixed import FixedLayer
 from sw.program.image import Layer, MemoryImage, build_image
 from sw.program.jobs import Shape
-from sw.program.network import dense_layer, depthwise_layer, pointwise_layer, pool_layer, scale_layer
+from sw.program.network import dense_layer, depthwise_layer, over_windows, pointwise_layer, pool_layer, scale_layer
 from sw.program.pair import PlacedPair
 from sw.program.plan import Wiring
 from sw.program.raw_image import ImageLayer
@@ -88,7 +88,8 @@ def _fixed_layer(layer: LayerShape, part: Part | None, lanes: int) -> FixedLayer
         return depthwise_layer(layer.name, part, shape, layer.stride)
     if layer.kind == "convolution":
         # Over the windows that the image unit has written, in which a channel lies behind its tap.
-        part = DenseLayer(part.weight.transpose(0, 2, 3, 1).reshape(len(part.weight), -1), part.requantization)
+        windows = part.weight.transpose(0, 2, 3, 1).reshape(len(part.weight), -1)
+        part = DenseLayer(over_windows(windows, lanes), part.requantization)
     return pointwise_layer(layer.name, part, shape, layer.groups, lanes, shuffle=layer.shuffle)
 
 

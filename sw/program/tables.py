@@ -5,6 +5,8 @@ The rows and their order are defined in hw.contract.tables; this module fills th
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from hw.contract import numerics, tables
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig
 from hw.contract.errors import ArchonError
+from hw.contract.layout import Layout
 from hw.contract.tables import TableKind
 from hw.contract.taps import in_tap_order
 from sw.bundle.network import FusedBlock, Requantization
@@ -51,6 +54,12 @@ class ValueWeights:
         return (self.expand_weight != 0) & used[:, None]
 
     @property
+    def used_channels(self) -> Integers:
+        """Expanded channels that have pairs, or the first one, for a pixel's end. Others add nothing and are left out."""
+        used = np.flatnonzero(self.pairs.any(axis=1))
+        return used if len(used) else np.zeros(1, dtype=np.int64)
+
+    @property
     def bias_products(self) -> Integers:
         """D * b1, (E, taps)."""
         return self.depthwise_weight * self.expand_bias[:, None]
@@ -67,6 +76,16 @@ class GroupWeights(ValueWeights):
     predictor_depthwise_weight: Integers
     """TD (E, taps)."""
     predictor_depthwise_threshold: Integers
+
+    @property
+    def used(self) -> GroupWeights:
+        """Those of `used_channels` alone, of which the tables are made."""
+        by_channel = {
+            item.name: getattr(self, item.name)[self.used_channels]
+            for item in dataclasses.fields(self)
+            if item.name != "project_weight"
+        }
+        return GroupWeights(project_weight=self.project_weight[:, self.used_channels], **by_channel)
 
 
 def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeights:
@@ -143,7 +162,7 @@ def slices_of(expanded: int, config: ArchonConfig) -> int:
 def table_segment(
     block: FusedBlock, spec: BlockSpec, group: int, plane_pixels: int, config: ArchonConfig, name: str, parts: int = 1
 ) -> Words:
-    """The table segment of one group (hw.contract.tables): shared tables, then the lanes'.
+    """The table segment of one group (hw.contract.tables), of the channels that are used: shared tables, then the lanes'.
 
     Args:
         block: integer weights.
@@ -160,7 +179,7 @@ def table_segment(
     Raises:
         ArchonError: a table needs more rows than the configuration has, or a value does not fit its field.
     """
-    weights = group_weights(block, spec, group)
+    weights = group_weights(block, spec, group).used
     try:
         check_depth("requantize", spec.out_channels // spec.groups, tables.table_depth(TableKind.REQUANTIZE, config))
         shared = [*_shared_sections(weights, config)]
@@ -250,12 +269,12 @@ def lane_section(weights: ValueWeights, config: ArchonConfig) -> Words:
     exists, turned = (array.transpose(0, 2, 3, 1) for array in (in_lane != 0, _turned(weights.expand_weight, turns, config)))
     layout = tables.weight_record(config)
     packed = layout.pack_rows({"weight": turned.reshape(-1)}).reshape(*turned.shape, 1)
+    weights_due = _words_due(layout, packed[exists], exists.sum(axis=(2, 3)).reshape(-1))
     slices = []
     for index in range(len(in_lane)):
         parts = records[index * channels : (index + 1) * channels]
-        for turn in range(turns):
-            parts.append(members[index * turns + turn])
-            parts.append(layout.side_by_side(packed[index, turn][exists[index, turn]]))
+        for row in range(index * turns, (index + 1) * turns):
+            parts += [members[row], weights_due[row]]
         slices.append(np.concatenate(parts))
     return np.concatenate([_header(TableKind.LANES, len(slices), 0), *slices])
 
@@ -304,17 +323,18 @@ def _channel_words(weights: ValueWeights, steps: Steps, occurs: NDArray[np.bool_
     )
     _check_products(weights, owner, config)
     layout = tables.step_row(config)
-    step_rows = layout.pack_rows(steps.columns)
+    steps_due = _words_due(layout, layout.pack_rows(steps.columns)[used[steps.expanded]], steps.count * used)
     words = []
     for channel in range(len(used)):
-        parts = [records[channel]]
-        if owner[channel] >= 0:
-            parts.append(biases[channel])
-        if used[channel]:
-            first = steps.start[channel]
-            parts.append(layout.side_by_side(step_rows[first : first + steps.count[channel]]))
-        words.append(np.concatenate(parts))
+        biases_due = [biases[channel]] if owner[channel] >= 0 else []
+        words.append(np.concatenate([records[channel], *biases_due, steps_due[channel]]))
     return words
+
+
+def _words_due(layout: Layout, rows: Words, counts: Integers) -> list[Words]:
+    """Packed rows (rows, 1) as words, for each part of so many rows those that come with it: where their first row is due."""
+    words, edges = layout.side_by_side(rows), -(-np.cumsum([0, *counts]) // layout.per_word)
+    return [words[first:behind] for first, behind in itertools.pairwise(edges)]
 
 
 def _check_products(weights: ValueWeights, owner: Integers, config: ArchonConfig) -> None:

@@ -14,6 +14,7 @@ from sw.bundle.network import DenseLayer
 from sw.program import PlacedBlock, build_image
 from sw.program.blocks import block_jobs
 from sw.program.network import depthwise_layer
+from sw.program.tables import slices_of
 from sw.program.test_fixed import requantization
 from sw.program.test_tables import WIDE, make_block, make_spec, with_depth
 from sw.spec import load_spec
@@ -32,7 +33,7 @@ from sw.spec import load_spec
     ],
 )
 def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, field: str, depth: int) -> None:
-    spec = make_spec(channels=18)
+    spec = make_spec(channels=18, expanded=90)
     config = with_depth(WIDE, field, depth)
     with pytest.raises(
         ArchonError, match=rf"^block 7, group 0: {memory} memory needs \d+ rows, the configuration has {depth}$"
@@ -42,7 +43,7 @@ def test_a_block_that_does_not_fit_is_refused_by_memory(memory: str, field: str,
 
 @pytest.mark.parametrize("memory", ["activation", "slices", "turned_slices", "row_store", "pair", "step", "accumulator"])
 def test_the_depth_asked_for_is_enough_and_one_less_is_not(memory: str) -> None:
-    spec = make_spec(channels=18)
+    spec = make_spec(channels=18, expanded=60)
     item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
     depth, asked = 2, depth_asked_for(item, with_depth(WIDE, memory, 2))
     while asked is not None:  # a group may need more than the one before
@@ -73,7 +74,9 @@ def test_a_kernel_larger_than_the_hardwares_is_refused() -> None:
 
 def test_the_row_store_holds_all_slices_of_a_row() -> None:
     spec = make_spec(expanded=30)  # 10 channels a group: 3 slices of 4
-    item = PlacedBlock("block 7", make_block(spec, 6), spec, 7, 5)
+    block = make_block(spec, 6)
+    block = dataclasses.replace(block, expand_weight=block.expand_weight | 1, project_weight=block.project_weight | 1)
+    item = PlacedBlock("block 7", block, spec, 7, 5)
     build_image([item], with_depth(WIDE, "row_store", 5 * 3))
     with pytest.raises(ArchonError, match=r"^block 7, group 0: row store memory needs 15 rows, the configuration has 14$"):
         build_image([item], with_depth(WIDE, "row_store", 5 * 3 - 1))
@@ -83,7 +86,8 @@ def test_the_row_store_holds_all_slices_of_a_row() -> None:
 def test_activations_and_rows_of_the_known_networks_fit_their_presets(network: str, name: str) -> None:
     spec = load_spec(network)
     for block, shape in zip(spec.fused_blocks, spec.block_shapes(), strict=True):
-        jobs = block_jobs("block", block, shape.in_height, shape.in_width, preset(name), [100.0] * block.groups)
+        slices = [slices_of(block.expanded_channels // block.groups, preset(name))] * block.groups
+        jobs = block_jobs("block", block, shape.in_height, shape.in_width, preset(name), [100.0] * block.groups, slices)
         assert {job.group for job in jobs} == set(range(block.groups))
 
 

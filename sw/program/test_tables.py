@@ -76,6 +76,7 @@ class Segment:
 
     def __init__(self, memory: NDArray[np.uint64], address: int, words: int) -> None:
         self.words, self.left = memory[address : address + words].tolist(), words
+        self.kept: dict[str, list[int]] = {}
 
     def take(self, layout: Layout) -> Row:
         number = words_to_int(self.words[: layout.words])
@@ -83,13 +84,14 @@ class Segment:
         return layout.unpack(number)
 
     def take_dense(self, layout: Layout, rows: int) -> list[Row]:
-        found: list[Row] = []
-        while len(found) < rows:
+        """The next rows of a layout of which several lie in a word, whatever came between; a new word with its first row."""
+        kept = self.kept.setdefault(layout.name, [])
+        while len(kept) < rows:
             word = self.words.pop(0)
             self.left -= 1
-            found += [layout.unpack(word >> index * layout.width & (1 << layout.width) - 1) for index in range(layout.per_word)]
-            assert len(found) < rows or word >> layout.width * (layout.per_word - len(found) + rows) == 0
-        return found[:rows]
+            kept += [word >> index * layout.width & (1 << layout.width) - 1 for index in range(layout.per_word)]
+        found, self.kept[layout.name] = kept[:rows], kept[rows:]
+        return [layout.unpack(row) for row in found]
 
 
 def read_segment(
@@ -111,6 +113,7 @@ def read_segment(
             assert header["words"] == layout.words
             found[kind].append(segment.take(layout))
     assert sorted(found) == sorted([*shared, TableKind.LANES])
+    assert not any(any(rows) for rows in segment.kept.values()), "behind the last row there is nothing"
     return found
 
 
@@ -164,23 +167,28 @@ def decode_slices(rows: list[Row], name: str, channels: int, real: int, padding:
 
 
 def check_group(image: MemoryImage, item: PlacedBlock, group: int, config: ArchonConfig) -> None:
+    """The tables are those of the expanded channels that have pairs, or of the first one."""
     spec, block, groups = item.spec, item.block, item.spec.groups
     expanded, inputs, outputs = (
         spec.expanded_channels // groups,
         spec.in_channels // groups,
         spec.out_channels // groups,
     )
-    rows = slice(group * expanded, (group + 1) * expanded)
+    rows = np.arange(group * expanded, (group + 1) * expanded)
+    every_w1, w2 = block.expand_weight[rows].astype(int), block.project_weight[group * outputs : (group + 1) * outputs]
+    paired = (every_w1 != 0).any(axis=1) & (w2 != 0).any(axis=0)
+    used = np.flatnonzero(paired) if paired.any() else np.array([0])
+    rows, w2, paired, expanded = rows[used], w2[:, used], paired[used], len(used)
     job = next(job for job in image.network_program.jobs if (job.layer, job.group) == (item.name, group))
     assert job.fields["kernel_five"] == (spec.kernel == 5)
     values = ValuePath(job.fields["slices"], inputs, outputs, config, spec.kernel)
     segment = Segment(image.words, job.fields["table_address"], job.fields["table_words"])
     sections = read_segment(segment, config, values)
 
-    w1, w2 = block.expand_weight[rows].astype(int), block.project_weight[group * outputs : (group + 1) * outputs]
+    w1 = block.expand_weight[rows].astype(int)
     d = taps_of(block.depthwise_weight[rows]).astype(int)
     pairs = (w1 != 0) & (w2 != 0).any(axis=0)[:, None]
-    b1, b2, paired = block.expand_bias[rows].astype(int), block.depthwise_bias[rows], pairs.any(axis=1)
+    b1, b2 = block.expand_bias[rows].astype(int), block.depthwise_bias[rows]
     owned = paired & ((d * b1[:, None]).any(axis=1) | (b2 != 0))
     for got, expected in (
         (values.w1.T, (w1 * pairs).T),
