@@ -155,11 +155,11 @@ async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None
 async def load_rows(bench: Bench, activations: LaneActivationWriter, case: Case, in_lane: Integers, board: Scoreboard) -> None:
     """Write the activations while the job runs: no row before all outputs that need none of it have come."""
     dut, below = bench.dut, 0 if case.channel_taps else case.kernel // 2
-    columns = -(-case.width // case.stride)
+    columns, pixels = -(-case.width // case.stride), in_lane.reshape(len(in_lane), case.height * case.width)
     for row in range(case.height):
         done = max(0, (row - below + case.stride - 1) // case.stride) * columns * case.outputs
         await bench.until(lambda: board.count >= done, f"the outputs that need no row from {row} on")  # noqa: B023
-        await activations.write(in_lane.reshape(len(in_lane), -1), row * case.width, (row + 1) * case.width)
+        await activations.write(pixels, row * case.width, (row + 1) * case.width)
         dut.rows_loaded.value = row + 1
     dut.loaded.value = 1
 
