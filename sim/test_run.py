@@ -209,10 +209,11 @@ def test_the_smallest_preset_that_fits_is_chosen(bundle: Path) -> None:
     assert choose_hardware(nano).preset == "small"
     assert choose_hardware(nano, 4).config.multipliers == 4
     assert choose_hardware(small, 16, "small").config == preset("small").with_lanes(16)
-    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny: block 3, group 0: expand memory"):
-        choose_hardware(nano, None, "tiny")
-    with pytest.raises(ArchonError, match="fusionet-nano does not fit preset tiny with 4 lanes: block 3, group 0: "):
-        choose_hardware(nano, 4, "tiny")
+    full = load_bundle(find_bundle("fusionet"))
+    with pytest.raises(ArchonError, match="fusionet does not fit preset tiny: stem, group 0: activation memory needs 512 rows"):
+        choose_hardware(full, None, "tiny")
+    with pytest.raises(ArchonError, match="fusionet does not fit preset tiny with 4 lanes: stem, group 0: "):
+        choose_hardware(full, 4, "tiny")
 
 
 @pytest.mark.parametrize(("name", "expected"), [("fusionet-nano", "small"), ("fusionet", "large")])
