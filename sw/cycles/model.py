@@ -25,7 +25,7 @@ from sw.golden import run
 from sw.program import MemoryImage
 from sw.program.fixed import BYTES_OF_SUM
 from sw.program.jobs import Job
-from sw.program.parts import in_parts
+from sw.program.parts import in_parts, repeated_groups
 from sw.spec import BlockSpec, PointwisePairSpec
 
 TO_WORDS = 24
@@ -179,7 +179,7 @@ class _Works:
             assert isinstance(part, FusedBlock)
             groups = 1 + max(other.group for other in self._image.network_program.jobs if other.layer == job.layer)
             parts = groups // block.groups
-            x = np.repeat(x.reshape(block.groups, -1, *x.shape[1:]), parts, axis=0).reshape(-1, *x.shape[1:])
+            x = repeated_groups(x, block.groups, parts)
             part, block = in_parts(part, block, parts)
             self._lanes[job.layer, job.group] = fused_work(part, block, job.group, x, self._config)
         return self._lanes[job.layer, job.group]

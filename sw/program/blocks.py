@@ -37,19 +37,16 @@ class PlacedBlock:
         stride, source = self.spec.stride, (self.spec.in_channels, self.height, self.width)
         output = (self.spec.out_channels, reduced(self.height, stride), reduced(self.width, stride))
         block, spec, parts, segments = fitting_parts(self.block, self.spec, math.prod(output[1:]), config, self.name)
-        cycles, slices = group_cycles(block, spec, config), group_slices(block, spec, config)
+        cycles, slices = group_work(block, spec, config)
         jobs = block_jobs(self.name, spec, self.height, self.width, config, cycles, slices, parts=parts)
         return LayerPlan(self.name, source, output, segments, jobs, None)
 
 
-def group_cycles(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[float]:
-    """Of a pixel of each group, about: multipliers bind."""
-    return [expected_multiplications(group_weights(block, spec, group), config) for group in range(spec.groups)]
-
-
-def group_slices(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> list[int]:
-    """Slices of each group's channels, without those that are not used."""
-    return [slices_of(len(group_weights(block, spec, group).used_channels), config) for group in range(spec.groups)]
+def group_work(block: FusedBlock, spec: BlockSpec, config: ArchonConfig) -> tuple[list[float], list[int]]:
+    """Of each group: cycles of a pixel, about, as multipliers bind; slices of its channels, without those that are not used."""
+    groups = [group_weights(block, spec, group) for group in range(spec.groups)]
+    cycles = [expected_multiplications(weights, config) for weights in groups]
+    return cycles, [slices_of(len(weights.used_channels), config) for weights in groups]
 
 
 def block_jobs(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hw.contract.config import ArchonConfig
 from sw.bundle.blocks import PointwisePair, pair_as_block, pair_inputs
-from sw.program.blocks import block_jobs, group_cycles, group_slices
+from sw.program.blocks import block_jobs, group_work
 from sw.program.parts import fitting_parts
 from sw.program.plan import LayerPlan
 from sw.spec import PointwisePairSpec
@@ -31,7 +31,7 @@ class PlacedPair:
         block, shape = pair_as_block(self.pair, self.spec)
         pixels, shared = self.height * self.width, pair_inputs(self.spec) > 1
         block, shape, parts, segments = fitting_parts(block, shape, pixels, config, self.name)
-        cycles, slices = group_cycles(block, shape, config), group_slices(block, shape, config)
+        cycles, slices = group_work(block, shape, config)
         jobs = block_jobs(
             self.name, shape, self.height, self.width, config, cycles, slices, relu=True, shared=shared, parts=parts
         )

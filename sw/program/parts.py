@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
+from hw.contract.taps import Number
 from sw.bundle.network import FusedBlock
 from sw.program.tables import Words, table_segment
 from sw.spec import BlockSpec
@@ -25,7 +26,7 @@ def in_parts(block: FusedBlock, spec: BlockSpec, parts: int) -> tuple[FusedBlock
     shape says so. Outputs keep their order before the shuffle; behind it they lie as sw.program.tables.output_channel says.
     """
     repeated: dict[str, Any] = {
-        item.name: _repeated(getattr(block, item.name), spec.groups, parts)
+        item.name: repeated_groups(getattr(block, item.name), spec.groups, parts)
         for item in dataclasses.fields(block)
         if item.name not in OF_OUTPUTS
     }
@@ -61,6 +62,6 @@ def fitting_parts(
     raise refused
 
 
-def _repeated(rows: NDArray[np.generic], groups: int, parts: int) -> NDArray[np.generic]:
-    """(E, ...), group by group, with each group's rows `parts` times."""
+def repeated_groups(rows: NDArray[Number], groups: int, parts: int) -> NDArray[Number]:
+    """(rows, ...), group by group, with each group's rows `parts` times."""
     return np.repeat(rows.reshape(groups, -1, *rows.shape[1:]), parts, axis=0).reshape(-1, *rows.shape[1:])

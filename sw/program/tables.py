@@ -80,12 +80,11 @@ class GroupWeights(ValueWeights):
     @property
     def used(self) -> GroupWeights:
         """Those of `used_channels` alone, of which the tables are made."""
+        used = self.used_channels
         by_channel = {
-            item.name: getattr(self, item.name)[self.used_channels]
-            for item in dataclasses.fields(self)
-            if item.name != "project_weight"
+            item.name: getattr(self, item.name)[used] for item in dataclasses.fields(self) if item.name != "project_weight"
         }
-        return GroupWeights(project_weight=self.project_weight[:, self.used_channels], **by_channel)
+        return GroupWeights(project_weight=self.project_weight[:, used], **by_channel)
 
 
 def group_weights(block: FusedBlock, spec: BlockSpec, group: int) -> GroupWeights:
