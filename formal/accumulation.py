@@ -139,7 +139,8 @@ def entry(config: ArchonConfig, tap: int) -> Bench:
     in_registers = Mux(before, shifted[:bits].as_signed(), 0), Mux(here, scaled[:bits].as_signed(), 0)
     total.holds(Mux(flags[tap], contents, 0)[:bits], clear, *in_registers)
     with bench.m.If(here):
-        bench.check((cells.shown("touched") == flags) & (cells.shown(f"tap{tap}").as_unsigned() == contents))
+        bench.check((cells.shown("touched") == flags) & (inside.register("entries").word_select(tap, bits) == contents))
+    bench.check(~lane.early | (cells.register("entry_row") == lane.shifted.row))
     bench.check(Mux(clear, flags[tap] == touched, ~touched))
     bench.check(~lane.full | ~touched)
     bench.check((Mux(here, lane.now.touches[tap], 0) == touches) & (Mux(before, lane.shifted.touches[tap], 0) == early))

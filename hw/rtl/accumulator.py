@@ -42,8 +42,8 @@ class Accumulator(wiring.Component):
     Members: `step` in, in every cycle; `banks` the ports of both banks; `filled[b]` pulses when bank b is complete; `stepped`,
     `added`: that a step was done, and how many terms it has added to entries whose masked product is not zero, and to biases.
 
-    Pipeline: shifts; bank read beside the sum of both terms; addition and write; counts. Latency 3 cycles, throughput 1 step a
-    cycle; never stalls.
+    Pipeline: shifts; bank read beside the sum of both terms; addition and write; counts. What a step writes while the next one
+    reads the same entries goes to that one directly. Latency 3 cycles, throughput 1 step a cycle; never stalls.
     """
 
     step: Any
@@ -96,12 +96,19 @@ class Accumulator(wiring.Component):
             ]
 
         # Addition and write.
-        entries, touched = (Array(getattr(port, name) for port in self.banks)[now.bank] for name in ("entries", "touched"))
+        entries, summed = (Signal(scaled.shape(), name=name) for name in ("entries", "summed"))
+        again = Signal()
+        m.d.comb += again.eq(now.valid & (now.row == shifted.row) & (now.bank == shifted.bank))
+        for tap in range(config.taps):
+            read = Array(port.entries[tap] for port in self.banks)[shifted.bank]
+            m.d.sync += entries[tap].eq(Mux(again & now.touches.bit_select(tap, 1), summed[tap], read))
+        touched = Array(port.touched for port in self.banks)[now.bank]
         bias = Array(port.bias for port in self.banks)[now.bank]
         for index, port in enumerate(self.banks):
             update = now.valid & (now.bank == index)
             m.d.comb += [
                 self.filled[index].eq(now.end & (now.bank == index)),
+                port.entry_row.eq(step.row),
                 port.read_row.eq(shifted.row),
                 port.read_place.eq(shifted.place),
                 port.write_row.eq(now.row),
@@ -110,10 +117,11 @@ class Accumulator(wiring.Component):
                 port.new_touched.eq(touched | now.touches),
                 port.write_bias.eq(update & now.owns_bias),
                 port.new_bias.eq(add_with_carry(bias, scaled_bias, now.carry)),
+                port.new_entries.eq(summed),
             ]
-            for tap in range(config.taps):
-                entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
-                m.d.comb += port.new_entries[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], now.carry))
+        for tap in range(config.taps):
+            entry = Mux(touched.bit_select(tap, 1), entries[tap], 0)
+            m.d.comb += summed[tap].eq(add_with_carry(entry.as_signed(), scaled[tap], now.carry))
         self._count(m, now)
         return m
 

@@ -23,12 +23,14 @@ def place_bits(config: ArchonConfig) -> int:
 def fill_port(config: ArchonConfig) -> wiring.Signature:
     """Read and write ports of a bank, seen from the accumulator.
 
-    `entries`, `touched` and `bias` show row `read_row` and place `read_place` in the next cycle, with what is written in this
-    one; untouched entries read as anything. A write stores the entries of `write_taps` and all flags of the row.
+    `touched` and `bias` show row `read_row` and place `read_place` in the next cycle, with what is written in this one.
+    `entries` show row `entry_row` in the next cycle, without what is written in that one; untouched entries read as anything. A
+    write stores the entries of `write_taps` and all flags of the row.
     """
     entries = data.ArrayLayout(signed(config.widths.accumulator), config.taps)
     return wiring.Signature(
         {
+            "entry_row": Out(row_bits(config)),
             "read_row": Out(row_bits(config)),
             "read_place": Out(place_bits(config)),
             "entries": In(entries),
@@ -67,7 +69,7 @@ def walk_port(config: ArchonConfig) -> wiring.Signature:
 
 
 def entry_port(config: ArchonConfig) -> wiring.Signature:
-    """What a multiplier reads: `entries` show row `row` in the next cycle."""
+    """What a multiplier reads: `entries` show row `row` in the next cycle (combinational, as of fill_port)."""
     entries = data.ArrayLayout(signed(config.widths.accumulator), config.taps)
     return wiring.Signature({"row": Out(row_bits(config)), "entries": In(entries)})
 
@@ -112,14 +114,16 @@ class AccumulatorBank(wiring.Component):
             touched_write.data.eq(Mux(full, 0, fill.new_touched)),
         ]
 
+        # The address of all taps comes from a register of this bank alone, for the wires to them are long.
+        entry_row = Signal(row_bits(config))
+        m.d.sync += entry_row.eq(Mux(full, self.entry.row, fill.entry_row))
         for tap in range(config.taps):
             shape = signed(config.widths.accumulator)
             m.submodules[f"tap{tap}"] = tap_memory = memory.Memory(shape=shape, depth=rows, init=[])
             write = tap_memory.write_port()
-            read = tap_memory.read_port(transparent_for=(write,))
+            read = tap_memory.read_port(domain="comb")
             m.d.comb += [
-                read.en.eq(1),
-                read.addr.eq(Mux(full, self.entry.row, fill.read_row)),
+                read.addr.eq(entry_row),
                 fill.entries[tap].eq(read.data),
                 self.entry.entries[tap].eq(read.data),
                 write.en.eq(fill.write_taps[tap]),

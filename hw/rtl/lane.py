@@ -15,7 +15,7 @@ from hw.rtl.activity_counters import observation
 from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, PARTIAL, lane_activation_write, slice_word, struct, survivor, table_write
 from hw.rtl.multiplier import Multiplier, WindowAddress
-from hw.rtl.pair_fetch import PairFetch, row_pair
+from hw.rtl.pair_fetch import PairFetch
 from hw.rtl.queue import Queue
 from hw.rtl.row_walker import RowWalker, walked_row
 from hw.rtl.step_fetch import StepFetch
@@ -117,11 +117,9 @@ class Lane(wiring.Component):
     ) -> tuple[Signal, StepFetch, Accumulator]:
         """One adder row. Returns: which of its banks wait for the walker; its steps; its accumulator."""
         config = self._config
-        m.submodules[f"pair_queue{index}"] = pair_queue = Queue(row_pair(config), config.queues.pair)
         m.submodules[f"step_fetch{index}"] = step_fetch = StepFetch(config, index)
         m.submodules[f"accumulator{index}"] = accumulator = Accumulator(config)
-        wiring.connect(m, pair_fetch.pairs[index], pair_queue.input)
-        wiring.connect(m, pair_queue.output, step_fetch.pairs)
+        wiring.connect(m, pair_fetch.pairs[index], step_fetch.pairs)
         wiring.connect(m, wiring.flipped(self.table_write), step_fetch.table_write)
         m.d.comb += [step_fetch.job.eq(self.job), step_fetch.released.eq(released), accumulator.step.eq(step_fetch.step)]
         waiting, full = Signal(2, name=f"waiting{index}"), Signal(2, init=0b11, name=f"full{index}")

@@ -16,6 +16,9 @@ from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
 from hw.rtl.row_walker import walked_row
 
+_PART_BITS = 2
+"""Of a tap's number: one of the parts into which the choice of a tap is cut."""
+
 
 class ActivationStore(wiring.Component):
     """The int8 activations of one lane's input channels: row turn * segment + pixel of the segment.
@@ -111,12 +114,18 @@ class WindowAddress(wiring.Component):
         job = self.job
         # All modulo 2**bits: a window's corner may lie before the segment, but such taps are never read.
         row_centre, centre, turned = (Signal(self._bits, name=name) for name in ("row_centre", "centre", "turned"))
-        row_step = Mux(job.stride_two, job.input_width << 1, job.input_width)
-        offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(len(self._places))]
+        # What follows from the job alone comes from registers: it stands from `start` on.
+        row_step, pixel_step, turn_step = (Signal(self._bits, name=name) for name in ("row_step", "pixel_step", "turn_step"))
         two_rows = job.input_width << 1
+        m.d.sync += [
+            row_step.eq(job.input_width << job.stride_two),
+            pixel_step.eq(1 << job.stride_two),
+            turn_step.eq(Mux(job.channel_taps, job.segment * SMALL_TAPS, job.segment)),
+        ]
+        offsets = [Signal(self._bits, name=f"offset{tap}") for tap in range(len(self._places))]
         for tap, ((dy, dx), offset) in enumerate(zip(self._places, offsets, strict=True)):
             pixel = {-2: -two_rows, -1: -job.input_width, 0: 0, 1: job.input_width, 2: two_rows}[dy] + dx
-            m.d.comb += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel) if tap < SMALL_TAPS else pixel)
+            m.d.sync += offset.eq(Mux(job.channel_taps, job.segment * tap, pixel) if tap < SMALL_TAPS else pixel)
         m.d.comb += [self.base.eq(turned), self.address.eq(self.centre + Array(offsets)[self.tap])]
         last_column, row = self._borders(m)
         self._wait_for_rows(m, row, last_column)
@@ -128,12 +137,12 @@ class WindowAddress(wiring.Component):
                 m.d.comb += next_centre.eq(row_centre + row_step)
                 m.d.sync += row_centre.eq(next_centre)
             with m.Else():
-                m.d.comb += next_centre.eq(centre + Mux(job.stride_two, 2, 1))
+                m.d.comb += next_centre.eq(centre + pixel_step)
             m.d.sync += [centre.eq(next_centre), turned.eq(next_centre)]
         with m.Elif(self.first_turn):
             m.d.sync += turned.eq(Mux(job.depthwise, turned + job.segment, centre))
         with m.Elif(self.next_turn):
-            m.d.sync += turned.eq(turned + Mux(job.channel_taps, job.segment * SMALL_TAPS, job.segment))
+            m.d.sync += turned.eq(turned + turn_step)
         return m
 
     def _wait_for_rows(self, m: Module, row: Signal, last_column: Signal) -> None:
@@ -165,7 +174,6 @@ class WindowAddress(wiring.Component):
             for distance, ends in ((-2, "before"), (2, "behind")):
                 rows[distance], columns[distance] = Signal(name=f"row_{ends}"), Signal(name=f"column_{ends}")
         m.d.comb += [
-            last_column.eq(column == job.output_width - 1),
             self.last_pixel.eq(last_column & (rows_left == 1)),
             next_column.eq(Mux(last_column | self.start, 0, column + 1)),
             next_row.eq(Mux(self.start, job.output_row_start, row + last_column)),
@@ -174,6 +182,7 @@ class WindowAddress(wiring.Component):
         with m.If(self.start | self.next_pixel):
             m.d.sync += [
                 column.eq(next_column),
+                last_column.eq(next_column == job.output_width - 1),
                 row.eq(next_row),
                 rows_left.eq(Mux(self.start, job.output_rows, rows_left - last_column)),
                 above.eq(next_row != 0),
@@ -280,7 +289,7 @@ class Multiplier(wiring.Component):
         m.d.comb += self.centre.eq(read.centre)
         for banks in self.entries:
             for port in banks:
-                m.d.comb += port.row.eq(read.row)
+                m.d.comb += port.row.eq(row.row)
         m.d.comb += [self.released[index].eq(read_ends & (read.bank == index)) for index in range(2)]
         self._multiply(m, activations, queue, read, reads, read_closes)
         return m
@@ -288,18 +297,22 @@ class Multiplier(wiring.Component):
     def _multiply(
         self, m: Module, activations: ActivationStore, queue: Queue, read: Any, reads: Signal, closes: Signal
     ) -> None:
-        """Entries of all banks, the one that is meant, product, running sum, bias; the activation comes beside."""
-        tap, place = delay(m, self.tap, 1), delay(m, Cat(read.bank, read.adder_row), 2)
-        entries = [Signal(signed(self._config.widths.accumulator), name="entry_of_bank") for rows in self.entries for _ in rows]
-        for chosen, port in zip(entries, (port for rows in self.entries for port in rows), strict=True):
-            m.d.sync += chosen.eq(port.entries[tap])
-        entry, activation = Signal(signed(self._config.widths.accumulator)), Signal.like(activations.activation)
+        """Entries of the bank; the one that is meant, in two steps; product, running sum, bias; the activation comes beside."""
+        shape, taps, place = signed(self._config.widths.accumulator), self._config.taps, Cat(read.bank, read.adder_row)
+        entries: Any = Signal(data.ArrayLayout(shape, taps), name="entries_of_bank")
+        m.d.sync += entries.eq(Array(port.entries for rows in self.entries for port in rows)[place])
+        low, high = delay(m, self.tap[:_PART_BITS], 1), delay(m, self.tap[_PART_BITS:], 2)
+        chosen = [Signal(shape, name="entry_of_part") for _ in range(0, taps, 1 << _PART_BITS)]
+        for index, entry_of_part in enumerate(chosen):
+            part = range(index << _PART_BITS, min((index + 1) << _PART_BITS, taps))
+            m.d.sync += entry_of_part.eq(Array(entries[tap] for tap in part)[low])
+        entry, activation = Signal(shape), Signal.like(activations.activation)
         product = Signal(signed(self._config.widths.accumulator + numerics.ACTIVATION_BITS))
         running, total = (Signal(signed(numerics.OUTPUT_ACCUMULATOR_BITS), name=name) for name in ("running", "total"))
         m.d.comb += activations.enable.eq(1)
         m.d.sync += [
             activations.address.eq(self.address),
-            entry.eq(Array(entries)[place]),
+            entry.eq(Array(chosen)[high]),
             activation.eq(activations.activation),
         ]
         multiplies, closed = (delay_flags(m, flag, 5, self.start) for flag in (reads, closes))

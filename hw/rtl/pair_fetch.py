@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,7 +12,20 @@ from hw.contract.tables import STEP_COUNT_BITS, TableKind, pair_row
 from hw.rtl.accumulator_bank import row_bits
 from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, struct, survivor, table_write
+from hw.rtl.pipeline import delay, delay_flags
+from hw.rtl.queue import Queue
 from hw.rtl.table_memory import TableMemory
+
+PIPELINE_CYCLES = 4
+"""From a survivor to its pair at the queues."""
+
+_PAIRS_UNDER_WAY = PIPELINE_CYCLES + 4
+"""Places of a queue that are taken from acceptance until they are known to be free again, at full rate."""
+
+
+def queue_depth(config: ArchonConfig) -> int:
+    """Pairs under way or waiting, of an adder row."""
+    return config.queues.pair + _PAIRS_UNDER_WAY
 
 
 def masked_pair(config: ArchonConfig) -> data.StructLayout:
@@ -50,9 +63,10 @@ class PairFetch(wiring.Component):
     Parameters: `config`.
 
     Members: `job`; `table_write` fills the pair table; `survivors` in; `pairs[r]` out to adder row r, in order, with the `end`
-    payloads between them. A row may be ahead of the others by one pair.
+    payloads between them, from a queue of each row.
 
-    Latency 4 cycles, throughput 1 survivor a cycle; stalls with `pairs`.
+    Latency PIPELINE_CYCLES + 2 cycles, throughput 1 survivor a cycle. Only acceptance waits, for a place in the queue of every
+    row, which is taken ahead: the pipeline itself never stalls.
     """
 
     job: data.View
@@ -73,73 +87,61 @@ class PairFetch(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self._config
+        config, given = self._config, self.survivors.payload
         m.submodules.table = table = TableMemory(TableKind.PAIR, config)
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
-        advance = Signal()
-        m.d.comb += [
-            self.survivors.ready.eq(advance),
-            table.enable.eq(advance),
-            table.half.eq(self.job.half),
-            table.address.eq(self.survivors.payload.pair),
-        ]
+        m.d.comb += [table.enable.eq(1), table.half.eq(self.job.half), table.address.eq(given.pair)]
+        accepted = Signal()
+        m.d.comb += accepted.eq(self.survivors.valid & self.survivors.ready)
 
-        # The table's row, then a register of it.
+        # The table's row, then a register of it; masks; the bias in one number.
         row: Any = Signal(struct(pair_row(config)))
-        taps = [Signal(config.taps, name=name) for name in ("read_taps", "row_taps")]
-        valid, end = ([Signal(name=f"{stage}_{name}") for stage in ("read", "row", "masked")] for name in ("valid", "end"))
-        with m.If(advance):
-            m.d.sync += [
-                Cat(valid).eq(Cat(self.survivors.valid, *valid)),
-                Cat(end).eq(Cat(self.survivors.payload.end, *end)),
-                Cat(taps).eq(Cat(self.survivors.payload.taps, *taps)),
-                row.eq(table.row),
-            ]
-        masked, parts, bias, start, count = self._mask(m, row, taps[-1], advance)
-
-        # Output registers: the bias in one number, and which rows have not taken the pair yet.
+        m.d.sync += row.eq(table.row)
+        taps = delay(m, given.taps, 2)
+        valid = delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1]
+        masked, parts, bias = self._mask(m, row, taps)
+        start, count = (delay(m, Value.cast(value), 2) for value in (row.step_start, row.step_count))
         leaving: Any = Signal(row_pair(config))
-        starts, counts = Signal.like(start), Signal.like(count)
-        wanted = Signal(config.adder_rows)
-        useful = Cat(number != 0 for number in count) & (masked.touches.any() | masked.owns_bias).replicate(len(wanted))
-        left = wanted & ~Cat(stream.ready for stream in self.pairs)
-        m.d.comb += advance.eq(left == 0)
-        m.d.sync += wanted.eq(left)
-        with m.If(advance):
-            m.d.sync += [
-                wanted.eq(Mux(end[-1], ~0, useful) & valid[-1].replicate(len(wanted))),
-                leaving.end.eq(end[-1]),
-                leaving.pair.eq(masked),
-                leaving.pair.bias.eq(tree_sum([bias, *parts])),
-                starts.eq(start),
-                counts.eq(count),
-            ]
+        m.d.sync += [
+            leaving.end.eq(delay(m, given.end, PIPELINE_CYCLES - 1)),
+            leaving.pair.eq(masked),
+            leaving.pair.bias.eq(tree_sum([bias, *parts])),
+        ]
+        adds, has_steps = Signal(), delay(m, Cat(number != 0 for number in row.step_count), 2)
+        m.d.sync += adds.eq(masked.touches.any() | masked.owns_bias)
+
+        rooms = []
         for index, pairs in enumerate(self.pairs):
+            m.submodules[f"queue{index}"] = queue = Queue(row_pair(config), queue_depth(config))
+            wiring.connect(m, queue.output, wiring.flipped(pairs))
+            step_start = start.word_select(index, len(leaving.step_start))
+            step_count = count.word_select(index, len(leaving.step_count))
+            wanted, free = Signal(name=f"wanted{index}"), Signal(name=f"free{index}", init=1)
             m.d.comb += [
-                pairs.payload.eq(leaving),
-                pairs.payload.step_start.eq(starts[index]),
-                pairs.payload.step_count.eq(counts[index]),
-                pairs.valid.eq(wanted[index]),
+                wanted.eq(leaving.end | (adds & has_steps[index])),
+                queue.input.payload.eq(leaving),
+                queue.input.payload.step_start.eq(step_start),
+                queue.input.payload.step_count.eq(step_count),
+                queue.input.valid.eq(valid & wanted),
             ]
+            room, following = (Signal(range(queue_depth(config) + 1), init=queue_depth(config)) for _ in range(2))
+            m.d.comb += following.eq(room - accepted + (valid & ~wanted) + (pairs.valid & pairs.ready))
+            m.d.sync += [room.eq(following), free.eq(following != 0)]
+            rooms.append(free)
+        m.d.comb += self.survivors.ready.eq(Cat(rooms).all())
         return m
 
-    def _mask(self, m: Module, row: Any, taps: Signal, advance: Signal) -> tuple[Any, Any, Signal, Any, Any]:
-        """Registers: masked products and flags, the bias in parts (some products each, and b2), places of the steps."""
+    def _mask(self, m: Module, row: Any, taps: Value) -> tuple[Any, Any, Value]:
+        """Registers: masked products and flags, the bias in parts: some products each, and b2."""
         widths, kernel, every_tap = self._config.widths, self._config.kernel, range(self._config.taps)
         masked: Any = Signal(masked_pair(self._config))
         parts: Any = Signal(data.ArrayLayout(signed(widths.bias_product + index_bits(kernel)), kernel))
-        bias = Signal(signed(widths.bias))
-        start, count = Signal.like(row.step_start), Signal.like(row.step_count)
-        with m.If(advance):
-            biases = [Mux(taps[tap], row.bias_products[tap], 0) for tap in every_tap]
-            m.d.sync += [parts[index].eq(tree_sum(biases[index * kernel : (index + 1) * kernel])) for index in range(kernel)]
-            m.d.sync += [masked.products[tap].eq(Mux(taps[tap], row.products[tap], 0)) for tap in every_tap]
-            m.d.sync += [
-                masked.touches.eq(taps & Cat(product != 0 for product in row.products)),
-                masked.owns_bias.eq(row.owns_bias),
-                masked.base.eq(row.accumulator_base),
-                bias.eq(row.bias),
-                start.eq(row.step_start),
-                count.eq(row.step_count),
-            ]
-        return masked, parts, bias, start, count
+        biases = [Mux(taps[tap], row.bias_products[tap], 0) for tap in every_tap]
+        m.d.sync += [parts[index].eq(tree_sum(biases[index * kernel : (index + 1) * kernel])) for index in range(kernel)]
+        m.d.sync += [masked.products[tap].eq(Mux(taps[tap], row.products[tap], 0)) for tap in every_tap]
+        m.d.sync += [
+            masked.touches.eq(taps & Cat(product != 0 for product in row.products)),
+            masked.owns_bias.eq(row.owns_bias),
+            masked.base.eq(row.accumulator_base),
+        ]
+        return masked, parts, delay(m, row.bias, 1)

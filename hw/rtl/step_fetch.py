@@ -47,9 +47,9 @@ class StepFetch(wiring.Component):
     Members: `job`; `table_write` fills the step table; `pairs` in; `released[b]` pulses when bank b may be filled again;
     `step` out, in every cycle; `works` when one is issued, `blocked` while issue waits.
 
-    Pipeline: issue (one step address a cycle, the next pair is loaded in the last step's cycle), step read, output registers.
-    Latency 3 cycles, throughput 1 step a cycle, without gaps between pairs; a pixel's end takes a cycle. Only issue waits, for
-    a bank: what is issued cannot be stalled. After reset both banks count as taken.
+    Pipeline: issue (one step address a cycle, the next pair is loaded in the last step's cycle), step read, the step in
+    registers, output registers. Latency 4 cycles, throughput 1 step a cycle, without gaps between pairs; a pixel's end takes a
+    cycle. Only issue waits, for a bank: what is issued cannot be stalled. After reset both banks count as taken.
     """
 
     job: data.View
@@ -116,16 +116,18 @@ class StepFetch(wiring.Component):
         for index in range(2):
             m.d.sync += taken[index].eq((taken[index] & ~self.released[index]) | (ends & (bank == index)))
 
-        # Step read, beside the table's; then the output registers.
+        # Step read, beside the table's; the step in registers; then the output registers.
         read: Any = Signal.like(self.step)
+        found: Any = Signal.like(self.step)
         m.d.sync += [
             read.valid.eq(self.works),
             read.end.eq(ends),
             read.bank.eq(bank),
             read.pair.eq(current.pair),
-            self.step.eq(read),
-            self.step.row.eq(read.pair.base + (table.row.output >> low_bits)),
-            self.step.place.eq(table.row.output >> low_bits),
-            *(self.step[name].eq(table.row[name]) for name in TERMS),
+            found.eq(read),
+            found.place.eq(table.row.output >> low_bits),
+            *(found[name].eq(table.row[name]) for name in TERMS),
+            self.step.eq(found),
+            self.step.row.eq(found.pair.base + found.place),
         ]
         return m
