@@ -9,6 +9,7 @@ from hw.contract.config import PRESETS, Queues, Widths
 from hw.contract.descriptor import PIXEL_BITS
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import bias_record, channel_record, members_record
+from hw.rtl import pair_fetch, requantizer
 from hw.rtl.arbiter import QUEUE_DEPTH
 from hw.rtl.burst import BURST_WORDS
 from hw.rtl.interfaces import WRITE
@@ -20,7 +21,8 @@ PAYLOAD_BITS = 8
 def queue_depths() -> list[int]:
     """The smallest depths, and all that the presets and the arbiters use."""
     configured = {getattr(config.queues, item.name) for config in PRESETS.values() for item in dataclasses.fields(Queues)}
-    return sorted({2, 3, QUEUE_DEPTH} | configured)
+    of_units = {depth(config) for config in PRESETS.values() for depth in (pair_fetch.queue_depth, requantizer.queue_depth)}
+    return sorted({2, 3, QUEUE_DEPTH} | configured | of_units)
 
 
 def proofs() -> list[Proof]:

@@ -16,8 +16,10 @@ def round_addend(value: Value, shift: Value | int) -> Value:
     Half of 2**shift for values from zero up, one less for negative ones, 0 for a shift of 0. `shift` must not exceed the
     bits of the value; the result is unsigned and as wide as the value.
     """
-    power = Const(1 << shift) if isinstance(shift, int) else Const(1) << shift
-    return Mux(value[-1], (power - 1)[: len(value) + 1] >> 1, power[: len(value) + 1] >> 1)
+    bits = len(value) + 1
+    one, ones = Const(1, bits), Const((1 << bits) - 1, bits)
+    # 2**shift - 1 as the complement of ones shifted: no carry runs through it.
+    return Mux(value[-1], ~(ones << shift)[:bits] >> 1, (one << shift)[:bits] >> 1)
 
 
 def round_shift(value: Value, shift: Value | int) -> Value:
@@ -71,10 +73,13 @@ def ternary_sum(values: Sequence[Value], weights: Sequence[Value]) -> tuple[Valu
     return total, carries[0]
 
 
-def shifted_product(value: Value, factor: Value) -> Value:
-    """Exact product of two signed values as additions, one for each bit of `factor`: no multiplier is spent on it."""
-    terms = [Mux(bit, value << index, 0) for index, bit in enumerate(factor)]
-    return tree_sum([Value.cast(term).as_signed() for term in terms[:-1]]) - Value.cast(terms[-1]).as_signed()
+def shifted_terms(value: Value, factor: Value) -> tuple[list[Value], Value]:
+    """The product of two signed values as additions, one for each bit of `factor`: no multiplier is spent on it.
+
+    Returns: sums of two terms each, and what is to be taken from their sum.
+    """
+    terms = [Value.cast(Mux(bit, value << index, 0)).as_signed() for index, bit in enumerate(factor)]
+    return [tree_sum(terms[index : min(index + 2, len(terms) - 1)]) for index in range(0, len(terms) - 1, 2)], terms[-1]
 
 
 def tree_sum(values: Sequence[Value]) -> Value:

@@ -51,29 +51,39 @@ class OutputWalk(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        channels = outputs_of_pixel(self.job, Mux)
-        column, rows_left = Signal.like(self.job.output_width), Signal.like(self.job.output_rows)
-        last_column, one_pixel = Signal(), Signal()
+        job, outputs = self.job, outputs_of_pixel(self.job, Mux)
+        column, rows_left = Signal.like(job.output_width), Signal.like(job.output_rows)
+        next_channel, next_column, rows = Signal.like(self.channel), Signal.like(column), Signal.like(rows_left)
+        last_channel, last_of_row = Signal.like(self.channel), Signal.like(column)  # of the job, which stands from `start` on
+        last_column, last_row, one_pixel = Signal(), Signal(), Signal()
+        m.d.sync += [last_channel.eq(outputs - 1), last_of_row.eq(job.output_width - 1)]
         m.d.comb += [
-            one_pixel.eq(self.job.summed & ~self.all_pixels),
-            self.last_channel.eq(self.channel == channels - 1),
-            last_column.eq((column == self.job.output_width - 1) | one_pixel),
-            self.last_pixel.eq(last_column & (rows_left == 1)),
-            self.active.eq(rows_left != 0),
+            one_pixel.eq(job.summed & ~self.all_pixels),
+            rows.eq(Mux(one_pixel, job.sum_last, job.output_rows)),
+            next_channel.eq(Mux(self.last_channel, 0, self.channel + 1)),
+            next_column.eq(Mux(last_column, 0, column + 1)),
+            self.last_pixel.eq(last_column & last_row),
         ]
         with m.If(self.advance):
-            m.d.sync += self.channel.eq(Mux(self.last_channel, 0, self.channel + 1))
+            m.d.sync += [self.channel.eq(next_channel), self.last_channel.eq(next_channel == last_channel)]
             with m.If(self.last_channel):
                 m.d.sync += [
                     self.pixel_address.eq(self.pixel_address + 1),
-                    column.eq(Mux(last_column, 0, column + 1)),
-                    rows_left.eq(rows_left - last_column),
+                    column.eq(next_column),
+                    last_column.eq((next_column == last_of_row) | one_pixel),
+                    self.active.eq(~self.last_pixel),
                 ]
+                with m.If(last_column):
+                    m.d.sync += [rows_left.eq(rows_left - 1), last_row.eq(rows_left == 2)]
         with m.If(self.start):
             m.d.sync += [
                 self.channel.eq(0),
+                self.last_channel.eq(outputs == 1),
                 column.eq(0),
-                rows_left.eq(Mux(one_pixel, self.job.sum_last, self.job.output_rows)),
-                self.pixel_address.eq(self.base + self.job.first_pixel),
+                last_column.eq((job.output_width == 1) | one_pixel),
+                rows_left.eq(rows),
+                last_row.eq(rows == 1),
+                self.active.eq(rows != 0),
+                self.pixel_address.eq(self.base + job.first_pixel),
             ]
         return m

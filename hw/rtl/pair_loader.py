@@ -2,35 +2,49 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import adder_row_bits, bias_record, members_record, pair_row, weight_record
-from hw.rtl.arithmetic import lowest_bit, shifted_product
+from hw.rtl.arithmetic import lowest_bit, shifted_terms, tree_sum
 from hw.rtl.channel_loader import channel_row, step_counts
 from hw.rtl.interfaces import JOB, READ_DATA, struct
 from hw.rtl.packed_reader import PackedReader
+from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.record_reader import RecordReader
 
-PIPELINE_CYCLES = 2
-"""From a turn's record or a pair's weight to the row."""
+PIPELINE_CYCLES = 3
+"""From a pair's weight to its row."""
+
+MEMBER_CYCLES = 2
+"""From a turn's record to its rows."""
 
 
 class _Chosen:
-    """Registers of the pair that is next: its lane, its channel in the slice; `taken`: it makes its last pass."""
+    """Registers of the pair that is next: its lane, its channel in the slice; `taken`: it goes on to the next registers."""
 
-    def __init__(self, config: ArchonConfig) -> None:
-        self.valid, self.taken = Signal(name="chosen_valid"), Signal(name="chosen_taken")
-        self.lane = Signal(range(config.lanes), name="chosen_lane")
-        self.channel = Signal(range(config.slice_channels), name="chosen_channel")
+    def __init__(self, config: ArchonConfig, name: str = "chosen") -> None:
+        self.valid, self.taken = Signal(name=f"{name}_valid"), Signal(name=f"{name}_taken")
+        self.lane = Signal(range(config.lanes), name=f"{name}_lane")
+        self.channel = Signal(range(config.slice_channels), name=f"{name}_channel")
+
+
+class _Found(_Chosen):
+    """Registers of the pair after it, which makes its passes, and its channel's records; `bias_due`: it gets the biases."""
+
+    def __init__(self, config: ArchonConfig, row: Any, bias: Any, counts: Any) -> None:
+        super().__init__(config, "found")
+        self.bias_due = Signal(name="found_bias_due")
+        self.weights, self.counts, self.bias = Signal.like(row.weights), Signal.like(counts), Signal.like(bias)
+        self.step_start = Signal.like(row.step_start[0])
 
 
 class PairLoader(wiring.Component):
     """Takes the turns of a slice off the stream; gives the membership rows and, from the channels' records, the pairs.
 
-    A pair with biases takes two passes through the multiplication by D: b1, then its weight. Pairs are chosen one ahead.
+    A pair with biases takes two passes through the multiplication by D: b1, then its weight. Pairs are chosen two ahead.
 
     Parameters: `config`.
 
@@ -95,7 +109,9 @@ class PairLoader(wiring.Component):
         walking, walked = Signal(), Signal()
         m.d.comb += [records.words.payload.eq(words.payload), records.words.valid.eq(words.valid)]
         chosen = self._choose(m, records, lane, left, walking, walked)
-        given = self._passes(m, chosen, base)
+        given = Signal(config.slice_channels)
+        found = self._find(m, chosen, given)
+        self._passes(m, found, given, base)
         self._member_rows(m, records)
 
         with m.FSM():
@@ -113,7 +129,7 @@ class PairLoader(wiring.Component):
                 with m.If(walked):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(~chosen.valid):
+                with m.If(~chosen.valid & ~found.valid):
                     outputs = (self.job.output_channels + config.adder_rows - 1) >> adder_row_bits(config)
                     m.d.sync += [turn.eq(turn + 1), base.eq(base + outputs)]
                     m.next = "MEMBERS"
@@ -145,33 +161,47 @@ class PairLoader(wiring.Component):
             m.d.sync += left.eq(left & ~lowest)
         return chosen
 
-    def _passes(self, m: Module, chosen: _Chosen, base: Signal) -> Signal:
-        """One or two passes for the chosen pair, of which the last takes a weight. Returns: the channels with biases given."""
+    def _find(self, m: Module, chosen: _Chosen, given: Signal) -> _Found:
+        """The chosen pair's records into registers. A lane has one pair of a channel in a turn: `given` is of turns before."""
+        found = _Found(self._config, self.row, self.bias, self.counts)
+        m.d.comb += [self.channel.eq(chosen.channel), chosen.taken.eq(~found.valid | found.taken)]
+        with m.If(chosen.taken):
+            m.d.sync += [
+                found.valid.eq(chosen.valid),
+                found.lane.eq(chosen.lane),
+                found.channel.eq(chosen.channel),
+                found.bias_due.eq((self.bias_known & ~given).bit_select(chosen.channel, 1) & (self.bias.owner == chosen.lane)),
+                found.weights.eq(self.row.weights),
+                found.step_start.eq(self.row.step_start[chosen.lane]),
+                found.counts.eq(self.counts),
+                found.bias.eq(self.bias),
+            ]
+        return found
+
+    def _passes(self, m: Module, found: _Found, given: Signal, base: Signal) -> None:
+        """One or two passes for the pair that was found, of which the last takes a weight and marks its channel `given`."""
         m.submodules.weights = weights = PackedReader(weight_record(self._config))
-        biased, bias_pass, pair_pass, given = Signal(), Signal(), Signal(), Signal(self._config.slice_channels)
-        bias_due = (self.bias_known & ~given).bit_select(chosen.channel, 1) & (self.bias.owner == chosen.lane)
+        biased, bias_pass, pair_pass = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.channel.eq(chosen.channel),
-            bias_pass.eq(chosen.valid & bias_due & ~biased),
+            bias_pass.eq(found.valid & found.bias_due & ~biased),
             pair_pass.eq(weights.enable & weights.valid),
-            chosen.taken.eq(pair_pass),
+            found.taken.eq(pair_pass),
             weights.restart.eq(self.restart),
-            weights.enable.eq(chosen.valid & ~bias_pass),
+            weights.enable.eq(found.valid & ~bias_pass),
             weights.words.payload.eq(self.words.payload),
             weights.words.valid.eq(self.words.valid),
         ]
         with m.If(weights.enable):
             m.d.comb += self.words.ready.eq(weights.words.ready)
         with m.If(pair_pass & biased):
-            m.d.sync += given.bit_select(chosen.channel, 1).eq(1)
+            m.d.sync += given.bit_select(found.channel, 1).eq(1)
         m.d.sync += biased.eq(bias_pass | (biased & ~pair_pass))
-        operand = Mux(bias_pass, self.bias.expand_bias, weights.row.as_signed())
-        self._pair_rows(m, chosen.lane, pair_pass, bias_pass, biased, operand, base)
-        return given
+        operand = Mux(bias_pass, found.bias.expand_bias, weights.row.as_signed())
+        self._pair_rows(m, found, pair_pass, bias_pass, biased, operand, base)
 
     def _member_rows(self, m: Module, records: RecordReader) -> None:
         """The record is kept while its rows are written."""
-        valid = Signal(PIPELINE_CYCLES)
+        valid = Signal(MEMBER_CYCLES)
         m.d.sync += valid.eq((valid << 1) | records.valid)
         m.d.comb += [self.members.eq(records.kept.members), self.member_valid.eq(valid[-1])]
         with m.If(self.restart):
@@ -180,28 +210,22 @@ class PairLoader(wiring.Component):
             m.d.sync += self.member_row.eq(self.member_row + 1)
 
     def _pair_rows(
-        self, m: Module, lane: Signal, pair_pass: Signal, bias_pass: Signal, biased: Signal, operand: Any, base: Signal
+        self, m: Module, found: _Found, pair_pass: Signal, bias_pass: Signal, biased: Signal, operand: Any, base: Signal
     ) -> None:
-        """Cycle 1: the channel's row and what D is multiplied by. Cycle 2: products; those with b1 wait for the others."""
-        config = self._config
+        """Cycle 1: D and what it is multiplied by. 2: sums of terms. 3: products; those with b1 wait for the others."""
+        config, lane = self._config, found.lane
         widths = config.widths
         pair_rows = Array(Signal(index_bits(config.depths.pair), name=f"row_of_lane{index}") for index in range(config.lanes))
-        pair_due, bias_due, lane_due = Signal(), Signal(), Signal.like(lane)
-        row_due, operand_due = Signal.like(pair_rows[0]), Signal(signed(max(widths.bias_product, widths.weight)))
-        weights: Any = Signal.like(self.row.weights)
+        operand_due, weights = Signal(signed(max(widths.bias_product, widths.weight))), Signal.like(found.weights)
         due: Any = Signal(struct(pair_row(config)))
         m.d.sync += [
-            pair_due.eq(pair_pass),
-            bias_due.eq(bias_pass),
-            lane_due.eq(lane),
-            row_due.eq(pair_rows[lane]),
-            weights.eq(self.row.weights),
+            weights.eq(found.weights),
             operand_due.eq(operand),
             due.accumulator_base.eq(base),
-            due.step_start.eq(self.row.step_start[lane]),
-            due.step_count.eq(self.counts),
+            due.step_start.eq(found.step_start),
+            due.step_count.eq(found.counts),
             due.owns_bias.eq(biased),
-            due.bias.eq(Mux(biased, self.bias.bias, 0)),
+            due.bias.eq(Mux(biased, found.bias.bias, 0)),
         ]
         for index, row in enumerate(pair_rows):
             with m.If(self.restart):
@@ -209,13 +233,21 @@ class PairLoader(wiring.Component):
             with m.Elif(pair_pass & (lane == index)):
                 m.d.sync += row.eq(row + 1)
 
-        products = [shifted_product(operand_due, weight) for weight in weights]
+        products = []
+        for weight in weights:
+            sums, less = shifted_terms(operand_due, weight)
+            products.append(tree_sum([delay(m, value, 1) for value in sums]) - delay(m, less, 1))
         bias_products: Any = Signal.like(self.pair.bias_products)
-        with m.If(bias_due):
+        with m.If(delay(m, bias_pass, 2)):
             m.d.sync += [bias_products[tap].eq(value) for tap, value in enumerate(products)]
-        m.d.sync += [self.pair_valid.eq(pair_due), self.pair_lane.eq(lane_due), self.pair_row.eq(row_due)]
+        m.d.comb += [
+            self.pair_valid.eq(delay_flags(m, pair_pass, PIPELINE_CYCLES, Const(0))[-1]),
+            self.pair_lane.eq(delay(m, lane, PIPELINE_CYCLES)),
+            self.pair_row.eq(delay(m, pair_rows[lane], PIPELINE_CYCLES)),
+        ]
         m.d.sync += [self.pair.products[tap].eq(value) for tap, value in enumerate(products)]
         for name in ("accumulator_base", "step_start", "step_count", "owns_bias", "bias"):
-            m.d.sync += self.pair[name].eq(due[name])
+            m.d.sync += self.pair[name].eq(delay(m, Value.cast(due[name]), 1))
+        owns_bias = delay(m, due.owns_bias, 1)
         for tap, value in enumerate(bias_products):
-            m.d.sync += self.pair.bias_products[tap].eq(Mux(due.owns_bias, value, 0))
+            m.d.sync += self.pair.bias_products[tap].eq(Mux(owns_bias, value, 0))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,16 +14,28 @@ from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import round_addend, saturate
 from hw.rtl.interfaces import JOB, PARTIAL, WRITE, struct, table_write
 from hw.rtl.output_walk import OutputWalk
+from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
 from hw.rtl.residual_reader import ACTIVATION
 from hw.rtl.table_memory import TableMemory
 
-PIPELINE_CYCLES = 7
+PIPELINE_CYCLES = 10
 """From an accepted sum to its activation at the output queue."""
 
+OUTPUTS_AHEAD = 6
+"""Places of the output queue that are taken from acceptance to the pipeline's end and until they are known to be free again,
+besides one for each pipeline step."""
+
 _PRODUCT_BITS = OUTPUT_ACCUMULATOR_BITS + MULTIPLIER_BITS
-_QUEUE_CYCLES_DEPTH = 3
-"""Below this depth a queue cannot take a payload every cycle."""
+_LOW_BITS = 17
+"""Of a sum: what a multiplier of 18 x 18 signed bits takes as a number without sign."""
+_COARSE = 3
+"""Bits of a shift below its multiples of 8."""
+
+
+def queue_depth(config: ArchonConfig) -> int:
+    """Outputs under way or waiting for memory."""
+    return max(PIPELINE_CYCLES + OUTPUTS_AHEAD, config.queues.output)
 
 
 class Requantizer(wiring.Component):
@@ -37,11 +49,11 @@ class Requantizer(wiring.Component):
 
     Members: `job`; `start` begins, once the job before is `finished`; `table_write`; `sums` one for every output, pixels
     row-major in the band, channels within a pixel (see OutputWalk); `residual` one activation for every output in the same
-    order, only of jobs with `job.residual`; `write` one byte for every output, four of jobs with `job.raw`; `finished` when all
-    of them were accepted, until the next `start`.
+    order, only of jobs with `job.residual`, taken with the sum; `write` one byte for every output, four of jobs with `job.raw`;
+    `finished` when all of them were accepted, until the next `start`.
 
-    Latency PIPELINE_CYCLES + 2 cycles, throughput 1 output a cycle; the pipeline stops as a whole while the output queue
-    is full or a residual is missing.
+    Latency PIPELINE_CYCLES + 2 cycles, throughput 1 output a cycle. Only acceptance waits, for a place in the output queue and
+    for the residual: the pipeline itself never stalls.
     """
 
     job: data.View
@@ -68,99 +80,92 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        queue_depth = max(_QUEUE_CYCLES_DEPTH, self._config.queues.output)
+        places = queue_depth(self._config)
         m.submodules.table = table = TableMemory(TableKind.REQUANTIZE, self._config)
         m.submodules.walk = walk = OutputWalk(self._config)
-        m.submodules.writes = writes = Queue(struct(descriptor.WRITE), queue_depth)
+        m.submodules.writes = writes = Queue(struct(descriptor.WRITE), places)
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
         wiring.connect(m, writes.output, wiring.flipped(self.write))
 
-        advance, accepted, leaving = Signal(), Signal(), Signal()
-        valid = Signal(PIPELINE_CYCLES)
-        in_flight = Signal(range(PIPELINE_CYCLES + queue_depth + 1))
+        accepts, accepted, leaving = Signal(), Signal(), Signal()
+        room, empty, some_room = Signal(range(places + 1), init=places), Signal(init=1), Signal(init=1)
         started = Signal()
+        following = Signal.like(room)
         m.d.comb += [
             walk.job.eq(self.job),
             walk.start.eq(self.start),
             walk.base.eq(self.job.output_address),
             walk.advance.eq(accepted),
-            table.enable.eq(advance),
+            table.enable.eq(1),
             table.half.eq(self.job.half),
             table.address.eq(walk.channel),
-            self.sums.ready.eq(advance & walk.active),
-            accepted.eq(self.sums.valid & self.sums.ready),
+            accepts.eq(walk.active & some_room & (~self.job.residual | self.residual.valid)),
+            self.sums.ready.eq(accepts),
+            accepted.eq(accepts & self.sums.valid),
+            self.residual.ready.eq(accepted & self.job.residual),
             leaving.eq(self.write.valid & self.write.ready),
-            self.finished.eq(started & ~self.start & ~walk.active & (in_flight == 0)),
+            following.eq(room - accepted + leaving),
+            self.finished.eq(started & ~self.start & ~walk.active & empty),
         ]
-        m.d.sync += [started.eq(started | self.start), in_flight.eq(in_flight + accepted - leaving)]
-        with m.If(advance):
-            m.d.sync += valid.eq((valid << 1) | accepted)
-
-        result, address, byte = self._rescale(m, advance, table.row, walk.pixel_address)
-        self._write(m, valid[-1], advance, result, address, byte, writes.input)
+        m.d.sync += [
+            started.eq(started | self.start),
+            room.eq(following),
+            some_room.eq(following != 0),
+            empty.eq(following == places),
+        ]
+        output = writes.input
+        m.d.comb += output.valid.eq(delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1])
+        activation, address, byte = self._rescale(m, table.row, walk.pixel_address)
+        m.d.comb += output.payload.address.eq(address)
+        with m.If(self.job.raw):
+            m.d.comb += [
+                output.payload.data.eq(activation.replicate(WORD_BITS // OUTPUT_ACCUMULATOR_BITS)),
+                output.payload.strobe.eq(((1 << OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS) - 1) << byte),
+            ]
+        with m.Else():
+            m.d.comb += [
+                output.payload.data.eq(activation[:ACTIVATION_BITS].replicate(CHANNELS_PER_WORD)),
+                output.payload.strobe.eq(1 << byte),
+            ]
         return m
 
-    def _rescale(self, m: Module, advance: Signal, row: Any, pixel: Value) -> tuple[Value, Value, Value]:
+    def _rescale(self, m: Module, row: Any, pixel: Value) -> tuple[Value, Value, Value]:
         """The pipeline from the sum to its activation; returns that, the word's address, and the byte in it.
 
-        1: the sum waits for its table row. 2: and for that in registers. 3: bias. 4: product and what rounds it. 5: rounding.
-        6: shift. 7: saturation.
+        1: the sum waits for its table row. 2: and for that in registers. 3: bias. 4: products with both parts of the sum, and
+        what rounds. 5: product. 6: rounding. 7, 8: shift. 9: saturation. 10: residual.
         """
-        bias, plane = _delayed(m, row.bias, 1, advance), _delayed(m, row.plane, 1, advance)
-        multiplier, shift = _delayed(m, row.multiplier, 2, advance), _delayed(m, row.shift, 2, advance)
-        sum_due, pixel_due = _delayed(m, self.sums.payload, 2, advance), _delayed(m, pixel, 2, advance)
+        bias, plane, multiplier, shift = (delay(m, value, 1) for value in (row.bias, row.plane, row.multiplier, row.shift))
         total = Signal(signed(OUTPUT_ACCUMULATOR_BITS))
+        low, high = Signal(signed(_LOW_BITS + 1 + MULTIPLIER_BITS)), Signal(signed(_PRODUCT_BITS - _LOW_BITS))
         product, addend = Signal(signed(_PRODUCT_BITS)), Signal(_PRODUCT_BITS)
         # Only the sign of the product decides what rounds it, and it is the sum's (or the product is 0, and either will do).
         sign = Signal(signed(_PRODUCT_BITS))
-        rounded, shifted = Signal(signed(_PRODUCT_BITS + 1)), Signal(signed(_PRODUCT_BITS + 1))
-        result, saturated = Signal(signed(OUTPUT_ACCUMULATOR_BITS)), Signal(signed(ACTIVATION_BITS))
-        m.d.comb += sign.eq(total)
-        m.d.comb += saturated.eq(Mux(self.job.relu & shifted[-1], 0, saturate(shifted, ACTIVATION_BITS)))
-        shift_due = _delayed(m, shift, 2, advance)
-        address = Signal.like(pixel)
-        with m.If(advance):
-            m.d.sync += [
-                total.eq(sum_due + bias),
-                address.eq(pixel_due + plane),
-                product.eq(total * multiplier),
-                addend.eq(round_addend(sign, shift)),
-                rounded.eq(product + addend),
-                shifted.eq(rounded >> shift_due),
-                result.eq(Mux(self.job.raw, shifted[:OUTPUT_ACCUMULATOR_BITS].as_signed(), saturated)),
-            ]
-        after_bias = PIPELINE_CYCLES - 3
-        return result, _delayed(m, address, after_bias, advance), _delayed(m, row.byte, PIPELINE_CYCLES - 1, advance)
-
-    def _write(
-        self, m: Module, valid: Value, advance: Signal, result: Value, address: Value, byte: Value, output: stream.Interface
-    ) -> None:
-        """Last stage: add the residual and hand the byte, or the four of a raw output, to the output queue."""
-        missing = self.job.residual & ~self.residual.valid
-        activation = Signal(ACTIVATION_BITS)
+        rounded, coarse, shifted = (Signal(signed(_PRODUCT_BITS + 1), name=name) for name in ("rounded", "coarse", "shifted"))
+        result = Signal(signed(OUTPUT_ACCUMULATOR_BITS))
+        saturated, added = Signal(signed(ACTIVATION_BITS)), Signal(signed(OUTPUT_ACCUMULATOR_BITS))
+        shift_due = delay(m, shift, 1)
+        factor = delay(m, multiplier, 1)
+        coarse_due, fine_due = delay(m, shift_due[_COARSE:], 3), delay(m, shift_due[:_COARSE], 4)
+        residual = delay(m, self.residual.payload, PIPELINE_CYCLES - 1)
         m.d.comb += [
-            activation.eq(result),
-            output.payload.address.eq(address),
-            output.payload.data.eq(activation.replicate(CHANNELS_PER_WORD)),
-            output.payload.strobe.eq(1 << byte),
-            output.valid.eq(valid & ~missing),
-            self.residual.ready.eq(valid & self.job.residual & output.ready),
-            advance.eq(~valid | (output.ready & ~missing)),
+            sign.eq(total),
+            saturated.eq(Mux(self.job.relu & shifted[-1], 0, saturate(shifted, ACTIVATION_BITS))),
+        ]
+        m.d.sync += [
+            total.eq(delay(m, self.sums.payload, 2) + bias),
+            low.eq(total[:_LOW_BITS] * factor),
+            high.eq(total[_LOW_BITS:].as_signed() * factor),
+            addend.eq(round_addend(sign, shift_due)),
+            product.eq((high << _LOW_BITS) + low),
+            rounded.eq(product + delay(m, addend, 1)),
+            coarse.eq(rounded >> (coarse_due << _COARSE)),
+            shifted.eq(coarse >> fine_due),
+            result.eq(Mux(self.job.raw, shifted[:OUTPUT_ACCUMULATOR_BITS].as_signed(), saturated)),
+            added.eq(result),
         ]
         with m.If(self.job.residual):
-            m.d.comb += activation.eq(saturate(result[:ACTIVATION_BITS].as_signed() + self.residual.payload, ACTIVATION_BITS))
-        with m.If(self.job.raw):
-            m.d.comb += [
-                output.payload.data.eq(result.replicate(WORD_BITS // OUTPUT_ACCUMULATOR_BITS)),
-                output.payload.strobe.eq(((1 << OUTPUT_ACCUMULATOR_BITS // ACTIVATION_BITS) - 1) << byte),
-            ]
-
-
-def _delayed(m: Module, value: Value, cycles: int, advance: Value) -> Value:
-    """`value` of `cycles` pipeline steps ago."""
-    for _ in range(cycles):
-        following = Signal.like(value)
-        with m.If(advance):
-            m.d.sync += following.eq(value)
-        value = following
-    return value
+            m.d.sync += added.eq(saturate(result[:ACTIVATION_BITS].as_signed() + residual, ACTIVATION_BITS))
+        address = Signal.like(pixel)
+        m.d.sync += address.eq(delay(m, pixel, 2) + plane)
+        return added, delay(m, address, PIPELINE_CYCLES - 3), delay(m, row.byte, PIPELINE_CYCLES - 1)
