@@ -9,10 +9,13 @@ from hw.contract.activity import CLUSTER_UNITS, LANE_UNITS, Unit, observed
 from hw.contract.config import ArchonConfig
 from hw.rtl.activation_loader import ActivationLoader
 from hw.rtl.activity_counters import ActivityCounters, handed_over, loading, observation
-from hw.rtl.arbiter import ReadArbiter
+from hw.rtl.arbiter import QUEUE_DEPTH, ReadArbiter
+from hw.rtl.interfaces import PARTIAL
 from hw.rtl.job_sequencer import JobSequencer, cluster_signature
 from hw.rtl.lane import lane_signature
+from hw.rtl.pipeline import pipelined_sum
 from hw.rtl.predictor import Predictor
+from hw.rtl.queue import Queue
 from hw.rtl.reduction import Reduction
 from hw.rtl.requantizer import Requantizer
 from hw.rtl.residual_reader import ResidualReader
@@ -59,6 +62,7 @@ class Cluster(wiring.Component):
         m.submodules.predictor = predictor = Predictor(config)
         lanes = [shared(m, "lane", f"lane{index}", lane_signature(config)) for index in range(config.lanes)]
         m.submodules.reduction = reduction = Reduction(config)
+        m.submodules.sums = sums = Queue(PARTIAL.create().payload.shape(), QUEUE_DEPTH)
         m.submodules.summation = summation = Summation(config)
         m.submodules.residual_reader = residual = ResidualReader(config)
         m.submodules.requantizer = requantizer = Requantizer(config)
@@ -99,7 +103,9 @@ class Cluster(wiring.Component):
         self._fork_words(m, predictor, lanes)
         for lane, partials in zip(lanes, reduction.partials, strict=True):
             wiring.connect(m, lane.partials, partials)
-        wiring.connect(m, reduction.sums, summation.sums)
+        # The queue parts the handshake of the lanes from that of what comes after them.
+        wiring.connect(m, reduction.sums, sums.input)
+        wiring.connect(m, sums.output, summation.sums)
         wiring.connect(m, summation.totals, requantizer.sums)
         wiring.connect(m, residual.activations, requantizer.residual)
         wiring.connect(m, requantizer.write, combiner.input)
@@ -142,13 +148,10 @@ class Cluster(wiring.Component):
             m.d.comb += [lane.words.payload.eq(predictor.words.payload), lane.words.valid.eq(predictor.words.valid & ready)]
 
     def _count(self, m: Module, lanes: list[Any]) -> None:
-        """The report's counters."""
+        """The report's counters: a job's last output leaves long after what it counts is here."""
         report = self.reports.payload
-        m.d.comb += [
-            report.multiplications.eq(sum(lane.multiplications for lane in lanes)),
-            report.additions.eq(sum(lane.additions for lane in lanes)),
-            report.steps.eq(sum(lane.steps for lane in lanes)),
-        ]
+        for name in ("multiplications", "additions", "steps"):
+            m.d.comb += report[name].eq(pipelined_sum(m, [getattr(lane, name) for lane in lanes]))
 
 
 def _writes(tables: TableLoader) -> Value:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -89,7 +89,7 @@ class ImageLoader(wiring.Component):
     byte of the image is taken, `blocked` while one waits for room in the row buffers.
 
     Latency PIPELINE_CYCLES from a byte to its pixel's write. Throughput one word of the table, one
-    byte of the image a cycle. Stalls only before a row, until it is less than 4 above `rows_needed_from`.
+    byte of the image a cycle. Stalls only before a row, for two cycles and until it is less than 4 above `rows_needed_from`.
     """
 
     job: data.View
@@ -143,6 +143,13 @@ class ImageLoader(wiring.Component):
         ]
         with m.If(self.start_levels):
             m.d.sync += due.eq(1)
+        # Room for a row is known two cycles after the row before, in which nothing is taken.
+        limit, fits, settled = Signal(DIMENSION_BITS + 1), Signal(), Signal(2)
+        m.d.sync += [
+            limit.eq(self.rows_needed_from + IMAGE_ROW_BANKS),
+            fits.eq(place.row < limit),
+            settled.eq(Mux(self.start | (taken & place.row_ends), 0, Cat(1, settled))),
+        ]
 
         with m.FSM() as control:
             m.d.comb += self.levels_done.eq(~due & ~control.ongoing("LEVELS"))
@@ -161,7 +168,7 @@ class ImageLoader(wiring.Component):
             with m.State("PIXELS"):
                 word_ends = (byte == CHANNELS_PER_WORD - 1) | place.image_ends
                 m.d.comb += [
-                    taken.eq(words.valid & (place.row < self.rows_needed_from + IMAGE_ROW_BANKS)),
+                    taken.eq(words.valid & fits & settled[-1]),
                     words.ready.eq(taken & word_ends),
                     self.blocked.eq(words.valid & ~taken),
                 ]
@@ -181,10 +188,17 @@ class ImageLoader(wiring.Component):
         job = self.job
         row, column, channel = Signal(DIMENSION_BITS), Signal(DIMENSION_BITS), Signal(range(IMAGE_CHANNELS))
         pixel_ends, row_ends, image_ends = Signal(), Signal(), Signal()
+        # The job's last ones come from registers: it stands from `start` on.
+        last_row, last_column, last_channel = Signal.like(row), Signal.like(column), Signal.like(channel)
+        m.d.sync += [
+            last_row.eq(job.input_height - 1),
+            last_column.eq(job.input_width - 1),
+            last_channel.eq(job.input_channels - 1),
+        ]
         m.d.comb += [
-            pixel_ends.eq(channel == job.input_channels - 1),
-            row_ends.eq(pixel_ends & (column == job.input_width - 1)),
-            image_ends.eq(row_ends & (row == job.input_height - 1)),
+            pixel_ends.eq(channel == last_channel),
+            row_ends.eq(pixel_ends & (column == last_column)),
+            image_ends.eq(row_ends & (row == last_row)),
         ]
         with m.If(taken):
             m.d.sync += channel.eq(channel + 1)

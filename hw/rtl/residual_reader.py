@@ -11,6 +11,7 @@ from hw.contract.config import ArchonConfig
 from hw.contract.layout import WORD_BITS
 from hw.contract.numerics import ACTIVATION_BITS
 from hw.contract.tables import TableKind
+from hw.rtl.arbiter import QUEUE_DEPTH
 from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, table_write
 from hw.rtl.output_walk import OutputWalk
 from hw.rtl.queue import Queue
@@ -41,7 +42,7 @@ class ResidualReader(wiring.Component):
     `read_data`; `activations` out.
 
     At most queues.residual activations are asked for and not yet taken, so that `read_data` always finds room.
-    Throughput 1 activation a cycle, latency 4 cycles from `start` to the first request, 2 from word to activation; stalls
+    Throughput 1 activation a cycle, latency 6 cycles from `start` to the first request, 2 from word to activation; stalls
     with `read_request` and `activations`.
     """
 
@@ -77,23 +78,29 @@ class ResidualReader(wiring.Component):
 
         advance, asked, given = Signal(), Signal(), Signal()
         place = self._places(m, table, walk, advance)
-        room = Signal(range(depth + 1), init=depth)
-        admitted = place.valid & (room != 0)
+        room, following, some_room = Signal(range(depth + 1), init=depth), Signal(range(depth + 1)), Signal(init=1)
+        # Requests have a queue of their own, so that nothing here waits for the arbiter in the same cycle.
+        m.submodules.requests = requests = Queue(place.address.shape(), QUEUE_DEPTH)
+        admitted = place.valid & some_room & due.input.ready & requests.input.ready
         m.d.comb += [
             walk.job.eq(self.job),
             walk.start.eq(self.start & self.job.residual),
             walk.base.eq(self.job.residual_address),
             walk.advance.eq(walk.active & advance),
             advance.eq(~place.valid | asked),
-            self.read_request.payload.address.eq(place.address),
+            requests.input.payload.eq(place.address),
+            requests.input.valid.eq(admitted & place.fresh),
+            self.read_request.payload.address.eq(requests.output.payload),
             self.read_request.payload.length.eq(1),
-            self.read_request.valid.eq(admitted & place.fresh & due.input.ready),
-            asked.eq(admitted & due.input.ready & (~place.fresh | self.read_request.ready)),
+            self.read_request.valid.eq(requests.output.valid),
+            requests.output.ready.eq(self.read_request.ready),
+            asked.eq(admitted),
             due.input.payload.eq(Cat(place.byte, place.fresh)),
             due.input.valid.eq(asked),
             given.eq(self.activations.valid & self.activations.ready),
         ]
-        m.d.sync += room.eq(room - asked + given)
+        m.d.comb += following.eq(room - asked + given)
+        m.d.sync += [room.eq(following), some_room.eq(following != 0)]
 
         # Answer: words come back in the order of the requests.
         word, fresh, byte = Signal(WORD_BITS), due.output.payload[-1], due.output.payload[:-1]

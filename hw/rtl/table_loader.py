@@ -39,7 +39,7 @@ class TableLoader(wiring.Component):
     It ends within a section, lacks one or has one twice, or a header does not fit its table and the job (but for
     the rows of EXPAND, which only its memory limits).
 
-    Throughput 1 word a cycle in sections of shared tables, else that of LaneTableLoader; a section costs 2 cycles more. Asks
+    Throughput 1 word a cycle in sections of shared tables, else that of LaneTableLoader; a section costs 4 cycles more. Asks
     only for words that its queue has room for, so that it never stalls `read_data`.
     """
 
@@ -73,7 +73,9 @@ class TableLoader(wiring.Component):
         m = Module()
         words = self._fetch(m)
         m.submodules.lanes = lanes = LaneTableLoader(self._config)
-        header = struct(SECTION_HEADER)(words.payload[: SECTION_HEADER.width])
+        # A section's header is looked at in a register: what follows from it goes far.
+        first_word = Signal(WORD_BITS)
+        header = struct(SECTION_HEADER)(first_word[: SECTION_HEADER.width])
         words_left = Signal.like(self.job.table_words)
         words_in_row, rows_left = Signal(_HEADER_BITS["words"]), Signal(_HEADER_BITS["rows"])
         buffer, finished = Signal(self._row_words * WORD_BITS), Signal()
@@ -92,7 +94,7 @@ class TableLoader(wiring.Component):
             m.d.sync += words_left.eq(words_left - 1)
 
         begins, patience = Signal(), Signal(range(self._patience + 1))
-        fits, complete = self._check_sections(m, header, words.payload[SECTION_HEADER.width :], begins)
+        fits, complete = self._check_sections(m, header, first_word[SECTION_HEADER.width :], begins)
         m.d.sync += patience.eq(0)
         with m.FSM() as control:
             m.d.comb += self.bad.eq(control.ongoing("BAD"))
@@ -102,20 +104,26 @@ class TableLoader(wiring.Component):
                     m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.comb += words.ready.eq(1)
-                m.d.sync += [self.table_write.kind.eq(header.kind), words_in_row.eq(header.words), rows_left.eq(header.rows)]
+                m.d.sync += first_word.eq(words.payload)
                 with m.If(words_left == 0):
                     m.d.sync += finished.eq(complete)
                     m.next = "IDLE"
                     with m.If(~complete):
                         m.next = "BAD"
-                with m.Elif(words.valid & ~fits):
-                    m.next = "BAD"
-                with m.Elif(words.valid & (header.kind == TableKind.LANES)):
-                    m.d.comb += [begins.eq(1), lanes.begin.eq(1)]
-                    m.next = "LANES"
                 with m.Elif(words.valid):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [self.table_write.kind.eq(header.kind), words_in_row.eq(header.words), rows_left.eq(header.rows)]
+                with m.If(~fits):
+                    m.next = "BAD"
+                with m.Else():
                     m.d.comb += begins.eq(1)
                     m.next = "ROWS"
+                    with m.If(header.kind == TableKind.LANES):
+                        m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.comb += lanes.begin.eq(1)
+                m.next = "LANES"
             with m.State("ROWS"):
                 self._collect_rows(m, words, words_in_row, rows_left, buffer)
                 with m.If(words_left == 0):
