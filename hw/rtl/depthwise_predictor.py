@@ -228,22 +228,29 @@ class DepthwisePredictor(wiring.Component):
         permitted, bottom, window, row_end, there = (
             Signal(name=name) for name in ("permitted", "bottom", "completes", "last_column", "there")
         )
-        lowest_read = Signal(DIMENSION_BITS + 1)
+        # `bottom` and `lowest_read` follow the row by a cycle, `moved`, in which nothing is permitted.
+        lowest_read, last_row, moved = Signal(DIMENSION_BITS + 1), Signal(DIMENSION_BITS), Signal()
+        at_bottom = row == last_row
         # Rows of the window that lie in the image, and how many below the centre do.
-        m.d.comb += bottom.eq(row == job.input_height - 1)
-        rows, below, next_row = [row != 0, Const(1), ~bottom], ~bottom, row + job.stride_two
+        rows, below, next_row = [row != 0, Const(1), ~bottom], ~at_bottom, row + job.stride_two
         if self._config.kernel > SMALL_KERNEL:
             two_below = Signal()
-            m.d.comb += two_below.eq(job.kernel_five & ~bottom & (row != job.input_height - 2))
+            goes_below = job.kernel_five & ~at_bottom & (row + 1 != last_row)
+            m.d.sync += two_below.eq(goes_below)
             rows = [job.kernel_five & (row > 1), *rows, two_below]
-            below, next_row = below + two_below, next_row - (job.kernel_five & (next_row != 0))
-        m.d.comb += [
+            below, next_row = below + goes_below, next_row - (job.kernel_five & (next_row != 0))
+        m.d.sync += [
+            last_row.eq(job.input_height - 1),
+            bottom.eq(at_bottom),
             lowest_read.eq(row + below),
+            moved.eq(self.start | (begin & row_end)),
+        ]
+        m.d.comb += [
             there.eq((self.done.row > lowest_read) | ((self.done.row == lowest_read) & (self.done.column > column))),
             window.eq((column >= reach) & ~(job.stride_two & (column[0] ^ (reach & 1)))),
             row_end.eq(window & (columns_left == 1)),
         ]
-        m.d.sync += permitted.eq((rows_left != 0) & there & ~begin & ~self.start)
+        m.d.sync += permitted.eq((rows_left != 0) & there & ~begin & ~self.start & ~moved)
         with m.If(begin):
             m.d.sync += [column.eq(column + 1), columns_left.eq(columns_left - window), address.eq(address + job.slices)]
             with m.If(row_end):

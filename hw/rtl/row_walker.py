@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -124,9 +124,10 @@ class RowWalker(wiring.Component):
             outputs_less_one.eq(job.output_channels - 1),
             outputs_of_row.eq((job.output_channels + config.adder_rows - 1) >> low_bits),
         ]
+        # Both come from registers, as much follows from them; they have long settled when a job's first bank is filled.
+        m.d.sync += last_turn.eq(_last(turn, turns_less_one, step, last_turn))
+        m.d.sync += last_output.eq(_last(output, outputs_less_one, step & last_turn, last_output))
         m.d.comb += [
-            last_turn.eq(turn == turns_less_one),
-            last_output.eq(output == outputs_less_one),
             can.eq(Array(self.filled)[bank] & self.there),
             step.eq(advance & can),
             ends.eq(last_turn & last_output & (~job.fixed | self.last_pixel)),
@@ -199,3 +200,9 @@ class RowWalker(wiring.Component):
                 m.d.sync += held_valid.eq(0)
             with m.Elif(found_valid & found.last):
                 m.d.sync += [held.last.eq(1), held.ends.eq(found.ends)]  # the bias is its output channel's
+
+
+def _last(count: Signal, last: Signal, moves: Value, is_last: Signal) -> Value:
+    """Whether a count that goes on from `last` to 0 will be `last` in the next cycle."""
+    following = Mux(is_last, last == 0, count + 1 == last)
+    return Mux(moves, following, count == last)
