@@ -117,7 +117,8 @@ def spoilt(job: dict[str, int], parts: list[NDArray[np.uint64]], wrong: str, ran
         place = next(index for index, part in enumerate(parts) if part_header(part)["kind"] != TableKind.LANES)
     parts, fields = [part.copy() for part in parts], part_header(parts[place])
     if wrong == "kind":
-        parts[place][0] = header(int(random.choice([*PER_LANE, *range(8, 16)])), fields["rows"], fields["words"])[0]
+        kind = int(random.choice([*PER_LANE, *range(len(TableKind), 16)]))
+        parts[place][0] = header(kind, fields["rows"], fields["words"])[0]
     elif wrong == "rest":
         parts[place][0] |= np.uint64(1 << int(random.integers(SECTION_HEADER.width, WORD_BITS)))
     else:

@@ -80,7 +80,12 @@ def lane_rows(reader: SegmentReader, slices: int, config: ArchonConfig, job: Map
             for lane in range(config.lanes):
                 rows[TableKind.MEMBERSHIP, lane].append(members[lane])
             for (lane, p), weight in zip(pairs, weights, strict=True):
+                biases = rows[TableKind.BIAS, lane]
                 pair = _pair(channels[p], lane, weight["weight"], turn * config.part_of_row(job["output_channels"]))
+                pair["bias_row"] = len(biases) * pair["owns_bias"]
+                if pair["owns_bias"]:
+                    products = [channels[p]["expand_bias"] * value for value in channels[p]["weights"]]
+                    biases.append(tables.bias_row(config).pack({"products": products, "bias": channels[p]["bias"]}))
                 rows[TableKind.PAIR, lane].append(tables.pair_row(config).pack(pair))
     return rows
 
@@ -121,6 +126,4 @@ def _pair(channel: Fields, lane: int, weight: int, accumulator_base: int) -> Fie
         "step_start": channel["step_start"][lane],
         "step_count": channel["step_count"],
         "owns_bias": int(owns),
-        "bias_products": [channel["expand_bias"] * value if owns else 0 for value in channel["weights"]],
-        "bias": channel["bias"] if owns else 0,
     }

@@ -69,7 +69,7 @@ class Widths:
 class Depths:
     """Rows of the memories; a network that needs more is refused when its memory image is made.
 
-    Memories of tables (slices, turned_slices, pair, step, output) have two halves of so many rows each.
+    Memories of tables (slices, turned_slices, pair, bias, step, output) have table_halves halves of so many rows each.
     """
 
     activation: int = 1024
@@ -82,6 +82,8 @@ class Depths:
     """columns * slices: level words of one image row, in each of the row_banks banks of the row store."""
     pair: int = 1024
     """Pairs (expanded channel, input channel) of one lane."""
+    bias: int = 256
+    """Expanded channels whose biases one lane adds."""
     step: int = 8192
     """Steps (output channel, one or two signed powers of two) of one lane, in equal parts for its adder rows."""
     accumulator: int = 128
@@ -130,6 +132,8 @@ class ArchonConfig:
     """Expanded channels that the predictor handles each cycle."""
     kernel: int = SMALL_KERNEL
     """Largest kernel of depthwise layers."""
+    table_halves: int = 2
+    """Jobs whose tables a cluster holds: the running one's and the next one's, or with 1, in half the memory, one's."""
     widths: Widths = field(default_factory=Widths)
     depths: Depths = field(default_factory=Depths)
     queues: Queues = field(default_factory=Queues)
@@ -142,6 +146,7 @@ class ArchonConfig:
         _expect(self.adder_rows in (1, 2, 4), "adder_rows", "1, 2 or 4", self.adder_rows)
         _expect(self.slice_channels in (2, 4, 8, 16, 32), "slice_channels", "2, 4, 8, 16 or 32", self.slice_channels)
         _expect(self.kernel in KERNELS, "kernel", " or ".join(map(str, KERNELS)), self.kernel)
+        _expect(self.table_halves in (1, 2), "table_halves", "1 or 2", self.table_halves)
         limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
         limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
         for name, (low, high) in limits.items():
@@ -194,7 +199,7 @@ class ArchonConfig:
         lanes = min(total, CHANNELS_PER_WORD)
         scaled = {
             name: max(2 * self.adder_rows, getattr(self.depths, name) * self.lanes // lanes)
-            for name in ("activation", "turned_slices", "pair", "step", "accumulator")
+            for name in ("activation", "turned_slices", "pair", "bias", "step", "accumulator")
         }
         depths = dataclasses.replace(self.depths, **scaled)
         return dataclasses.replace(self, clusters=total // lanes, lanes=lanes, depths=depths)
@@ -211,7 +216,7 @@ PRESETS: dict[str, ArchonConfig] = {
         adder_rows=1,
         slice_channels=4,
         depths=Depths(
-            activation=256, slices=16, turned_slices=128, row_store=256, pair=256, step=512, accumulator=64, output=32
+            activation=256, slices=16, turned_slices=128, row_store=256, pair=256, bias=64, step=512, accumulator=64, output=32
         ),
         queues=Queues(
             slice_word=2, survivor=4, pair=2, row=2, partial=4, activation=16, residual=4, output=2, table=8, image=4
@@ -219,7 +224,7 @@ PRESETS: dict[str, ArchonConfig] = {
     ),
     "small": ArchonConfig(
         depths=Depths(
-            activation=512, slices=32, turned_slices=64, row_store=512, pair=256, step=1024, accumulator=64, output=32
+            activation=512, slices=32, turned_slices=64, row_store=512, pair=256, bias=128, step=1024, accumulator=64, output=32
         ),
     ),
     "large": ArchonConfig(

@@ -13,7 +13,8 @@ A table segment is a sequence of sections, one SECTION_HEADER each:
      belongs to row `output` modulo adder_rows.
   2. for each turn: a members_record, then one weight W1[e,c] for each set bit, lanes ascending and within a lane channels
      ascending. Its lanes' bits are appended to the MEMBERSHIP tables, a row a turn, and each weight, with the channel's
-     record, makes the next row of its lane's PAIR table.
+     record, makes the next row of its lane's PAIR table; the first one in lane `owner` of a channel with biases makes the
+     next row of the lane's BIAS table as well.
 
 Records begin with a new word. Steps lie step_row.per_word a word, weights weight_record.per_word, across channels, turns and
 slices: a word comes where the first of its rows is due, and the rows due after that are taken from it. Behind the last one a
@@ -49,9 +50,10 @@ class TableKind(IntEnum):
     PAIR = 5
     STEP = 6
     REQUANTIZE = 7
+    BIAS = 8
 
 
-PER_LANE = (TableKind.MEMBERSHIP, TableKind.PAIR, TableKind.STEP)
+PER_LANE = (TableKind.MEMBERSHIP, TableKind.PAIR, TableKind.BIAS, TableKind.STEP)
 """Tables of which every lane has its own: a section of kind LANES fills them all."""
 
 SHARED = (TableKind.EXPAND, TableKind.EXPAND_THRESHOLD, TableKind.DEPTHWISE, TableKind.REQUANTIZE)
@@ -117,19 +119,30 @@ def adder_row_bits(config: ArchonConfig) -> int:
 def pair_row(config: ArchonConfig) -> Layout:
     """One (expanded channel e, input channel c): products[d] = D[e,d] * W1[e,c], and where each adder row has its steps.
 
-    `accumulator_base` = turn * output channels of an adder row (config.part_of_row). One pair of every expanded channel owns
-    the biases: owns_bias = 1, bias_products[d] = D[e,d] * b1[e], bias = b2[e]; the others hold zeros there.
+    `accumulator_base` = turn * output channels of an adder row (config.part_of_row). One pair of every expanded channel with
+    biases owns them: owns_bias = 1, and they are row `bias_row` of the lane's BIAS table; in other pairs both are 0.
     """
-    widths, depths = config.widths, config.depths
+    depths = config.depths
     return Layout(
         "pair",
         (
-            Field("products", widths.product, signed=True, count=config.taps),
+            Field("products", config.widths.product, signed=True, count=config.taps),
             Field("accumulator_base", index_bits(config.part_of_row(depths.accumulator))),
             Field("step_start", index_bits(config.part_of_row(depths.step)), count=config.adder_rows),
             Field("step_count", STEP_COUNT_BITS, count=config.adder_rows),
             Field("owns_bias", 1),
-            Field("bias_products", widths.bias_product, signed=True, count=config.taps),
+            Field("bias_row", index_bits(depths.bias)),
+        ),
+    )
+
+
+def bias_row(config: ArchonConfig) -> Layout:
+    """Biases of one expanded channel e: products[d] = D[e,d] * b1[e], bias = b2[e]. Rows are in the order of their pairs."""
+    widths = config.widths
+    return Layout(
+        "bias",
+        (
+            Field("products", widths.bias_product, signed=True, count=config.taps),
             Field("bias", widths.bias, signed=True),
         ),
     )
@@ -223,6 +236,7 @@ def table_layout(kind: TableKind, config: ArchonConfig, kernel: int | None = Non
         TableKind.EXPAND_THRESHOLD: expand_threshold_row,
         TableKind.MEMBERSHIP: membership_row,
         TableKind.PAIR: pair_row,
+        TableKind.BIAS: bias_row,
         TableKind.STEP: step_row,
     }
     return builders[kind](config)
@@ -240,6 +254,7 @@ def table_depth(kind: TableKind, config: ArchonConfig) -> int:
         TableKind.DEPTHWISE: depths.slices,
         TableKind.MEMBERSHIP: depths.turned_slices,
         TableKind.PAIR: depths.pair,
+        TableKind.BIAS: depths.bias,
         TableKind.STEP: config.part_of_row(depths.step),
         TableKind.REQUANTIZE: depths.output,
     }[kind]

@@ -56,7 +56,7 @@ class Cluster(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self._config
-        m.submodules.sequencer = sequencer = JobSequencer()
+        m.submodules.sequencer = sequencer = JobSequencer(config.table_halves)
         m.submodules.table_loader = tables = TableLoader(config)
         m.submodules.activation_loader = activations = ActivationLoader(config)
         m.submodules.predictor = predictor = Predictor(config)

@@ -47,7 +47,7 @@ class ImageUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.sequencer = sequencer = JobSequencer()
+        m.submodules.sequencer = sequencer = JobSequencer(self._config.table_halves)
         m.submodules.loader = loader = ImageLoader(self._config)
         m.submodules.rows = rows = ImageRows(self._config)
         m.submodules.windows = windows = ImageWindows(self._config)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,6 +15,8 @@ CYCLE_BITS = next(item.bits for item in descriptor.REPORT.fields if item.name ==
 
 class JobSequencer(wiring.Component):
     """Takes jobs through their phases: tables, work, report. Loads the next job's tables meanwhile.
+
+    Parameters: `halves` of the memories for tables; with one, tables are loaded only while no job runs.
 
     Members: `jobs` in; `next_job` is held from acceptance until it becomes `job`, that until the report; one-cycle pulses
     `start_tables` (of `next_job`), `start` when they are loaded, each answered by `tables_done`, `done`, which count from the
@@ -41,7 +43,8 @@ class JobSequencer(wiring.Component):
     report_held: Signal
     active: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, halves: int) -> None:
+        self._halves = halves
         super().__init__(
             {
                 "jobs": In(stream.Signature(JOB)),
@@ -84,7 +87,8 @@ class JobSequencer(wiring.Component):
             with m.State("taken"):
                 # The half may still be in use by a job of a program that does not alternate, or the tables may not be complete.
                 incomplete = self.next_job.late_tables & self.hold & held
-                with m.If((~running | (self.job.half != self.next_job.half)) & ~incomplete):
+                other = self.job.half != self.next_job.half if self._halves > 1 else Const(0)
+                with m.If((~running | other) & ~incomplete):
                     m.d.comb += self.start_tables.eq(1)
                     m.next = "tables"
             with m.State("tables"):

@@ -14,7 +14,7 @@ from hw.rtl.pair_loader import PairLoader
 
 
 class LaneTableLoader(wiring.Component):
-    """Writes MEMBERSHIP, PAIR and STEP of all lanes from a section of kind LANES (hw.contract.tables).
+    """Writes MEMBERSHIP, PAIR, BIAS and STEP of all lanes from a section of kind LANES (hw.contract.tables).
 
     What the pairs of a channel have in common waits in three memories of a row a channel until the weights of the slice come.
 
@@ -95,7 +95,7 @@ class LaneTableLoader(wiring.Component):
         return m
 
     def _write(self, m: Module, channels: ChannelLoader, pairs: PairLoader) -> None:
-        """Steps, membership rows and pairs are never due in the same cycle."""
+        """Steps, membership rows, biases and pairs are never due in the same cycle."""
         step, step_lanes, step_rows = (Signal.like(value) for value in (channels.step, channels.step_lanes, channels.step_rows))
         m.d.sync += [step.eq(channels.step), step_lanes.eq(channels.step_lanes), step_rows.eq(channels.step_rows)]
         for lane, bus in enumerate(self.table_writes):
@@ -112,3 +112,6 @@ class LaneTableLoader(wiring.Component):
             with m.If(pairs.pair_valid):
                 m.d.comb += [bus.valid.eq(pairs.pair_lane == lane), bus.kind.eq(TableKind.PAIR)]
                 m.d.comb += [bus.row.eq(pairs.pair_row), bus.data.eq(Value.cast(pairs.pair))]
+            with m.If(pairs.bias_valid):
+                m.d.comb += [bus.valid.eq(pairs.pair_lane == lane), bus.kind.eq(TableKind.BIAS)]
+                m.d.comb += [bus.row.eq(pairs.bias_row), bus.data.eq(Value.cast(pairs.biases))]

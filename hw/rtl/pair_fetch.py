@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
 from hw.contract.config import ArchonConfig, index_bits
-from hw.contract.tables import STEP_COUNT_BITS, TableKind, pair_row
+from hw.contract.tables import STEP_COUNT_BITS, TableKind, bias_row, pair_row
 from hw.rtl.accumulator_bank import row_bits
 from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, struct, survivor, table_write
@@ -16,7 +16,7 @@ from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
 from hw.rtl.table_memory import TableMemory
 
-PIPELINE_CYCLES = 4
+PIPELINE_CYCLES = 5
 """From a survivor to its pair at the queues."""
 
 _PAIRS_UNDER_WAY = PIPELINE_CYCLES + 4
@@ -62,8 +62,8 @@ class PairFetch(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `job`; `table_write` fills the pair table; `survivors` in; `pairs[r]` out to adder row r, in order, with the `end`
-    payloads between them, from a queue of each row.
+    Members: `job`; `table_write` fills the pair and bias tables; `survivors` in; `pairs[r]` out to adder row r, in order, with
+    the `end` payloads between them, from a queue of each row.
 
     Latency PIPELINE_CYCLES + 2 cycles, throughput 1 survivor a cycle. Only acceptance waits, for a place in the queue of every
     row, which is taken ahead: the pipeline itself never stalls.
@@ -89,26 +89,29 @@ class PairFetch(wiring.Component):
         m = Module()
         config, given = self._config, self.survivors.payload
         m.submodules.table = table = TableMemory(TableKind.PAIR, config)
-        wiring.connect(m, wiring.flipped(self.table_write), table.write)
-        m.d.comb += [table.enable.eq(1), table.half.eq(self.job.half), table.address.eq(given.pair)]
+        m.submodules.biases = biases = TableMemory(TableKind.BIAS, config)
+        m.d.comb += [table.address.eq(given.pair), biases.address.eq(table.row.bias_row)]
+        for memory in (table, biases):
+            m.d.comb += [memory.enable.eq(1), memory.half.eq(self.job.half)]
+            for name in memory.write.signature.members:
+                m.d.comb += getattr(memory.write, name).eq(getattr(self.table_write, name))
         accepted = Signal()
         m.d.comb += accepted.eq(self.survivors.valid & self.survivors.ready)
 
-        # The table's row, then a register of it; masks; the bias in one number.
+        # The pair's row in a register, beside the read of its biases; masks, beside a register of these; their sum in parts.
         row: Any = Signal(struct(pair_row(config)))
         m.d.sync += row.eq(table.row)
-        taps = delay(m, given.taps, 2)
         valid = delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1]
-        masked, parts, bias = self._mask(m, row, taps)
-        start, count = (delay(m, Value.cast(value), 2) for value in (row.step_start, row.step_count))
+        masked, adds = self._mask(m, row, delay(m, given.taps, 2))
+        parts = self._sum_biases(m, biases, delay(m, row.owns_bias, 1), delay(m, given.taps, 3))
+        start, count = (delay(m, Value.cast(value), 3) for value in (row.step_start, row.step_count))
+        has_steps = delay(m, Cat(number != 0 for number in row.step_count), 3)
         leaving: Any = Signal(row_pair(config))
         m.d.sync += [
             leaving.end.eq(delay(m, given.end, PIPELINE_CYCLES - 1)),
             leaving.pair.eq(masked),
-            leaving.pair.bias.eq(tree_sum([bias, *parts])),
+            leaving.pair.bias.eq(tree_sum(parts)),
         ]
-        adds, has_steps = Signal(), delay(m, Cat(number != 0 for number in row.step_count), 2)
-        m.d.sync += adds.eq(masked.touches.any() | masked.owns_bias)
 
         rooms = []
         for index, pairs in enumerate(self.pairs):
@@ -131,17 +134,27 @@ class PairFetch(wiring.Component):
         m.d.comb += self.survivors.ready.eq(Cat(rooms).all())
         return m
 
-    def _mask(self, m: Module, row: Any, taps: Value) -> tuple[Any, Any, Value]:
-        """Registers: masked products and flags, the bias in parts: some products each, and b2."""
-        widths, kernel, every_tap = self._config.widths, self._config.kernel, range(self._config.taps)
+    def _mask(self, m: Module, row: Any, taps: Value) -> tuple[Any, Value]:
+        """Registers of a masked pair, a cycle on; and one behind it: whether it adds anything."""
         masked: Any = Signal(masked_pair(self._config))
-        parts: Any = Signal(data.ArrayLayout(signed(widths.bias_product + index_bits(kernel)), kernel))
-        biases = [Mux(taps[tap], row.bias_products[tap], 0) for tap in every_tap]
-        m.d.sync += [parts[index].eq(tree_sum(biases[index * kernel : (index + 1) * kernel])) for index in range(kernel)]
-        m.d.sync += [masked.products[tap].eq(Mux(taps[tap], row.products[tap], 0)) for tap in every_tap]
+        adds = Signal()
+        m.d.sync += [masked.products[tap].eq(Mux(taps[tap], product, 0)) for tap, product in enumerate(row.products)]
         m.d.sync += [
             masked.touches.eq(taps & Cat(product != 0 for product in row.products)),
             masked.owns_bias.eq(row.owns_bias),
             masked.base.eq(row.accumulator_base),
+            adds.eq(masked.touches.any() | masked.owns_bias),
         ]
-        return masked, parts, delay(m, row.bias, 1)
+        later: Any = Signal.like(masked)
+        m.d.sync += later.eq(masked)
+        return later, delay(m, adds, 1)
+
+    def _sum_biases(self, m: Module, biases: TableMemory, owns: Value, taps: Value) -> list[Value]:
+        """Registers: the bias in parts, some products each, and b2; 0 of a pair that has none."""
+        widths, kernel = self._config.widths, self._config.kernel
+        row: Any = Signal(struct(bias_row(self._config)))
+        parts: Any = Signal(data.ArrayLayout(signed(widths.bias_product + index_bits(kernel)), kernel))
+        m.d.sync += row.eq(biases.row)
+        masked = [Mux(taps[tap] & owns, product, 0) for tap, product in enumerate(row.products)]
+        m.d.sync += [parts[index].eq(tree_sum(masked[index * kernel : (index + 1) * kernel])) for index in range(kernel)]
+        return [*parts, delay(m, Mux(owns, row.bias, 0), 1)]

@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
-from hw.contract.tables import adder_row_bits, bias_record, members_record, pair_row, weight_record
+from hw.contract.tables import adder_row_bits, bias_record, bias_row, members_record, pair_row, weight_record
 from hw.rtl.arithmetic import lowest_bit, shifted_terms, tree_sum
 from hw.rtl.channel_loader import channel_row, step_counts
 from hw.rtl.interfaces import JOB, READ_DATA, struct
@@ -52,7 +52,8 @@ class PairLoader(wiring.Component):
     which its last turn is complete, PIPELINE_CYCLES before its last row; `bias_known` marks the channels of the slice that
     have biases (cleared by `done`); `channel` asks for the slice's channel, `row`, `bias` and `counts` answer in the same
     cycle; `members` are row `member_row` of the lanes while `member_valid`; `pair` is row `pair_row` of lane `pair_lane` while
-    `pair_valid`.
+    `pair_valid`; before the first pair with its channel's biases these come as `biases`, row `bias_row` of that lane, while
+    `bias_valid`.
 
     Throughput one word of membership or one pass a cycle, one cycle for a lane without pairs, two cycles a turn; stalls with
     `words`.
@@ -75,6 +76,9 @@ class PairLoader(wiring.Component):
     pair_valid: Signal
     pair_lane: Signal
     pair_row: Signal
+    biases: Any
+    bias_valid: Signal
+    bias_row: Signal
 
     def __init__(self, config: ArchonConfig) -> None:
         self._config = config
@@ -97,6 +101,9 @@ class PairLoader(wiring.Component):
                 "pair_valid": Out(1),
                 "pair_lane": Out(range(config.lanes)),
                 "pair_row": Out(index_bits(config.depths.pair)),
+                "biases": Out(struct(bias_row(config))),
+                "bias_valid": Out(1),
+                "bias_row": Out(index_bits(config.depths.bias)),
             }
         )
 
@@ -212,10 +219,13 @@ class PairLoader(wiring.Component):
     def _pair_rows(
         self, m: Module, found: _Found, pair_pass: Signal, bias_pass: Signal, biased: Signal, operand: Any, base: Signal
     ) -> None:
-        """Cycle 1: D and what it is multiplied by. 2: sums of terms. 3: products; those with b1 wait for the others."""
-        config, lane = self._config, found.lane
+        """Cycle 1: D and what it is multiplied by. 2: sums of terms. 3: products: of b1 for a row of biases, or the pair's."""
+        config, lane, depths = self._config, found.lane, self._config.depths
         widths = config.widths
-        pair_rows = Array(Signal(index_bits(config.depths.pair), name=f"row_of_lane{index}") for index in range(config.lanes))
+        rows, biases = (
+            Array(Signal(index_bits(depth), name=f"{name}_of_lane{index}") for index in range(config.lanes))
+            for name, depth in (("row", depths.pair), ("bias_row", depths.bias))
+        )
         operand_due, weights = Signal(signed(max(widths.bias_product, widths.weight))), Signal.like(found.weights)
         due: Any = Signal(struct(pair_row(config)))
         m.d.sync += [
@@ -225,29 +235,28 @@ class PairLoader(wiring.Component):
             due.step_start.eq(found.step_start),
             due.step_count.eq(found.counts),
             due.owns_bias.eq(biased),
-            due.bias.eq(Mux(biased, found.bias.bias, 0)),
+            due.bias_row.eq(Mux(biased, biases[lane], 0)),
         ]
-        for index, row in enumerate(pair_rows):
-            with m.If(self.restart):
-                m.d.sync += row.eq(0)
-            with m.Elif(pair_pass & (lane == index)):
-                m.d.sync += row.eq(row + 1)
+        for counts, counted in ((rows, pair_pass), (biases, pair_pass & biased)):
+            for index, count in enumerate(counts):
+                with m.If(self.restart):
+                    m.d.sync += count.eq(0)
+                with m.Elif(counted & (lane == index)):
+                    m.d.sync += count.eq(count + 1)
 
-        products = []
-        for weight in weights:
+        products: Any = Signal(data.ArrayLayout(signed(max(widths.bias_product, widths.product)), config.taps))
+        for product, weight in zip(products, weights, strict=True):
             sums, less = shifted_terms(operand_due, weight)
-            products.append(tree_sum([delay(m, value, 1) for value in sums]) - delay(m, less, 1))
-        bias_products: Any = Signal.like(self.pair.bias_products)
-        with m.If(delay(m, bias_pass, 2)):
-            m.d.sync += [bias_products[tap].eq(value) for tap, value in enumerate(products)]
+            m.d.sync += product.eq(tree_sum([delay(m, value, 1) for value in sums]) - delay(m, less, 1))
+        for row in (self.pair, self.biases):
+            m.d.comb += [place.eq(product) for place, product in zip(row.products, products, strict=True)]
         m.d.comb += [
             self.pair_valid.eq(delay_flags(m, pair_pass, PIPELINE_CYCLES, Const(0))[-1]),
             self.pair_lane.eq(delay(m, lane, PIPELINE_CYCLES)),
-            self.pair_row.eq(delay(m, pair_rows[lane], PIPELINE_CYCLES)),
+            self.pair_row.eq(delay(m, rows[lane], PIPELINE_CYCLES)),
+            self.bias_valid.eq(delay_flags(m, bias_pass, PIPELINE_CYCLES, Const(0))[-1]),
+            self.bias_row.eq(delay(m, biases[lane], PIPELINE_CYCLES)),
+            self.biases.bias.eq(delay(m, found.bias.bias, PIPELINE_CYCLES)),
         ]
-        m.d.sync += [self.pair.products[tap].eq(value) for tap, value in enumerate(products)]
-        for name in ("accumulator_base", "step_start", "step_count", "owns_bias", "bias"):
+        for name in ("accumulator_base", "step_start", "step_count", "owns_bias", "bias_row"):
             m.d.sync += self.pair[name].eq(delay(m, Value.cast(due[name]), 1))
-        owns_bias = delay(m, due.owns_bias, 1)
-        for tap, value in enumerate(bias_products):
-            m.d.sync += self.pair.bias_products[tap].eq(Mux(owns_bias, value, 0))

@@ -54,8 +54,8 @@ def test_rows_come_in_order(ahead: int | None) -> None:
         assert time >= 18 * LATENCY
 
 
-def run(works: list[JobWork], clusters: int) -> list[tuple[float, float, float]]:
-    config = ArchonConfig(clusters=clusters)
+def run(works: list[JobWork], clusters: int, halves: int = 2) -> list[tuple[float, float, float]]:
+    config = ArchonConfig(clusters=clusters, table_halves=halves)
     return [(item.tables, item.begin, item.end) for item in Timeline(works, config, LATENCY).times]
 
 
@@ -68,6 +68,12 @@ def test_tables_are_loaded_while_the_job_before_runs() -> None:
     assert first[0] <= first[2]
     assert second[0] < first[2] < second[1] <= first[2] + 20
     assert 1000 <= second[2] - second[1] <= 1020
+
+
+def test_tables_wait_for_the_job_before_where_there_is_no_second_half() -> None:
+    first, second = run([work(0, 0, 2000, barrier=True), work(1, 0, 1000)], 1, halves=1)
+    assert first[2] + LATENCY + 20 <= second[0] <= first[2] + LATENCY + 60
+    assert second[0] + 1000 <= second[2] <= second[0] + 1100
 
 
 def test_tables_that_a_barrier_holds_back_are_loaded_behind_it() -> None:

@@ -63,12 +63,13 @@ class JobTimes:
 
 @dataclass
 class _Unit:
-    """A cluster, or the image unit."""
+    """A cluster, or the image unit. Tables of the job that waits are `late` for a barrier, or wait for room."""
 
     client: Client
     waiting: int | None = None
     held: bool = False
     late: bool = False
+    waits: bool = False
     tables_done: bool = False
     running: int | None = None
     free: float = 0.0
@@ -127,7 +128,8 @@ class Timeline:
         unit.waiting, unit.held, unit.tables_done = number, self._hold, False
         unit.late = unit.held and bool(self._works[number].job.fields["late_tables"])
         self.times[number].begin = now
-        if not unit.late:
+        unit.waits = self._config.table_halves == 1 and unit.running is not None
+        if not unit.late and not unit.waits:
             self._load_tables(now, number, unit)
         self._events.at(now + 1, self._fetch)
 
@@ -186,6 +188,9 @@ class Timeline:
         self._port.background = max(0.0, self._port.background - taken)
         self.times[number].end = now
         unit.running, unit.free = None, now + REPORT_CYCLES
+        if unit.waits and unit.waiting is not None and not unit.late:
+            self._load_tables(unit.free, unit.waiting, unit)
+        unit.waits = False
         self._release(now)
         self._begin(now, unit)
 

@@ -299,6 +299,8 @@ def check_lane_depths(weights: ValueWeights, config: ArchonConfig) -> None:
     check_depth("step", int((steps.of_adder_rows(adder_rows) @ occurs).max(initial=0)) * adder_rows, config.depths.step)
     check_depth("membership", slices * turns, config.depths.turned_slices)
     check_depth("pair", int(in_lane.sum(axis=(0, 1, 2)).max()), config.depths.pair)
+    owners = bias_owners(weights, config.lanes)
+    check_depth("bias", int(np.bincount(owners[owners >= 0]).max(initial=0)), config.depths.bias)
 
 
 def _channel_words(weights: ValueWeights, steps: Steps, occurs: NDArray[np.bool_], config: ArchonConfig) -> list[Words]:
