@@ -227,11 +227,30 @@ PRESETS: dict[str, ArchonConfig] = {
             activation=512, slices=32, turned_slices=64, row_store=512, pair=256, bias=128, step=1024, accumulator=64, output=32
         ),
     ),
+    "ecp5-85": ArchonConfig(
+        lanes=4,
+        adder_rows=1,
+        slice_channels=8,
+        table_halves=1,
+        depths=Depths(
+            activation=2048,
+            slices=128,
+            turned_slices=1024,
+            row_store=2048,
+            pair=1024,
+            bias=256,
+            step=4096,
+            accumulator=128,
+            output=64,
+        ),
+        queues=Queues(pair=2),
+    ),
     "large": ArchonConfig(
         clusters=4, slice_channels=32, depths=Depths(activation=2048, slices=32, turned_slices=256, row_store=1024)
     ),
 }
-"""tiny: tests and place-and-route; small: the nano networks on 8 lanes; large: full-size networks on 32 lanes."""
+"""tiny: tests and place-and-route; small: the nano networks on 8 lanes; ecp5-85: full-size networks on an FPGA of that name;
+large: full-size networks on 32 lanes."""
 
 
 def preset(name: str) -> ArchonConfig:
