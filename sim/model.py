@@ -21,7 +21,7 @@ from hw.contract.errors import ArchonError
 from sim import icarus
 from sim.coverage.collection import keep_points, points_of
 from sim.coverage.points import MOST_BITS
-from sim.toolchain import BUILD, Toolchain, find, publish
+from sim.toolchain import BUILD, Toolchain, find, locked, publish
 
 SIMULATIONS = BUILD / "simulations"
 TIMESCALE = ("1ns", "1ps")
@@ -105,6 +105,16 @@ def build(
     if target.is_dir():
         return model
     cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / f".{digest}.lock"):
+        if not target.is_dir():
+            _build_anew(design, model, ports, texts, optimize)
+    return model
+
+
+def _build_anew(design: Design, model: Model, ports: Sequence[str], texts: Sequence[str], optimize: int) -> None:
+    """Build beside the model's folder, then rename."""
+    target, toolchain, waves = model.directory, model.toolchain, model.waves
+    cache, digest = target.parent, target.name
     beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=cache))
     try:
         if toolchain.simulator == "icarus":
@@ -126,7 +136,6 @@ def build(
         shutil.rmtree(beside)  # interrupted
         raise
     publish(beside, target)
-    return model
 
 
 def port_names(verilog: str, toplevel: str) -> list[str]:
@@ -240,9 +249,15 @@ def _build_verilator(
         if optimize < 2:
             make += _compiled_together(directory, _main(design)[0])
         kept = _runtime(toolchain, waves=waves, coverage=bool(points_of(design.sources)))
-        _fetch_runtime(directory, kept)
-        run(make)
-    _keep_runtime(directory, kept)
+        if kept.is_dir():
+            _fetch_runtime(directory, kept)
+            run(make)
+        else:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with locked(kept.with_suffix(".lock")):  # whoever comes meanwhile waits for the objects
+                _fetch_runtime(directory, kept)
+                run(make)
+                _keep_runtime(directory, kept)
     for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
         leftover.unlink()
 
