@@ -21,7 +21,7 @@ from hw.contract.errors import ArchonError
 from sim import icarus
 from sim.coverage.collection import keep_points, points_of
 from sim.coverage.points import MOST_BITS
-from sim.toolchain import BUILD, Toolchain, find, publish
+from sim.toolchain import BUILD, Toolchain, find, locked, publish
 
 SIMULATIONS = BUILD / "simulations"
 TIMESCALE = ("1ns", "1ps")
@@ -29,6 +29,9 @@ TIMESCALE = ("1ns", "1ps")
 
 _RECIPE = (Path(__file__), Path(icarus.__file__))
 """Sources that decide what is built."""
+
+_TOGETHER = "together"
+"""Name of the one file that includes all generated code."""
 
 
 class SimulationFailedError(Exception):
@@ -102,6 +105,16 @@ def build(
     if target.is_dir():
         return model
     cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / f".{digest}.lock"):
+        if not target.is_dir():
+            _build_anew(design, model, ports, texts, optimize)
+    return model
+
+
+def _build_anew(design: Design, model: Model, ports: Sequence[str], texts: Sequence[str], optimize: int) -> None:
+    """Build beside the model's folder, then rename."""
+    target, toolchain, waves = model.directory, model.toolchain, model.waves
+    cache, digest = target.parent, target.name
     beside = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=cache))
     try:
         if toolchain.simulator == "icarus":
@@ -123,7 +136,6 @@ def build(
         shutil.rmtree(beside)  # interrupted
         raise
     publish(beside, target)
-    return model
 
 
 def port_names(verilog: str, toplevel: str) -> list[str]:
@@ -210,6 +222,7 @@ def _build_verilator(
 
     cocotb's own runner makes every signal public, which takes minutes to compile and a third of the speed; here the
     ports alone are. The model's run-time library takes longer to compile than a small design, so its objects are kept.
+    Models for short runs are compiled as one file, which takes half the processor's time; the others as many, side by side.
     """
     verilate = [
         str(toolchain.executable), "-cc", "--exe", "-Mdir", ".", "--top-module", design.toplevel, "--prefix", "Vtop",
@@ -233,12 +246,32 @@ def _build_verilator(
             subprocess.run(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT, check=True)
 
         run(verilate)
+        if optimize < 2:
+            make += _compiled_together(directory, _main(design)[0])
         kept = _runtime(toolchain, waves=waves, coverage=bool(points_of(design.sources)))
-        _fetch_runtime(directory, kept)
-        run(make)
-    _keep_runtime(directory, kept)
+        if kept.is_dir():
+            _fetch_runtime(directory, kept)
+            run(make)
+        else:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with locked(kept.with_suffix(".lock")):  # whoever comes meanwhile waits for the objects
+                _fetch_runtime(directory, kept)
+                run(make)
+                _keep_runtime(directory, kept)
     for leftover in [*directory.glob("*.o"), *directory.glob("*.gch"), *directory.glob("*.a")]:
         leftover.unlink()
+
+
+def _compiled_together(directory: Path, main: str) -> list[str]:
+    """Write one file that includes all others, what runs once without optimisation; make's arguments for it."""
+    sources = sorted(path.name for path in directory.glob("Vtop*.cpp"))
+    slow = [name for name in sources if name.endswith("__Slow.cpp")]
+    fast = [name for name in sources if name not in slow]
+    included = [f'#include "{name}"\n' for name in (*fast, main, *slow)]
+    included.insert(len(fast) + 1, '#pragma GCC optimize("O0")\n')
+    (directory / f"{_TOGETHER}.cpp").write_text("".join(included), encoding="utf-8")
+    empty = ("VM_SUPPORT_FAST", "VM_CLASSES_SLOW", "VM_SUPPORT_SLOW", "VM_USER_CLASSES")
+    return ["VM_PARALLEL_BUILDS=0", f"VM_CLASSES_FAST={_TOGETHER}", *(f"{name}=" for name in empty)]
 
 
 def _main(design: Design) -> list[str]:

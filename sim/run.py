@@ -42,6 +42,9 @@ SMALL_NETWORK_MACS = 100_000_000
 ICARUS_LANES = CHANNELS_PER_WORD
 """Icarus Verilog runs a hundredth as fast as Verilator: more than one full cluster would take hours."""
 
+OPTIMIZED_LANES = 8
+"""From so many lanes on, a model that is compiled for speed makes up for the longer build."""
+
 LATENCY_BITS = 16
 """Of the latency input of tb/memory.v."""
 
@@ -160,7 +163,8 @@ def build_model(hardware: Hardware, options: Options) -> Model:
         design = axi_harness_design(hardware.config, words + jobs * (REPORT.words + len(Unit) * ACTIVITY.words))
     else:
         design = harness_design(hardware.config, words)
-    return build(design, simulator=options.simulator, waves=options.waves, optimize=2)
+    optimize = 1 if hardware.config.multipliers < OPTIMIZED_LANES else 2
+    return build(design, simulator=options.simulator, waves=options.waves, optimize=optimize)
 
 
 def empty_folder(folder: Path) -> Path:

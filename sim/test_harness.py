@@ -11,4 +11,4 @@ def test_harness() -> None:
     config = preset("tiny")
     environment = {"ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode()}
     design = harness_design(config, LEAST_WORDS)  # as in the tests of whole runs, which share its model
-    build_and_test(design, TestRun("tb.harness_tests", 3, environment), optimize=2)
+    build_and_test(design, TestRun("tb.harness_tests", 3, environment))

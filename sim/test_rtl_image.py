@@ -12,4 +12,5 @@ from sim.unit_run import run_unit
 def test_image_unit(image_row: int, queue: int) -> None:
     tiny = preset("tiny")
     depths, queues = dataclasses.replace(tiny.depths, image_row=image_row), dataclasses.replace(tiny.queues, image=queue)
-    run_unit("image_unit", dataclasses.replace(tiny, depths=depths, queues=queues), "tb.image_unit_tests")
+    config, share = dataclasses.replace(tiny, depths=depths, queues=queues), ([4, 16].index(queue), 2)
+    run_unit("image_unit", config, "tb.image_unit_tests", share=share)

@@ -14,26 +14,29 @@ TINY = preset("tiny")
 @pytest.mark.parametrize("output_queue", [2, 5])
 def test_requantizer(output_queue: int) -> None:
     config = dataclasses.replace(TINY, queues=dataclasses.replace(TINY.queues, output=output_queue))
-    run_unit("requantizer", config, "tb.requantizer_tests")
+    run_unit("requantizer", config, "tb.requantizer_tests", share=([2, 5].index(output_queue), 2))
 
 
 @pytest.mark.parametrize("queue", [2, 16])
 def test_residual_reader(queue: int) -> None:
     config = dataclasses.replace(TINY, queues=dataclasses.replace(TINY.queues, residual=queue))
-    run_unit("residual_reader", config, "tb.residual_reader_tests")
+    run_unit("residual_reader", config, "tb.residual_reader_tests", share=([2, 16].index(queue), 2))
 
 
-@pytest.mark.parametrize(
-    ("lanes", "adder_rows", "slice_channels", "kernel"), [(1, 1, 2, 3), (8, 2, 16, 3), (1, 1, 2, 5), (8, 2, 4, 5)]
-)
+LOADERS = [(1, 1, 2, 3), (8, 2, 16, 3), (1, 1, 2, 5), (8, 2, 4, 5)]
+
+
+@pytest.mark.parametrize(("lanes", "adder_rows", "slice_channels", "kernel"), LOADERS)
 def test_table_loader(lanes: int, adder_rows: int, slice_channels: int, kernel: int) -> None:
+    share = LOADERS.index((lanes, adder_rows, slice_channels, kernel)), len(LOADERS)
     config = dataclasses.replace(TINY, lanes=lanes, adder_rows=adder_rows, slice_channels=slice_channels, kernel=kernel)
-    run_unit("table_loader", config, "tb.table_loader_tests")
+    run_unit("table_loader", config, "tb.table_loader_tests", share=share)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
 def test_activation_loader(lanes: int) -> None:
-    run_unit("activation_loader", dataclasses.replace(TINY, lanes=lanes), "tb.activation_loader_tests")
+    config, share = dataclasses.replace(TINY, lanes=lanes), ([1, 2, 4, 8].index(lanes), 4)
+    run_unit("activation_loader", config, "tb.activation_loader_tests", share=share)
 
 
 @pytest.mark.parametrize(("name", "kernel"), [("tiny", 3), ("tiny", 5), ("small", 3)])

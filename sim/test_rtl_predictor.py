@@ -30,9 +30,13 @@ def test_row_store(name: str) -> None:
     run_unit("row_store", VARIANTS[name], "tb.row_store_tests", environment=ENVIRONMENT)
 
 
-@pytest.mark.parametrize("name", ["tiny", "wide", "kernel five"])
+DEPTHWISE = ["tiny", "wide", "kernel five"]
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
 def test_depthwise_predictor(name: str) -> None:
-    run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT)
+    share = DEPTHWISE.index(name), len(DEPTHWISE)
+    run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT, share=share)
 
 
 @pytest.mark.parametrize("name", ["tiny", "wide", "row store filled", "kernel five"])

@@ -10,7 +10,8 @@ from sim.unit_run import run_unit
 
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_reduction(lanes: int) -> None:
-    run_unit("reduction", dataclasses.replace(preset("tiny"), lanes=lanes), "tb.reduction_tests")
+    share = [1, 2, 8].index(lanes), 3
+    run_unit("reduction", dataclasses.replace(preset("tiny"), lanes=lanes), "tb.reduction_tests", share=share)
 
 
 def test_summation() -> None:

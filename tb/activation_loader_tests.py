@@ -13,7 +13,7 @@ from hw.contract.numerics import ACTIVATION_BITS
 from tb.bench import configuration
 from tb.loaders import LoaderBench
 from tb.memory import StreamMemory
-from tb.streams import PATTERNS, Number
+from tb.streams import Number, stalls
 
 JOBS = 5
 WORDS = 1 << 12
@@ -67,7 +67,7 @@ class ActivationStores:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
+@cocotb.parametrize(stalls(), latency=[(0, 0), (1, 30)])
 async def every_activation_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Bands of other sizes, first bytes and channel counts in a row; only the band's words are read."""
     bench = LoaderBench(dut, "activations", WORDS, idle, back_pressure, latency)

@@ -18,7 +18,7 @@ from tb.bench import Bench, configuration
 from tb.buses import TableWriter, pack_table
 from tb.layouts import slice_word
 from tb.level_buses import LevelBanks, RowStoreAgent, level_word
-from tb.streams import PATTERNS, Pattern, Scoreboard, pattern
+from tb.streams import Pattern, Scoreboard, pattern, stalls
 
 JOBS = 8
 ABANDONED = (2, 5)
@@ -132,7 +132,7 @@ def small_windows(band: Band, config: ArchonConfig, check: Callable[[Any], None]
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def masks_of_all_pixels(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs in a row, some of them abandoned, with pixels coming and words taken at random times."""
     bench = Bench(dut, "depthwise", idle, back_pressure)

@@ -14,7 +14,7 @@ from hw.contract.descriptor import JOB, REPORT
 from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor, window_bytes
 from sw.program import ImageLayer, image_windows
 from tb.bench import Bench, configuration
-from tb.streams import PATTERNS
+from tb.streams import PATTERNS, stalls
 
 JOBS = 3
 LATENCIES = [(0, 0), (1, 40)]
@@ -157,7 +157,7 @@ def random_sizes(random: np.random.Generator, count: int) -> list[ImageLayer]:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=LATENCIES)
+@cocotb.parametrize(stalls(), latency=LATENCIES)
 async def jobs_in_a_row(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Images of other sizes, each with its own table, offered while the one before is under way."""
     bench = UnitBench(dut, "row", 1 << 13, idle, back_pressure, latency)

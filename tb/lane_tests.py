@@ -20,7 +20,7 @@ from sw.spec import BlockSpec
 from tb.bench import Bench, configuration
 from tb.buses import LaneActivationWriter, TableWriter
 from tb.layouts import slice_word
-from tb.streams import PATTERNS, Number, Scoreboard, pattern
+from tb.streams import Number, Scoreboard, pattern, stalls
 from tb.tables import places, segment_rows
 
 Integers = NDArray[np.int64]
@@ -89,7 +89,7 @@ class Masks:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def share_of_every_output(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs of many shapes in a row, the first one cut short: every partial sum and the counters of every job."""
     bench = Bench(dut, "lane", idle, back_pressure)

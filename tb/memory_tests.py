@@ -12,7 +12,7 @@ from hw.contract.layout import WORD_BITS
 from sw.program.image import read_hex, write_hex
 from tb.bench import Bench
 from tb.harness import MemoryControl
-from tb.streams import PATTERNS, Number, Scoreboard, StreamSink
+from tb.streams import Number, Scoreboard, StreamSink, stalls
 
 WORDS = 1 << 10
 """Size of the memory under test."""
@@ -28,7 +28,7 @@ def contents(rng: random.Random, count: int) -> Any:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[0, 1, 37], pauses=PAUSES)
+@cocotb.parametrize(stalls(), latency=[0, 1, 37], pauses=PAUSES)
 async def reads_see_all_writes_before(dut: Any, idle: str, back_pressure: str, latency: int, pauses: tuple[int, int]) -> None:
     """Rounds of writes, then reads; more requests than the memory queues."""
     bench = Bench(dut, f"memory {latency} {pauses}", idle, back_pressure)

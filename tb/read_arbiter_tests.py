@@ -9,13 +9,13 @@ from hw.contract.descriptor import READ_REQUEST
 from hw.contract.layout import WORD_BITS
 from tb.arbitration import PAYLOADS, REGION, background, check_fair, clients
 from tb.bench import Bench
-from tb.streams import PATTERNS, Number, Scoreboard
+from tb.streams import Number, Scoreboard, stalls
 
 LENGTH_MAX = 12
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
+@cocotb.parametrize(stalls(), latency=[(0, 0), (1, 30)])
 async def words_go_to_the_client_that_asked(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Random bursts of all clients at once, memory and clients held at random; the background waits for all others."""
     bench = Bench(dut, f"reads {latency}", idle, back_pressure)

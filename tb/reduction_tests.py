@@ -8,7 +8,7 @@ import numpy as np
 from hw.contract import numerics
 from hw.contract.descriptor import JOB
 from tb.bench import Bench, configuration
-from tb.streams import PATTERNS, Number, Scoreboard
+from tb.streams import Number, Scoreboard, stalls
 
 PARTIAL = Number(numerics.OUTPUT_ACCUMULATOR_BITS, signed=True)
 COUNT = 200
@@ -16,7 +16,7 @@ PIXELS = 12
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def sums_over_lanes(dut: Any, idle: str, back_pressure: str) -> None:
     """Lanes with their own pauses; partial sums of any magnitude whose total fits 32 bits."""
     bench = Bench(dut, "reduction", idle, back_pressure)
@@ -38,7 +38,7 @@ async def sums_over_lanes(dut: Any, idle: str, back_pressure: str) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def depthwise_lanes_take_turns(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs with other numbers of channels, also such that some lanes have one less, and between them jobs that add up."""
     bench = Bench(dut, "depthwise", idle, back_pressure)

@@ -12,7 +12,7 @@ from hw.contract.tables import TableKind
 from tb.bench import Bench, configuration
 from tb.buses import TableWriter, pack_table
 from tb.output_jobs import OutputJob, random_output_job, random_sums
-from tb.streams import PATTERNS, Number, Scoreboard, pattern
+from tb.streams import Number, Scoreboard, pattern, stalls
 
 JOBS: tuple[dict[str, bool], ...] = (
     {"residual": False},
@@ -29,7 +29,7 @@ JOBS: tuple[dict[str, bool], ...] = (
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs of other sizes and tables in a row; `finished` not before the last write was accepted."""
     bench = Bench(dut, "requantizer", idle, back_pressure)

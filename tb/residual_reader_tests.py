@@ -11,13 +11,13 @@ from hw.contract.tables import TableKind
 from tb.bench import Bench, configuration
 from tb.buses import TableWriter, pack_table
 from tb.output_jobs import WORDS, random_output_job
-from tb.streams import PATTERNS, Number, Scoreboard, pattern
+from tb.streams import Number, Scoreboard, pattern, stalls
 
 JOBS = 5
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
+@cocotb.parametrize(stalls(), latency=[(0, 0), (1, 30)])
 async def every_residual_in_order(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Jobs with and without residual in a row; the ones without read nothing."""
     bench = Bench(dut, f"residual {latency}", idle, back_pressure)

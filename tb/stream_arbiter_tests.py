@@ -8,11 +8,11 @@ from hw.contract.descriptor import WRITE
 from hw.contract.layout import WORD_BITS
 from tb.arbitration import PAYLOADS, REGION, check_fair, clients
 from tb.bench import Bench
-from tb.streams import PATTERNS, Scoreboard
+from tb.streams import Scoreboard, stalls
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def payloads_arrive_once(dut: Any, idle: str, back_pressure: str) -> None:
     """Writes of all clients at once: each client's in its order; `idle` only while none is held."""
     bench = Bench(dut, "writes", idle, back_pressure)

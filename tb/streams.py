@@ -4,6 +4,7 @@ A payload is packed and unpacked by a contract Layout, or by Number for a plain 
 clock edge, where the values before the edge are seen, and drive right after it.
 """
 
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,12 +79,27 @@ PATTERNS: Mapping[str, Callable[[random.Random], Pattern]] = {
     "mostly": lambda rng: randomly(0.8, rng),
     "bursts": lambda rng: bursts(8, rng),
 }
-"""Ways to hold a stream. Unit tests run every pair of one for the sources and one for the sinks."""
+"""Ways to hold a stream. Unit tests run every pair of one for the sources and one for the sinks; see `stalls`."""
+
+SHARE_VARIABLE = "ARCHON_STALLS"
+"""Of the environment: which share of the pairs a simulation runs, as "NUMBER/SHARES"; all of them by default."""
 
 
 def pattern(name: str, rng: random.Random) -> Pattern:
     """The named pattern with its own generator of random numbers, so that agents do not influence each other."""
     return PATTERNS[name](random.Random(rng.getrandbits(64)))
+
+
+def stalls() -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """What cocotb.parametrize takes for `idle` and `back_pressure`: this simulation's share of the pairs of patterns.
+
+    The configurations of a unit share the pairs between them. With up to as many shares as there are patterns, every share has
+    every pattern for the sources and every one for the sinks.
+    """
+    number, shares = map(int, os.environ.get(SHARE_VARIABLE, "0/1").split("/"))
+    ways = list(enumerate(PATTERNS))
+    pairs = [(idle, held) for row, idle in ways for column, held in ways if (row + column) % shares == number]
+    return ("idle", "back_pressure"), pairs
 
 
 class StreamSource:
@@ -184,12 +200,13 @@ class StreamMonitor:
             self._sample(bool(self._ready.value))
 
     def _sample(self, ready: bool) -> None:
+        valid = self._valid.value
+        if valid == 0 and self._waiting is None:
+            return
         if self._reset.value:
             self._waiting = None
             return
-        if not self._valid.value:
-            assert self._waiting is None, f"stream {self.name}: valid fell before the payload was accepted"
-            return
+        assert valid, f"stream {self.name}: valid fell before the payload was accepted"
         payload = int(self._payload.value)
         if self._waiting not in {None, payload}:
             before, now = self._value(self._waiting or 0), self._value(payload)

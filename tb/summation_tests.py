@@ -8,7 +8,7 @@ import numpy as np
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS, signed_range
 from tb.bench import Bench, configuration
 from tb.output_jobs import random_output_job
-from tb.streams import PATTERNS, Number, Scoreboard
+from tb.streams import Number, Scoreboard, stalls
 
 SUM = Number(OUTPUT_ACCUMULATOR_BITS, signed=True)
 CHAINS = (0, 1, 0, 3, 2, 1, 0)
@@ -16,7 +16,7 @@ CHAINS = (0, 1, 0, 3, 2, 1, 0)
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def totals_of_chains(dut: Any, idle: str, back_pressure: str) -> None:
     """Chains of one to three jobs with the same channels and other pixels; totals reach the limits of 32 bits."""
     bench = Bench(dut, "summation", idle, back_pressure)

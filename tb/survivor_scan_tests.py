@@ -10,7 +10,7 @@ from hw.contract.tables import TableKind, table_layout
 from tb.bench import Bench, configuration
 from tb.buses import TableWriter
 from tb.layouts import slice_word, survivor
-from tb.streams import PATTERNS, Scoreboard, pattern
+from tb.streams import Scoreboard, pattern, stalls
 
 PIXELS = 12
 SHARES = ((0.0, 0.5), (0.3, 0.4), (0.5, 0.0), (0.7, 1.0), (1.0, 1.0))
@@ -18,7 +18,7 @@ SHARES = ((0.0, 0.5), (0.3, 0.4), (0.5, 0.0), (0.7, 1.0), (1.0, 1.0))
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def every_survivor_once_in_order(dut: Any, idle: str, back_pressure: str) -> None:
     """Jobs in a row with other masks, shares and sizes; rows of another table change nothing."""
     bench = Bench(dut, "scan", idle, back_pressure)

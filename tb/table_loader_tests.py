@@ -16,7 +16,7 @@ from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, tabl
 from hw.contract.taps import KERNELS
 from tb.bench import configuration
 from tb.loaders import LoaderBench
-from tb.streams import PATTERNS, Scoreboard
+from tb.streams import Scoreboard, stalls
 from tb.tables import TableRows, places, segment_rows
 
 JOBS = 4
@@ -46,7 +46,7 @@ class TableWriteMonitor:
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS), latency=[(0, 0), (1, 30)])
+@cocotb.parametrize(stalls(), latency=[(0, 0), (1, 30)])
 async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple[int, int]) -> None:
     """Segments in a row, each of random sections in any order, ending anywhere in memory."""
     bench = LoaderBench(dut, "tables", WORDS, idle, back_pressure, latency)

@@ -8,7 +8,7 @@ from hw.contract.axi import BURST_WORDS_MAX, BYTE_ADDRESS_BITS, WORD_BYTES
 from hw.contract.layout import Field, Layout
 from tb.bench import Bench
 from tb.stopping import Failures
-from tb.streams import PATTERNS, Scoreboard
+from tb.streams import Scoreboard, stalls
 
 TOP = 1 << BYTE_ADDRESS_BITS
 BURST = Layout("burst", (Field("address", BYTE_ADDRESS_BITS + 1), Field("words", 9), Field("extra", 8)))
@@ -26,7 +26,7 @@ WINDOWS = {
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def bursts_inside_pass(dut: Any, idle: str, back_pressure: str) -> None:
     """Bursts at and around both ends of every window, and anywhere."""
     bench = Bench(dut, "guard", idle, back_pressure)

@@ -10,7 +10,7 @@ from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import WRITE
 from hw.contract.layout import WORD_BITS
 from tb.bench import Bench
-from tb.streams import PATTERNS, Scoreboard
+from tb.streams import Scoreboard, stalls
 
 BATCHES = 12
 PLACES = 3
@@ -18,7 +18,7 @@ PLACES = 3
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def neighbours_leave_together(dut: Any, idle: str, back_pressure: str) -> None:
     """Batches of writes with a flush behind each: every run of writes that fits in a word is one."""
     bench = Bench(dut, "runs", idle, back_pressure)
@@ -46,7 +46,7 @@ async def neighbours_leave_together(dut: Any, idle: str, back_pressure: str) -> 
 
 
 @cocotb.test()
-@cocotb.parametrize(idle=list(PATTERNS), back_pressure=list(PATTERNS))
+@cocotb.parametrize(stalls())
 async def flushed_at_any_time(dut: Any, idle: str, back_pressure: str) -> None:
     """While `flush` comes and goes every byte leaves once, in order."""
     bench = Bench(dut, "flushed", idle, back_pressure)
