@@ -20,9 +20,6 @@ Reals = NDArray[np.float64]
 WALKER_ROWS = 4
 """Rows that the walker has read and not given to its queue."""
 
-BANKS = 2
-"""Sets of accumulators of a lane: one fills while the other is drained."""
-
 FILL_LATENCY = 15
 """Cycles from a slice word to the first product of its pixel, through scan, fetch, accumulation and walk."""
 
@@ -165,12 +162,12 @@ def lane_times(work: LaneWork, words_ready: Times, config: ArchonConfig, turns: 
     pixels, slices, lanes = work.scans.shape
     fill = Fill(work.survivors.reshape(-1, lanes), work.steps.shape[3], config)
     drain = Drain(lanes, config, turns, pace)
-    drained = np.zeros((pixels + BANKS, lanes), dtype=np.int64)
+    drained = np.zeros((pixels + config.pixel_tile, lanes), dtype=np.int64)
     ends = np.zeros(pixels, dtype=np.int64)
     multiplications, offsets = np.maximum(work.multiplications, 1), np.arange(slices)
     for pixel in range(pixels):
         ready = words_ready[pixel] + offsets
         filled = fill.pixel(work.scans[pixel], work.steps[pixel], ready, drained[pixel])
-        drained[pixel + BANKS] = drain.pixel(filled, multiplications[pixel])
+        drained[pixel + config.pixel_tile] = drain.pixel(filled, multiplications[pixel])
         ends[pixel] = drain.end
     return LaneTimes(ends)
