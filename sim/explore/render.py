@@ -42,8 +42,7 @@ def write_pictures(points: Sequence[Point], network: str, folder: Path) -> list[
     complete = [point for point in points if point.complete]
     if not complete:
         return []
-    style = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "svg.hashsalt": "explore"}
-    with mpl.rc_context(style):
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "svg.hashsalt": "-"}):
         figure = Figure(figsize=(13.0, 6.2), layout="constrained")
         figure.suptitle(f"{network}: clock cycles an image against area on an ECP5, {len(complete)} accelerators")
         panels = figure.subplots(1, 2, sharey=True)
@@ -64,9 +63,10 @@ def _draw(axes: Axes, points: Sequence[Point], cost: Cost) -> None:
     lanes = sorted({point.parameters["lanes"] for point in points})
     for number, count in enumerate(lanes):
         chosen = [point for point in points if point.parameters["lanes"] == count]
-        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         label = f"{count} lane" + "s" * (count > 1)
-        axes.scatter([cost(point) for point in chosen], [point.cycles or 0 for point in chosen], 34, label=label, **style)
+        places = [cost(point) for point in chosen], [point.cycles or 0 for point in chosen]
+        axes.scatter(*places, s=34, color=colour, marker=marker, label=label)
     front = pareto(points, cost)
     axes.step(
         [cost(point) for point in front],

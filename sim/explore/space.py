@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
@@ -75,7 +76,9 @@ def configured(base: ArchonConfig, parameters: Parameters) -> ArchonConfig:
     Raises:
         ArchonError: an unknown parameter, or one with a value that it cannot have.
     """
-    queues, fields, lanes = {}, {}, base.multipliers
+    queues: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    lanes = base.multipliers
     known = parameters_of(base)
     for name, value in parameters.items():
         if name not in known:
