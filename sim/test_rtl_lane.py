@@ -14,7 +14,5 @@ from sim.unit_run import run_unit
 def test_lane(lanes: int, adder_rows: int, kernel: int, pixel_tile: int) -> None:
     tiny = preset("tiny")
     depths = dataclasses.replace(tiny.depths, step=tiny.depths.step * adder_rows, accumulator=tiny.depths.accumulator * 2)
-    config = dataclasses.replace(
-        tiny, lanes=lanes, adder_rows=adder_rows, kernel=kernel, pixel_tile=pixel_tile, depths=depths
-    )
+    config = dataclasses.replace(tiny, lanes=lanes, adder_rows=adder_rows, kernel=kernel, pixel_tile=pixel_tile, depths=depths)
     run_unit("lane", config, "tb.lane_tests")

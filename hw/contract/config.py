@@ -127,7 +127,7 @@ class ArchonConfig:
     adder_rows: int = 2
     """Steps of accumulation that a lane does each cycle, one in each row; row r owns output channels r, r + adder_rows, ..."""
     row_store_banks: int | None = None
-    """Image rows that the row store holds, a bank each: how far the predictor writes ahead; None: as few as the kernel allows."""
+    """Image rows that the row store holds, a bank each: the more, the further it is filled ahead; None: as the kernel needs."""
     pixel_tile: int = 2
     """Output pixels whose accumulators a lane holds at once: one fills while those before it are drained."""
     slice_channels: int = 16
