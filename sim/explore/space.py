@@ -58,9 +58,8 @@ def space(lanes: int, *, many: bool = False) -> Space:
             "pixel_tile": (1, 2, 4),
         }
         return Space(crossed, {"slice_channels": (4, 8, 16, 32), "row_banks": (4, 8, 16), **QUEUES})
-    crossed = {"lanes": sorted({max(1, lanes // 2), lanes, 2 * lanes}), "adder_rows": (1, 2), "pixel_tile": (1, 2)}
-    few = {"queues.partial": (8,), "queues.survivor": (8,), "queues.table": (128,)}
-    return Space(crossed, {"pixel_tile": (4,), "adder_rows": (4,), "slice_channels": (8, 32), "row_banks": (8,), **few})
+    crossed = {"lanes": sorted({max(1, lanes // 2), lanes, 2 * lanes}), "adder_rows": (1, 2)}
+    return Space(crossed, {"pixel_tile": (1, 4), "slice_channels": (8,), "row_banks": (8,), "queues.partial": (8,)})
 
 
 def parameters_of(config: ArchonConfig) -> dict[str, int]:
