@@ -53,6 +53,16 @@ class Point:
         return max((abs(self.layers[name] / cycles - 1) for name, cycles in self.measured_layers.items()), default=None)
 
     @property
+    def summary(self) -> str:
+        """What is known, in a line."""
+        if self.refused is not None:
+            return f"{self.name}: does not fit, {self.refused}"
+        facts = [f"{self.cycles:,} cycles by the model" if self.cycles is not None else ""]
+        facts += [f"{self.lut4:,} LUT4, {self.dsp} DSP" if self.lut4 is not None else ""]
+        facts += [f"{self.measured:,} cycles on the RTL" if self.measured is not None else ""]
+        return f"{self.name}: {', '.join(filter(None, facts))}"
+
+    @property
     def complete(self) -> bool:
         """Cycles and area are known."""
         return self.cycles is not None and self.lut4 is not None and self.dsp is not None

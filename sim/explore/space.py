@@ -94,5 +94,6 @@ def configured(base: ArchonConfig, parameters: Parameters) -> ArchonConfig:
 
 def difference(parameters: Parameters, base: Parameters) -> str:
     """What a point is called: lanes, and what else is not the base's."""
-    changed = [f"{name.removeprefix('queues.')} {value}" for name, value in parameters.items() if value != base[name]]
-    return ", ".join([f"{parameters['lanes']} lanes", *(text for text in changed if not text.startswith("lanes "))])
+    changed = [name for name, value in parameters.items() if value != base[name] and name != "lanes"]
+    plain = (f"{name.removeprefix('queues.').replace('_', ' ')} {parameters[name]}" for name in changed)
+    return ", ".join([f"{parameters['lanes']} lane{'s' * (parameters['lanes'] > 1)}", *plain])

@@ -3,14 +3,14 @@
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
@@ -103,49 +103,45 @@ class Exploration:
         return configured(self._base.config, parameters)
 
     def run(self, console: Console) -> list[Path]:
-        """Find out what is not known yet; returns the files."""
+        """Find out what is not known yet, with a line for each result; returns the files."""
         with progress_bar(console) as bar:
-            for index in self._each(bar, "cost model", [p.cycles is None and p.refused is None for p in self.journal.points]):
-                self._model(index)
-            for index in self._each(bar, "synthesis", [p.refused is None and p.lut4 is None for p in self.journal.points]):
-                self._synthesise(index)
+            self._each(bar, "cost model", lambda point: point.cycles is None and point.refused is None, self._modelled)
+            self._each(bar, "synthesis", lambda point: point.lut4 is None and point.refused is None, self._synthesised)
+            self._draw()
             chosen = chosen_points(self.journal.points, self._request.confirm)
-            pending = [point in chosen and point.measured is None for point in self.journal.points]
-            for index in self._each(bar, "RTL", pending):
-                self._measure(index)
-        return [*self.journal.files, *write_pictures(self.journal.points, self.network.spec.name, self.folder)]
+            self._each(bar, "RTL", lambda point: point.measured is None and point in chosen, self._run)
+        return [*self.journal.files, *self._draw()]
 
-    def _each(self, bar: Progress, what: str, pending: Sequence[bool]) -> Iterator[int]:
-        """The numbers of the points that are pending, shown as they are dealt with."""
-        done = len(pending) - sum(pending)
-        task: TaskID = bar.add_task(what, total=sum(pending))
-        for index in np.flatnonzero(pending).tolist():
+    def _each(self, bar: Progress, what: str, wanted: Callable[[Point], bool], work: Callable[[Point], Point]) -> None:
+        """Do some work on the points that want it; what comes of it is in the journal at once."""
+        pending = [index for index, point in enumerate(self.journal.points) if wanted(point)]
+        task = bar.add_task(what, total=len(pending))
+        for index in pending:
             bar.update(task, description=f"{what}: {self.journal.points[index].name}")
-            yield index
+            point = work(self.journal.points[index])
+            self.journal.put(index, point)
+            bar.console.print(f"{what}: {point.summary}", highlight=False, markup=False)
             bar.advance(task)
-        bar.update(task, description=f"{what}: {done + sum(pending)} points")
+        bar.update(task, description=what)
 
-    def _model(self, index: int) -> None:
-        point, config = self.journal.points[index], self._config(self.journal.points[index].parameters)
+    def _modelled(self, point: Point) -> Point:
+        config = self._config(point.parameters)
         try:
             image = network_image(self.network, config)
         except ArchonError as error:
-            self.journal.put(index, dataclasses.replace(point, refused=str(error)))
-            return
+            return dataclasses.replace(point, refused=str(error))
         layers = network_cycles(self.network, image, self._image[0], config, self._request.latency)
         cycles = {layer.name: layer.cycles for layer in layers}
-        self.journal.put(index, dataclasses.replace(point, cycles=sum(cycles.values()), layers=cycles))
+        return dataclasses.replace(point, cycles=sum(cycles.values()), layers=cycles)
 
-    def _synthesise(self, index: int) -> None:
-        point = self.journal.points[index]
+    def _synthesised(self, point: Point) -> Point:
         text = unit_verilog(TOPLEVEL, self._config(point.parameters)).read_text(encoding="utf-8")
         area = self._areas.area(read_hierarchy(text, TOPLEVEL))
-        found = dataclasses.replace(point, lut4=area.lut4_sites, dsp=area.dsp, bram=area.bram, ff=area.ff)
-        self.journal.put(index, found)
+        return dataclasses.replace(point, lut4=area.lut4_sites, dsp=area.dsp, bram=area.bram, ff=area.ff)
 
-    def _measure(self, index: int) -> None:
-        """Run a point on the RTL; its outputs have to be the golden model's."""
-        point, config = self.journal.points[index], self._config(self.journal.points[index].parameters)
+    def _run(self, point: Point) -> Point:
+        """On the RTL; the outputs have to be the golden model's."""
+        config = self._config(point.parameters)
         hardware = Hardware(self._base.preset, config, network_image(self.network, config))
         reference = make_reference(self.network, self._image, hardware.image)
         model = build(harness_design(config, len(hardware.image.words)), optimize=2)
@@ -157,7 +153,10 @@ class Exploration:
         if not found.bit_exact:
             raise ArchonError(f"{point.name}: expected what the golden model gives, got {found.mismatches} other numbers")
         layers = {name: of_layer["cycles"] for name, of_layer in counts.items()}
-        self.journal.put(index, dataclasses.replace(point, measured=sum(layers.values()), measured_layers=layers))
+        return dataclasses.replace(point, measured=sum(layers.values()), measured_layers=layers)
+
+    def _draw(self) -> list[Path]:
+        return write_pictures(self.journal.points, self.network.spec.name, self.folder)
 
 
 def chosen_points(points: Sequence[Point], count: int) -> list[Point]:

@@ -146,8 +146,8 @@ def test_a_small_network_is_explored_and_taken_up_again(tmp_path: Path) -> None:
     bundle = tmp_path / "small.archon"
     save_bundle(make_network(small_spec()), bundle)
     exploration = Exploration(Request(str(bundle), confirm=0), tmp_path)
-    exploration._model(0)
-    known = exploration.journal.points[0]
+    known = exploration._modelled(exploration.journal.points[0])
+    exploration.journal.put(0, known)
     assert known.cycles is not None
     assert known.cycles == sum(known.layers.values())
     again = Exploration(Request(str(bundle), confirm=0), tmp_path).journal.points
