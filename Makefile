@@ -42,7 +42,7 @@ help: ## This list
 #: BUS=axi                sim: run on AXI with the host's driver, instead of the accelerator's own streams
 #: RUNS=3                 bench: how often everything is measured
 #: MANY=1                 explore: more values, and more of them combined
-#: CONFIRM=3              explore: how many points of the Pareto fronts run on the RTL
+#: CONFIRM=3              explore: how many of the Pareto points run on the RTL, else all
 #: TARGET=ecp5            synth: device family
 #: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
@@ -116,7 +116,7 @@ estimate: .venv/.sim ## Estimate the cycles of every layer of a network, beside 
 	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
 
 .PHONY: explore
-explore: .venv/.synth ## Sweep generator parameters: cycles against LUT4 and DSP, some points on the RTL (NET PRESET MANY CONFIRM SEED)
+explore: .venv/.synth ## Sweep generator parameters: cycles against LUT4 and DSP, the best on the RTL (NET PRESET MANY CONFIRM SEED)
 	@$(BIN)/python -m sim explore $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call switch,MANY,many) \
 		$(call option,CONFIRM,confirm) $(call option,SEED,seed)
 

@@ -98,7 +98,7 @@ def explore(
     *,
     preset: Annotated[str | None, Parameter(help="around which the points lie, else the smallest that fits")] = None,
     many: Annotated[bool, Parameter(help="more points", negative="")] = False,
-    confirm: Annotated[int, Parameter(help="points of the Pareto fronts to run on the RTL")] = 3,
+    confirm: Annotated[int | None, Parameter(help="how many Pareto points to run on the RTL, else all")] = None,
     seed: Annotated[int, Parameter(help="chooses the image")] = 1,
     latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
 ) -> int:

@@ -45,7 +45,7 @@ class Request:
         network: A known name or the path of a bundle.
         preset: The accelerator around which the points lie; the smallest that fits by default.
         many: More points.
-        confirm: How many points of the Pareto fronts to run on the RTL.
+        confirm: How many points of the Pareto fronts to run on the RTL; all by default.
         seed: Chooses the image.
         latency: Of external memory, in cycles.
     """
@@ -53,7 +53,7 @@ class Request:
     network: str
     preset: str | None = None
     many: bool = False
-    confirm: int = 3
+    confirm: int | None = None
     seed: int = 1
     latency: int = MEMORY_LATENCY
 
@@ -70,7 +70,7 @@ class Exploration:
     """
 
     def __init__(self, request: Request, build: Path = BUILD) -> None:
-        if request.confirm < 0:
+        if request.confirm is not None and request.confirm < 0:
             raise ArchonError(f"CONFIRM must be 0 or more points, got {request.confirm}")
         self._request, path = request, find_bundle(request.network)
         self.network: IntegerNetwork = load_bundle(path)
@@ -159,12 +159,12 @@ class Exploration:
         return write_pictures(self.journal.points, self.network.spec.name, self.folder)
 
 
-def chosen_points(points: Sequence[Point], count: int) -> list[Point]:
-    """So many of the Pareto points, evenly spread: both ends first."""
+def chosen_points(points: Sequence[Point], count: int | None) -> list[Point]:
+    """So many of the Pareto points, evenly spread, both ends first; all without a count."""
     front = pareto(points, lut4_of)
     front += [point for point in pareto(points, dsp_of) if point not in front]
     front.sort(key=lut4_of)
-    if count >= len(front):
+    if count is None or count >= len(front):
         return front
     places = np.linspace(0, len(front) - 1, count).round().astype(int) if count > 1 else [0] * count
     return [front[place] for place in places]

@@ -77,7 +77,8 @@ def test_chosen_points_are_spread_over_the_fronts() -> None:
     points = [point(100 - 10 * index, 10 + index, 1 + index // 4) for index in range(8)]
     chosen = chosen_points(points, 3)
     assert [each.lut4 for each in chosen] == [10, 14, 17]
-    assert len(chosen_points(points, 100)) == 8
+    assert chosen_points(points, 100) == chosen_points(points, None)
+    assert len(chosen_points(points, None)) == 8
     assert chosen_points(points, 0) == []
     assert len(chosen_points(points, 1)) == 1
 
