@@ -41,6 +41,8 @@ help: ## This list
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
 #: BUS=axi                sim: run on AXI with the host's driver, instead of the accelerator's own streams
 #: RUNS=3                 bench: how often everything is measured
+#: MANY=1                 explore: more values, and more of them combined
+#: CONFIRM=3              explore: how many of the Pareto points run on the RTL, else all
 #: TARGET=ecp5            synth: device family
 #: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
@@ -112,6 +114,11 @@ bench: .venv/.sim ## Measure speed and memory of building, simulation and golden
 .PHONY: estimate
 estimate: .venv/.sim ## Estimate the cycles of every layer of a network, beside the last run's (NET PRESET LANES SEED)
 	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
+
+.PHONY: explore
+explore: .venv/.synth ## Sweep generator parameters: cycles against LUT4 and DSP, the best on the RTL (NET PRESET MANY CONFIRM SEED)
+	@$(BIN)/python -m sim explore $(if $(NET),'$(NET)') $(call option,PRESET,preset) $(call switch,MANY,many) \
+		$(call option,CONFIRM,confirm) $(call option,SEED,seed)
 
 .PHONY: export
 export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)

@@ -1,4 +1,4 @@
-"""Command line: python -m sim run NET, verilog, synth, fpga PRESET, formal, coverage, soak, estimate NET, bench, registers."""
+"""Command line: python -m sim run NET, verilog, synth, fpga, formal, coverage, soak, estimate, explore, bench, registers."""
 
 import dataclasses
 import itertools
@@ -17,6 +17,8 @@ from sim.coverage.regression import RECORDS, coverage_of, measure
 from sim.coverage.render import cross_table, unit_table
 from sim.coverage.render import write_files as write_coverage
 from sim.estimate import estimate
+from sim.explore.render import points_table
+from sim.explore.sweep import Exploration, Request
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
 from sim.place_route import place_and_route
@@ -86,6 +88,26 @@ def estimate_network(
     found = estimate(network, preset, lanes, seed, console, latency)
     console.print(found.table())
     for path in found.write(BUILD / found.network):
+        console.print(f"written: {path}", highlight=False)
+    return 0
+
+
+@app.command
+def explore(
+    network: str = "fusionet-nano",
+    *,
+    preset: Annotated[str | None, Parameter(help="around which the points lie, else the smallest that fits")] = None,
+    many: Annotated[bool, Parameter(help="more points", negative="")] = False,
+    confirm: Annotated[int | None, Parameter(help="how many Pareto points to run on the RTL, else all")] = None,
+    seed: Annotated[int, Parameter(help="chooses the image")] = 1,
+    latency: Annotated[int, Parameter(help="of external memory, in cycles")] = MEMORY_LATENCY,
+) -> int:
+    """Compare accelerators for NETWORK by cycles and area, and draw them. What is known from before is not done again."""
+    console = wide_console()
+    exploration = Exploration(Request(network, preset, many, confirm, seed, latency))
+    files = exploration.run(console)
+    console.print(points_table(exploration.journal.points))
+    for path in files:
         console.print(f"written: {path}", highlight=False)
     return 0
 

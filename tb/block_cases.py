@@ -15,8 +15,10 @@ TINY = preset("tiny")
 VARIANTS: dict[str, ArchonConfig] = {
     "one_cluster_two_lanes": TINY,
     "three_clusters_one_lane": dataclasses.replace(TINY.with_lanes(1), clusters=3, slice_channels=2),
-    "two_clusters_four_lanes": dataclasses.replace(TINY, clusters=2, lanes=4, slice_channels=8, counters=False),
-    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16),
+    "two_clusters_four_lanes": dataclasses.replace(
+        TINY, clusters=2, lanes=4, slice_channels=8, row_store_banks=8, pixel_tile=1, counters=False
+    ),
+    "two_clusters_eight_lanes": dataclasses.replace(TINY, clusters=2, lanes=8, adder_rows=2, slice_channels=16, pixel_tile=4),
     "two_lanes_kernel_five": dataclasses.replace(TINY, kernel=5),
     "two_clusters_four_lanes_kernel_five": dataclasses.replace(TINY, clusters=2, lanes=4, adder_rows=2, kernel=5),
 }

@@ -19,7 +19,7 @@ ADDRESS_BITS = 32
 """Word addresses in external memory."""
 
 ROW_BANKS = {3: 4, 5: 8}
-"""By kernel, banks of the row store, one image row each in turn: a window's rows are read while another one is written."""
+"""By kernel, fewest banks of the row store, one image row each in turn: a window's rows are read while another is written."""
 
 IMAGE_ROW_BANKS = ROW_BANKS[SMALL_KERNEL]
 """Banks of the image unit's rows."""
@@ -128,6 +128,10 @@ class ArchonConfig:
     lanes: int = 8
     adder_rows: int = 2
     """Steps of accumulation that a lane does each cycle, one in each row; row r owns output channels r, r + adder_rows, ..."""
+    row_store_banks: int | None = None
+    """Image rows that the row store holds, a bank each: the more, the further it is filled ahead; None: as the kernel needs."""
+    pixel_tile: int = 2
+    """Output pixels whose accumulators a lane holds at once: one fills while those before it are drained."""
     slice_channels: int = 16
     """Expanded channels that the predictor handles each cycle."""
     kernel: int = SMALL_KERNEL
@@ -144,9 +148,13 @@ class ArchonConfig:
         _expect(1 <= self.clusters <= 64, "clusters", "1 to 64", self.clusters)
         _expect(self.lanes in (1, 2, 4, 8), "lanes", "1, 2, 4 or 8 a cluster", self.lanes)
         _expect(self.adder_rows in (1, 2, 4), "adder_rows", "1, 2 or 4", self.adder_rows)
+        _expect(self.pixel_tile in (1, 2, 4), "pixel_tile", "1, 2 or 4 pixels", self.pixel_tile)
         _expect(self.slice_channels in (2, 4, 8, 16, 32), "slice_channels", "2, 4, 8, 16 or 32", self.slice_channels)
         _expect(self.kernel in KERNELS, "kernel", " or ".join(map(str, KERNELS)), self.kernel)
         _expect(self.table_halves in (1, 2), "table_halves", "1 or 2", self.table_halves)
+        banks = [count for count in (4, 8, 16) if count >= ROW_BANKS[self.kernel]]
+        expected = f"{', '.join(map(str, banks[:-1]))} or {banks[-1]} image rows for kernels up to {self.kernel}"
+        _expect(self.row_banks in banks, "row_store_banks", expected, self.row_banks)
         limits = {"weight": (2, 8), "shift": (1, 4), "accumulator": (8, 32), "bias_product": (2, 32), "bias": (2, 32)}
         limits |= {"predictor_sum": (6, 16), "level_shift": (1, 3)}
         for name, (low, high) in limits.items():
@@ -172,7 +180,7 @@ class ArchonConfig:
     @property
     def row_banks(self) -> int:
         """Image rows that the row store holds."""
-        return ROW_BANKS[self.kernel]
+        return ROW_BANKS[self.kernel] if self.row_store_banks is None else self.row_store_banks
 
     @property
     def image_unit(self) -> int:

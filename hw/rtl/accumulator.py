@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract import numerics
 from hw.contract.config import ArchonConfig
-from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits
+from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits, tile_bits
 from hw.rtl.arithmetic import add_with_carry, popcount
 from hw.rtl.step_fetch import step
 
@@ -22,7 +22,7 @@ def control(config: ArchonConfig) -> data.StructLayout:
         {
             "valid": 1,
             "end": 1,
-            "bank": 1,
+            "bank": tile_bits(config),
             "row": row_bits(config),
             "place": place_bits(config),
             "touches": config.taps,
@@ -39,7 +39,7 @@ class Accumulator(wiring.Component):
 
     Parameters: `config`.
 
-    Members: `step` in, in every cycle; `banks` the ports of both banks; `filled[b]` pulses when bank b is complete; `stepped`,
+    Members: `step` in, in every cycle; `banks` the ports of all banks; `filled[b]` pulses when bank b is complete; `stepped`,
     `added`: that a step was done, and how many terms it has added to entries whose masked product is not zero, and to biases.
 
     Pipeline: shifts; bank read beside the sum of both terms; addition and write; counts. What a step writes while the next one
@@ -57,8 +57,8 @@ class Accumulator(wiring.Component):
         super().__init__(
             {
                 "step": In(step(config)),
-                "banks": Out(fill_port(config)).array(2),
-                "filled": Out(2),
+                "banks": Out(fill_port(config)).array(config.pixel_tile),
+                "filled": Out(config.pixel_tile),
                 "stepped": Out(1),
                 "added": Out(range(2 * (config.taps + 1) + 1)),
             }

@@ -1,8 +1,8 @@
-"""One of the two sets of accumulators of a lane's adder row: a small memory for each kernel tap, and the bias accumulators."""
+"""One of the sets of accumulators of a lane's adder row: a small memory for each kernel tap, and the bias accumulators."""
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,16 @@ def row_bits(config: ArchonConfig) -> int:
 def place_bits(config: ArchonConfig) -> int:
     """Width of the place of an output channel in its adder row."""
     return index_bits(config.part_of_row(config.depths.output))
+
+
+def tile_bits(config: ArchonConfig) -> int:
+    """Width of the number of a bank, one of config.pixel_tile."""
+    return (config.pixel_tile - 1).bit_length()
+
+
+def bank_behind(bank: Value, moves: Value, config: ArchonConfig) -> Value:
+    """The bank of the pixel after that of `bank`, if it `moves` on: they take turns."""
+    return (bank + moves)[: tile_bits(config)]
 
 
 def fill_port(config: ArchonConfig) -> wiring.Signature:

@@ -1,4 +1,4 @@
-"""One lane: survivor scan, accumulation into double-buffered banks, multiplication."""
+"""One lane: survivor scan, accumulation into banks that take turns, multiplication."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,8 +52,9 @@ class Lane(wiring.Component):
     `multiplications`, `additions`, `steps` since `start`; `observed` Observations of LANE_UNITS, where the
     configuration has counters.
 
-    The adder rows accumulate independently of each other; each has two banks. While one fills for a pixel the other is drained
-    for the pixel before; queues before scan, accumulation and reduction let lanes run ahead of each other.
+    The adder rows accumulate independently of each other; each has a bank for each pixel of config.pixel_tile. While one fills
+    for a pixel the others are drained for the pixels before; queues before scan, accumulation and reduction let lanes run ahead
+    of each other.
     """
 
     job: data.View
@@ -101,10 +102,10 @@ class Lane(wiring.Component):
         m.d.comb += [getattr(walker, name).eq(getattr(window, name)) for name in ("inside", "last_pixel", "base", "there")]
         m.d.comb += [window.rows_loaded.eq(self.rows_loaded), window.loaded.eq(self.loaded)]
         m.d.comb += [window.centre.eq(multiplier.centre), window.tap.eq(multiplier.tap), multiplier.address.eq(window.address)]
-        released = Signal(2)
-        m.d.comb += released.eq(multiplier.released | walker.cleared.replicate(2))
+        released = Signal(config.pixel_tile)
+        m.d.comb += released.eq(multiplier.released | walker.cleared.replicate(config.pixel_tile))
         rows = [self._adder_row(m, index, pair_fetch, walker, multiplier, released) for index in range(config.adder_rows)]
-        filled = [Cat(waiting[bank] for waiting, _, _ in rows).all() for bank in range(2)]
+        filled = [Cat(waiting[bank] for waiting, _, _ in rows).all() for bank in range(config.pixel_tile)]
         m.d.comb += walker.filled.eq(Cat(filled))
         self._count(m, multiplier, [accumulator for _, _, accumulator in rows])
         if config.counters:
@@ -122,12 +123,13 @@ class Lane(wiring.Component):
         wiring.connect(m, pair_fetch.pairs[index], step_fetch.pairs)
         wiring.connect(m, wiring.flipped(self.table_write), step_fetch.table_write)
         m.d.comb += [step_fetch.job.eq(self.job), step_fetch.released.eq(released), accumulator.step.eq(step_fetch.step)]
-        waiting, full = Signal(2, name=f"waiting{index}"), Signal(2, init=0b11, name=f"full{index}")
+        tile = config.pixel_tile
+        waiting, full = Signal(tile, name=f"waiting{index}"), Signal(tile, init=-1, name=f"full{index}")
         m.d.sync += [
             waiting.eq((waiting & ~walker.walked) | accumulator.filled),
             full.eq((full & ~released) | accumulator.filled),
         ]
-        for number in range(2):
+        for number in range(tile):
             m.submodules[f"bank{index}_{number}"] = bank = AccumulatorBank(config)
             wiring.connect(m, accumulator.banks[number], bank.fill)
             wiring.connect(m, walker.banks[index][number], bank.walk)

@@ -236,8 +236,8 @@ class Multiplier(wiring.Component):
                 "centre": Out(address),
                 "tap": Out(range(config.taps)),
                 "address": In(address),
-                "entries": Out(entry_port(config)).array(config.adder_rows, 2),
-                "released": Out(2),
+                "entries": Out(entry_port(config)).array(config.adder_rows, config.pixel_tile),
+                "released": Out(config.pixel_tile),
                 "partials": Out(PARTIAL),
                 "multiplications": Out(COUNTER_BITS),
                 "works": Out(1),
@@ -290,7 +290,7 @@ class Multiplier(wiring.Component):
         for banks in self.entries:
             for port in banks:
                 m.d.comb += port.row.eq(row.row)
-        m.d.comb += [self.released[index].eq(read_ends & (read.bank == index)) for index in range(2)]
+        m.d.comb += [self.released[index].eq(read_ends & (read.bank == index)) for index in range(config.pixel_tile)]
         self._multiply(m, activations, queue, read, reads, read_closes)
         return m
 

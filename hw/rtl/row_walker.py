@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import adder_row_bits
-from hw.rtl.accumulator_bank import place_bits, row_bits, walk_port
+from hw.rtl.accumulator_bank import bank_behind, place_bits, row_bits, tile_bits, walk_port
 from hw.rtl.interfaces import JOB
 
 
@@ -22,7 +22,7 @@ def walked_row(config: ArchonConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "touched": config.taps,
-            "bank": 1,
+            "bank": tile_bits(config),
             "adder_row": adder_row_bits(config),
             "row": row_bits(config),
             "centre": index_bits(config.depths.activation),
@@ -69,8 +69,8 @@ class RowWalker(wiring.Component):
         super().__init__(
             {
                 "job": In(JOB),
-                "filled": In(2),
-                "walked": Out(2),
+                "filled": In(config.pixel_tile),
+                "walked": Out(config.pixel_tile),
                 "cleared": Out(1),
                 "next_turn": Out(1),
                 "first_turn": Out(1),
@@ -79,7 +79,7 @@ class RowWalker(wiring.Component):
                 "last_pixel": In(1),
                 "base": In(index_bits(config.depths.activation)),
                 "there": In(1),
-                "banks": Out(walk_port(config)).array(config.adder_rows, 2),
+                "banks": Out(walk_port(config)).array(config.adder_rows, config.pixel_tile),
                 "rows": Out(stream.Signature(walked_row(config))),
             }
         )
@@ -114,7 +114,7 @@ class RowWalker(wiring.Component):
         config, job = self._config, self.job
         low_bits = adder_row_bits(config)
         turn, output = Signal.like(job.turns), Signal(index_bits(config.depths.output))
-        row, bank = Signal(row_bits(config)), Signal()
+        row, bank = Signal(row_bits(config)), Signal(tile_bits(config))
         last_turn, last_output, ends, can, step = Signal(), Signal(), Signal(), Signal(), Signal()
         turns_less_one, outputs_less_one = Signal.like(turn), Signal.like(job.output_channels)
         outputs_of_row = Signal.like(row)
@@ -136,12 +136,12 @@ class RowWalker(wiring.Component):
             self.first_turn.eq(step & last_turn & ~last_output),
             self.next_pixel.eq(step & last_turn & last_output),
         ]
-        m.d.comb += [self.walked[index].eq(step & ends & (bank == index)) for index in range(2)]
+        m.d.comb += [self.walked[index].eq(step & ends & (bank == index)) for index in range(config.pixel_tile)]
         with m.If(step):
             m.d.sync += [
                 turn.eq(Mux(last_turn, 0, turn + 1)),
                 row.eq(Mux(last_turn, next_output >> low_bits, row + outputs_of_row)),
-                bank.eq(bank ^ ends),
+                bank.eq(bank_behind(bank, ends, config)),
             ]
             with m.If(last_turn):
                 m.d.sync += output.eq(next_output)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig
 from hw.contract.tables import TableKind, adder_row_bits
-from hw.rtl.accumulator_bank import place_bits, row_bits
+from hw.rtl.accumulator_bank import bank_behind, place_bits, row_bits, tile_bits
 from hw.rtl.interfaces import JOB, table_write
 from hw.rtl.pair_fetch import masked_pair, row_pair
 from hw.rtl.table_memory import TableMemory
@@ -26,7 +26,7 @@ def step(config: ArchonConfig) -> data.StructLayout:
         {
             "valid": 1,
             "end": 1,
-            "bank": 1,
+            "bank": tile_bits(config),
             "row": row_bits(config),
             "place": place_bits(config),
             "negative": 1,
@@ -40,7 +40,7 @@ def step(config: ArchonConfig) -> data.StructLayout:
 
 
 class StepFetch(wiring.Component):
-    """Turns each pair into its steps in adder row `number`; a pixel's go into one bank, the next one's into the other.
+    """Turns each pair into its steps in adder row `number`; a pixel's go into one bank, the next one's into the next.
 
     Parameters: `config`; `number` of the adder row.
 
@@ -49,7 +49,7 @@ class StepFetch(wiring.Component):
 
     Pipeline: issue (one step address a cycle, the next pair is loaded in the last step's cycle), step read, the step in
     registers, output registers. Latency 4 cycles, throughput 1 step a cycle, without gaps between pairs; a pixel's end takes a
-    cycle. Only issue waits, for a bank: what is issued cannot be stalled. After reset both banks count as taken.
+    cycle. Only issue waits, for a bank: what is issued cannot be stalled. After reset all banks count as taken.
     """
 
     job: data.View
@@ -67,7 +67,7 @@ class StepFetch(wiring.Component):
                 "job": In(JOB),
                 "table_write": In(table_write(config)),
                 "pairs": In(stream.Signature(row_pair(config))),
-                "released": In(2),
+                "released": In(config.pixel_tile),
                 "step": Out(step(config)),
                 "works": Out(1),
                 "blocked": Out(1),
@@ -88,7 +88,7 @@ class StepFetch(wiring.Component):
         # Issue: `current` walks its steps.
         current: Any = Signal(row_pair(config))
         valid, last, go = Signal(), Signal(), Signal()
-        bank, taken = Signal(), Signal(2, init=0b11)
+        bank, taken = Signal(tile_bits(config)), Signal(config.pixel_tile, init=-1)
         m.d.comb += [
             go.eq(valid & ~Array(taken)[bank]),
             self.works.eq(go & ~current.end),
@@ -112,8 +112,8 @@ class StepFetch(wiring.Component):
                 last.eq(current.step_count == 2),
             ]
         ends = go & current.end
-        m.d.sync += bank.eq(bank ^ ends)
-        for index in range(2):
+        m.d.sync += bank.eq(bank_behind(bank, ends, config))
+        for index in range(config.pixel_tile):
             m.d.sync += taken[index].eq((taken[index] & ~self.released[index]) | (ends & (bank == index)))
 
         # Step read, beside the table's; the step in registers; then the output registers.

@@ -7,6 +7,7 @@ when it has finished what came before, and when the queue behind it has room. Ve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,6 @@ Reals = NDArray[np.float64]
 WALKER_ROWS = 4
 """Rows that the walker has read and not given to its queue."""
 
-BANKS = 2
-"""Sets of accumulators of a lane: one fills while the other is drained."""
-
 FILL_LATENCY = 15
 """Cycles from a slice word to the first product of its pixel, through scan, fetch, accumulation and walk."""
 
@@ -35,9 +33,19 @@ def short(depth: int) -> int:
     return int(depth < 3)
 
 
+class SliceWords(Protocol):
+    """What gives a cluster's lanes their slice words: sw.cycles.predictor."""
+
+    def ready(self, pixel: int) -> int:
+        """Earliest cycle of a pixel's first slice word, asked for when all words before it have been taken."""
+
+    def taken(self, cycles: list[int]) -> None:
+        """A further pixel's words are in the lanes' queues; when all words so far came there."""
+
+
 @dataclass
 class LaneTimes:
-    """When each pixel's last output had all its shares, in cycles since the first slice word could have come."""
+    """When each pixel's last output had all its shares, in cycles since the job's start."""
 
     ends: Times
 
@@ -67,6 +75,7 @@ class Fill:
         self._taken = np.zeros(words + 1, dtype=np.int64)
         self._fetched = np.zeros((words + 1, lanes), dtype=np.int64)
         self._row_end = np.zeros((lanes, rows), dtype=np.int64)
+        self.sent: list[int] = []  # when each word so far came into the lanes' queues
         self._sent, self._word, self._lanes = 0, 0, np.arange(lanes)
 
     def pixel(self, scans: Times, steps: Times, ready: Times, bank_free: Times) -> Times:
@@ -83,6 +92,7 @@ class Fill:
             word = self._word
             room = int(self._taken[word - self._depth]) if word >= self._depth else 0
             self._sent = max(self._sent + self._word_cycles, room, earliest)
+            self.sent.append(self._sent)
             begin = np.maximum(self._scan_end, self._sent + 1)
             self._taken[word] = begin.max()
             self._scan_end = np.maximum(begin + scan, self._fetched[self._behind[word], self._lanes])
@@ -152,25 +162,26 @@ class Drain:
         return int(np.ceil(self._end))
 
 
-def lane_times(work: LaneWork, words_ready: Times, config: ArchonConfig, turns: int = 1, pace: float = 1.0) -> LaneTimes:
+def lane_times(work: LaneWork, words: SliceWords, config: ArchonConfig, turns: int = 1, pace: float = 1.0) -> LaneTimes:
     """Run the lanes of one cluster.
 
     Args:
         work: of the pixels, in their order.
-        words_ready: (pixels,), the earliest cycle in which the predictor can give a pixel's first slice word.
-        config: depths of the queues.
+        words: what gives them their slice words.
+        config: depths of the queues, banks of accumulators.
         turns: rows of A for an output.
         pace: cycles that an output takes behind the lanes, at least.
     """
     pixels, slices, lanes = work.scans.shape
     fill = Fill(work.survivors.reshape(-1, lanes), work.steps.shape[3], config)
     drain = Drain(lanes, config, turns, pace)
-    drained = np.zeros((pixels + BANKS, lanes), dtype=np.int64)
+    drained = np.zeros((pixels + config.pixel_tile, lanes), dtype=np.int64)
     ends = np.zeros(pixels, dtype=np.int64)
     multiplications, offsets = np.maximum(work.multiplications, 1), np.arange(slices)
     for pixel in range(pixels):
-        ready = words_ready[pixel] + offsets
+        ready = words.ready(pixel) + offsets
         filled = fill.pixel(work.scans[pixel], work.steps[pixel], ready, drained[pixel])
-        drained[pixel + BANKS] = drain.pixel(filled, multiplications[pixel])
+        words.taken(fill.sent)
+        drained[pixel + config.pixel_tile] = drain.pixel(filled, multiplications[pixel])
         ends[pixel] = drain.end
     return LaneTimes(ends)

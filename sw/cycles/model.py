@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +17,16 @@ from sw.bundle.network import FusedBlock, IntegerNetwork, PointwisePair
 from sw.cycles.fixed import fixed_job
 from sw.cycles.image import byte_pace, windows_end
 from sw.cycles.lanes import lane_times
+from sw.cycles.predictor import Predictor
 from sw.cycles.segments import Segment, read_segment, written_words
 from sw.cycles.timeline import JobTimes, JobWork, Timeline
-from sw.cycles.work import Integers, LaneWork, band_pixels, fused_work
+from sw.cycles.work import LaneWork, band_pixels, fused_work
 from sw.golden import run
 from sw.program import MemoryImage
 from sw.program.fixed import BYTES_OF_SUM
 from sw.program.jobs import Job
 from sw.program.parts import in_parts, repeated_groups
 from sw.spec import BlockSpec, PointwisePairSpec
-
-TO_WORDS = 24
-"""Cycles from a loaded activation to the predictor's word of its pixel, besides the work of both layers."""
 
 RESIDUAL_CYCLES = 9
 """From the request for a residual to its addition, besides memory's latency."""
@@ -51,36 +48,6 @@ class LayerCycles:
     name: str
     cycles: int
     jobs: dict[int, JobTimes]
-
-
-def expand_times(job: Job, loads: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(input rows, input columns): cycle in which the expand predictor has done a pixel."""
-    fields = job.fields
-    rows, columns = fields["input_rows"], fields["input_width"]
-    each = max(2, fields["slices"] * fields["turns"])
-    # The rows that the first window needs go column by column, then row by row.
-    leading = min(rows, fields["first_center"] // columns + 1 + KERNELS[fields["kernel_five"]] // 2)
-    order = list(itertools.product(range(columns), range(leading)))
-    order = [(row, column) for column, row in order] + list(itertools.product(range(leading, rows), range(columns)))
-    done, now = np.zeros((rows, columns)), 0.0
-    for row, column in order:
-        now = max(now, float(loads[row])) + each
-        done[row, column] = now
-    return done
-
-
-def words_ready(job: Job, loads: NDArray[np.float64]) -> Integers:
-    """(output pixels,): earliest cycle of a pixel's first slice word."""
-    fields = job.fields
-    stride, reach = 1 + fields["stride_two"], KERNELS[fields["kernel_five"]] // 2
-    done = expand_times(job, loads)
-    first = fields["output_row_start"] * stride - fields["input_row_start"]
-    rows = np.minimum(first + stride * np.arange(fields["output_rows"]) + reach, fields["input_rows"] - 1)
-    columns = np.minimum(stride * np.arange(fields["output_width"]) + reach, fields["input_width"] - 1)
-    ready = done[rows][:, columns].ravel() + TO_WORDS
-    pace = stride * fields["slices"]  # of the depthwise predictor, which goes through every input column
-    found = np.maximum.accumulate(ready - pace * np.arange(len(ready))) + pace * np.arange(len(ready))
-    return np.ceil(found).astype(np.int64)
 
 
 def network_cycles(
@@ -163,8 +130,8 @@ class _Works:
         return fixed_job(job, segment, loads, self._config, pace) + TO_REPORT
 
     def _fused_end(self, job: Job, pace: float, loads: NDArray[np.float64]) -> float:
-        work = self._lane_work(job).pixels(band_pixels(job))
-        return lane_times(work, words_ready(job, loads), self._config, job.fields["turns"], pace).cycles + TO_REPORT
+        work, predictor = self._lane_work(job).pixels(band_pixels(job)), Predictor(job, loads, self._config)
+        return lane_times(work, predictor, self._config, job.fields["turns"], pace).cycles + TO_REPORT
 
     def _lane_work(self, job: Job) -> LaneWork:
         if (job.layer, job.group) not in self._lanes:
