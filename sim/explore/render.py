@@ -84,11 +84,11 @@ def _draw(axes: Axes, points: Sequence[Point], cost: Cost) -> None:
         axes.scatter(*places, s=34, color=colour, marker=marker, label=f"{count} lane" + "s" * (count > 1))
     measured = [point for point in points if point.measured is not None]
     axes.scatter(
-        [cost(point) for point in measured], [point.measured or 0 for point in measured], 150,
+        [cost(point) for point in measured], [point.measured or 0 for point in measured], 110,
         facecolors="none", edgecolors="black", linewidths=1.2, label="measured on the RTL",
     )  # fmt: skip
     for index, point in enumerate(front):
-        offset = (5, 9) if index % 2 == 0 else (-5, -17)  # neighbours lie close
+        offset = (13, 7) if index % 2 == 0 else (-9, -19)  # neighbours lie close
         place = cost(point), point.cycles or 0
         text = str(numbers[point.name])
         axes.annotate(text, place, offset, textcoords="offset points", ha="center", fontsize=10, fontweight="bold")
