@@ -140,7 +140,8 @@ def entry(config: ArchonConfig, tap: int) -> Bench:
     total.holds(Mux(flags[tap], contents, 0)[:bits], clear, *in_registers)
     with bench.m.If(here):
         bench.check((cells.shown("touched") == flags) & (inside.register("entries").word_select(tap, bits) == contents))
-    bench.check(~lane.early | (cells.register("entry_row") == lane.shifted.row))
+    bench.check(~lane.early | (cells.register(f"entry_row{tap}") == lane.shifted.row))
+    bench.check(inside.register(f"bank_of_tap{tap}") == lane.shifted.bank)
     bench.check(Mux(clear, flags[tap] == touched, ~touched))
     bench.check(~lane.full | ~touched)
     bench.check((Mux(here, lane.now.touches[tap], 0) == touches) & (Mux(before, lane.shifted.touches[tap], 0) == early))

@@ -14,13 +14,19 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
+from hw.rtl.pipeline import COPY
 from sim.environment import find_tool
 from sim.model import tail
 from sim.report import write_whole
 from sim.synthesis import SynthesisFailedError, unit_name
 
 DEVICE = "ECP5 85k, speed grade 6"
-_SYNTHESIS = "read_verilog -sv design.v\nsynth_ecp5 -top {toplevel} -json design.json\n"
+_SYNTHESIS = f"""read_verilog -sv design.v
+hierarchy -top {{toplevel}}
+proc
+setattr -set keep 1 a:{COPY} %ci:+[Q] a:{COPY} %d
+synth_ecp5 -top {{toplevel}} -json design.json
+"""
 _PLACE = ("--85k", "--speed", "6", "--out-of-context", "--router", "router2", "--seed", "1", "--timing-allow-fail")
 """Out of context: ports are not pins, so that their number does not matter; paths from and to ports do not count."""
 

@@ -10,6 +10,7 @@ from hw.contract import numerics
 from hw.contract.config import ArchonConfig
 from hw.rtl.accumulator_bank import fill_port, place_bits, row_bits, tile_bits
 from hw.rtl.arithmetic import add_with_carry, popcount
+from hw.rtl.pipeline import copies
 from hw.rtl.step_fetch import step
 
 COUNTER_BITS = 40
@@ -99,8 +100,9 @@ class Accumulator(wiring.Component):
         entries, summed = (Signal(scaled.shape(), name=name) for name in ("entries", "summed"))
         again = Signal()
         m.d.comb += again.eq(now.valid & (now.row == shifted.row) & (now.bank == shifted.bank))
+        banks = copies(m, step.bank, config.taps, "bank_of_tap")
         for tap in range(config.taps):
-            read = Array(port.entries[tap] for port in self.banks)[shifted.bank]
+            read = Array(port.entries[tap] for port in self.banks)[banks[tap]]
             m.d.sync += entries[tap].eq(Mux(again & now.touches.bit_select(tap, 1), summed[tap], read))
         touched = Array(port.touched for port in self.banks)[now.bank]
         bias = Array(port.bias for port in self.banks)[now.bank]

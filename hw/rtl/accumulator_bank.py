@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.numerics import OUTPUT_ACCUMULATOR_BITS
+from hw.rtl.pipeline import copies
 
 
 def row_bits(config: ArchonConfig) -> int:
@@ -124,16 +125,14 @@ class AccumulatorBank(wiring.Component):
             touched_write.data.eq(Mux(full, 0, fill.new_touched)),
         ]
 
-        # The address of all taps comes from a register of this bank alone, for the wires to them are long.
-        entry_row = Signal(row_bits(config))
-        m.d.sync += entry_row.eq(Mux(full, self.entry.row, fill.entry_row))
+        entry_rows = copies(m, Mux(full, self.entry.row, fill.entry_row), config.taps, "entry_row")
         for tap in range(config.taps):
             shape = signed(config.widths.accumulator)
             m.submodules[f"tap{tap}"] = tap_memory = memory.Memory(shape=shape, depth=rows, init=[])
             write = tap_memory.write_port()
             read = tap_memory.read_port(domain="comb")
             m.d.comb += [
-                read.addr.eq(entry_row),
+                read.addr.eq(entry_rows[tap]),
                 fill.entries[tap].eq(read.data),
                 self.entry.entries[tap].eq(read.data),
                 write.en.eq(fill.write_taps[tap]),

@@ -4,6 +4,16 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Module, Signal, Value
 
+COPY = "copy"
+"""Attribute of registers that synthesis must not make one of, though they always hold the same."""
+
+
+def copies(m: Module, value: Value, count: int, name: str) -> list[Signal]:
+    """`value` as it was a cycle ago, in `count` registers (data: not reset), where one's wires to all readers would be long."""
+    registers = [Signal(value.shape(), reset_less=True, name=f"{name}{index}", attrs={COPY: 1}) for index in range(count)]
+    m.d.sync += [register.eq(value) for register in registers]
+    return registers
+
 
 def delay(m: Module, value: Value, cycles: int) -> Value:
     """`value` as it was `cycles` cycles ago (data: not reset)."""
