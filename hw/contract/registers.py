@@ -27,7 +27,7 @@ REGISTER_ADDRESS_BITS = 12
 IDENTIFICATION = 0x4E435241
 """The letters ARCN in ascending bytes: what the first register holds."""
 
-VERSION_MAJOR, VERSION_MINOR = 1, 1
+VERSION_MAJOR, VERSION_MINOR = 1, 2
 """Of this register map: the major number changes where a driver written for it would go wrong."""
 
 STALL_LIMIT = 1 << 24
@@ -176,6 +176,7 @@ REGISTERS: tuple[Register, ...] = (
             RegisterField("clusters", 8, Access.STATUS, "clusters"),
             RegisterField("lanes", 8, Access.STATUS, "lanes of a cluster, one multiplier each"),
             RegisterField("slice_channels", 8, Access.STATUS, "expanded channels that the predictor handles a cycle"),
+            RegisterField("kernel", 8, Access.STATUS, "largest kernel of depthwise layers"),
         ),
     ),
     Register(
@@ -239,5 +240,6 @@ def constants(config: ArchonConfig) -> dict[str, dict[str, int]]:
             "clusters": config.clusters,
             "lanes": config.lanes,
             "slice_channels": config.slice_channels,
+            "kernel": config.kernel,
         },
     }

@@ -20,6 +20,8 @@
 #define ARCHON_CAPABILITIES_LANES_MASK 0x0000ff00u
 #define ARCHON_CAPABILITIES_SLICE_CHANNELS_SHIFT 16
 #define ARCHON_CAPABILITIES_SLICE_CHANNELS_MASK 0x00ff0000u
+#define ARCHON_CAPABILITIES_KERNEL_SHIFT 24
+#define ARCHON_CAPABILITIES_KERNEL_MASK 0xff000000u
 
 /* starts and stops */
 #define ARCHON_CONTROL 0x0cu
@@ -130,7 +132,7 @@
 /* what identification and version hold */
 #define ARCHON_LETTERS 0x4e435241u
 #define ARCHON_MAJOR 1u
-#define ARCHON_MINOR 1u
+#define ARCHON_MINOR 2u
 
 /* values of error_code */
 #define ARCHON_CODE_NONE 0u

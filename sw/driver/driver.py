@@ -39,6 +39,7 @@ class Capabilities:
     clusters: int
     lanes: int
     slice_channels: int
+    kernel: int
 
 
 @dataclass(frozen=True)

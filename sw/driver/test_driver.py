@@ -68,7 +68,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def test_capabilities() -> None:
     found = run(Driver(PlainBus()).check())
-    assert (found.clusters, found.lanes, found.slice_channels) == (1, 2, 4)
+    assert (found.clusters, found.lanes, found.slice_channels, found.kernel) == (1, 2, 4, 3)
 
 
 def test_something_else_is_refused() -> None:
