@@ -1,6 +1,8 @@
 """Wires of Verilog that count, merging, exclusions, thresholds and crosses."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from sim.coverage.exclusions import Exclusion, Exclusions
 from sim.coverage.netlist import counted, parse
 from sim.coverage.points import Place
 from sim.coverage.records import Reached, Record, merged
+from sim.coverage.regression import TESTS
 from sim.coverage.render import write_files
 from sim.coverage.summary import Coverage, Share, summarise
+from sim.toolchain import REPOSITORY
 from tb.coverage import AXES, CROSSES, Cross, Rule
 
 VERILOG = r"""
@@ -132,3 +136,9 @@ def test_files_hold_the_holes(tmp_path: Path) -> None:
     assert json.loads(written["coverage.json"])["holes"][0]["what"] == "a<b 0->1 and 1->0"
     assert "a<b 0->1 and 1->0" in written["coverage.csv"]
     assert "a&lt;b 0-&gt;1" in written["coverage.html"]
+
+
+def test_the_tests_that_are_measured_exist() -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *TESTS]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
