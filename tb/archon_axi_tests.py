@@ -249,6 +249,7 @@ async def registers_during_a_run(dut: Any) -> None:
         "clusters": machine.config.clusters,
         "lanes": machine.config.lanes,
         "slice_channels": machine.config.slice_channels,
+        "kernel": machine.config.kernel,
     }
     await machine.configure(machine.regions)
     await machine.driver.abort()
