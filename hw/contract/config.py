@@ -113,7 +113,7 @@ class Queues:
     residual: int = 64
     """Residual words requested ahead; memory latency divided by this is the least cycles an output of a residual block."""
     output: int = 4
-    """Output writes waiting for memory."""
+    """Output writes waiting for memory; at least as many as the requantizer has under way."""
     table: int = 64
     """Words of tables requested ahead; with N clusters, memory latency divided by N times this is the least cycles a word."""
     image: int = 16

