@@ -38,6 +38,12 @@ GATED = {
     "seed": 7,
 }  # fmt: skip
 
+CANCELLING = {
+    "stride": 2, "groups": 1, "size": (8, 7), "expanded": 3, "gated": False, "frozen": True, "training": True, "limited": False,
+    "seed": 134,
+}  # fmt: skip
+"""Hardly a channel survives, and the last normalisation takes out what the weights before it change."""
+
 
 @pytest.fixture(autouse=True)
 def _every_image_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +92,7 @@ def outcome(block: Block, x: np.ndarray, training: bool, seed: int) -> dict[str,
 @given(case=CASES)
 @example(case=GATED)
 @example(case=GATED | {"frozen": True, "stride": 2, "seed": 8})
+@example(case=CANCELLING)
 def test_kernel_computes_the_block_and_its_gradients(case: dict[str, Any]) -> None:
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
 
@@ -96,8 +103,9 @@ def test_kernel_computes_the_block_and_its_gradients(case: dict[str, Any]) -> No
     received = outcome(native, x, case["training"], case["seed"])
     assert expected.keys() == received.keys()
     for name, value in expected.items():
-        # Sums of few pixels that nearly cancel; a wrong factor or tap is off by far more.
-        np.testing.assert_allclose(received[name], value, rtol=0, atol=5e-3 * (np.abs(value).max() + 1e-3), err_msg=name)
+        # Sums of few pixels that nearly cancel, or quite, and leave the rounding of terms of about 1; a wrong factor or tap is
+        # off by far more.
+        np.testing.assert_allclose(received[name], value, rtol=0, atol=5e-3 * (np.abs(value).max() + 0.1), err_msg=name)
 
 
 def test_wrong_kind_of_array_is_refused() -> None:
