@@ -14,7 +14,7 @@ TINY = preset("tiny")
 
 VARIANTS: dict[str, ArchonConfig] = {
     "one_cluster_two_lanes": TINY,
-    "three_clusters_one_lane": dataclasses.replace(TINY.with_lanes(1), clusters=3, slice_channels=2),
+    "three_clusters_one_lane": dataclasses.replace(TINY.with_lanes(1), clusters=3, slice_channels=2, table_halves=1),
     "two_clusters_four_lanes": dataclasses.replace(
         TINY, clusters=2, lanes=4, slice_channels=8, row_store_banks=8, pixel_tile=1, counters=False
     ),
