@@ -80,7 +80,7 @@ def walk_port(config: ArchonConfig) -> wiring.Signature:
 
 
 def entry_port(config: ArchonConfig) -> wiring.Signature:
-    """What a multiplier reads: `entries` show row `row` in the next cycle (combinational, as of fill_port)."""
+    """What a multiplier reads: `entries` show row `row` in the next cycle, as those of fill_port."""
     entries = data.ArrayLayout(signed(config.widths.accumulator), config.taps)
     return wiring.Signature({"row": Out(row_bits(config)), "entries": In(entries)})
 

@@ -10,7 +10,7 @@ from hw.contract.config import ArchonConfig
 from hw.rtl.activation_loader import ActivationLoader
 from hw.rtl.activity_counters import ActivityCounters, handed_over, loading, observation
 from hw.rtl.arbiter import QUEUE_DEPTH, ReadArbiter
-from hw.rtl.interfaces import PARTIAL
+from hw.rtl.interfaces import PARTIAL, drive
 from hw.rtl.job_sequencer import JobSequencer, cluster_signature
 from hw.rtl.lane import lane_signature
 from hw.rtl.pipeline import pipelined_sum
@@ -92,10 +92,10 @@ class Cluster(wiring.Component):
 
         # Buses that fill tables and activations.
         for unit in (predictor, residual, requantizer):
-            m.d.comb += _drive(unit.table_write, tables.table_write)
-        m.d.comb += _drive(predictor.activation_write, activations.activation_write)
+            m.d.comb += drive(unit.table_write, tables.table_write)
+        m.d.comb += drive(predictor.activation_write, activations.activation_write)
         for index, lane in enumerate(lanes):
-            m.d.comb += _drive(lane.table_write, tables.lane_writes[index])
+            m.d.comb += drive(lane.table_write, tables.lane_writes[index])
             for name in lane.activation_write.signature.members:
                 m.d.comb += getattr(lane.activation_write, name).eq(getattr(activations.activation_write, name)[index])
 
@@ -158,8 +158,3 @@ def _writes(tables: TableLoader) -> Value:
     """Whether the table loader writes a row, or takes a word."""
     rows = Cat(tables.table_write.valid, *(bus.valid for bus in tables.lane_writes))
     return rows.any() | (tables.read_data.valid & tables.read_data.ready)
-
-
-def _drive(sink: wiring.PureInterface, source: wiring.PureInterface) -> list[object]:
-    """Assign every member of a broadcast bus."""
-    return [getattr(sink, name).eq(getattr(source, name)) for name in source.signature.members]

@@ -1,5 +1,7 @@
 """Shapes and signatures shared by the RTL units; every width comes from hw.contract."""
 
+from typing import Any
+
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
@@ -28,6 +30,11 @@ WRITE = stream.Signature(struct(descriptor.WRITE))
 COMMAND = stream.Signature(struct(descriptor.COMMAND))
 REPORT = stream.Signature(struct(descriptor.REPORT))
 ACTIVITY = stream.Signature(struct(activity.ACTIVITY))
+
+
+def drive(sink: Any, source: Any) -> list[object]:
+    """Assign every member of a broadcast bus."""
+    return [getattr(sink, name).eq(getattr(source, name)) for name in source.signature.members]
 
 
 def table_row_bits(config: ArchonConfig) -> int:

@@ -24,7 +24,7 @@ class LaneTableLoader(wiring.Component):
     next cycle until the section's last row is on its way; `table_writes[l]` the rows of lane l.
 
     Throughput: a word of a record, a step in all lanes that list it, or a pair a cycle; a pair with biases takes two and a
-    lane without pairs in a turn of a slice one. Latency 2 cycles from word to row.
+    lane without pairs in a turn of a slice one. Latency at most pair_loader.PIPELINE_CYCLES from word to row.
     """
 
     job: data.View

@@ -11,7 +11,7 @@ from hw.contract.config import ArchonConfig, index_bits
 from hw.contract.tables import STEP_COUNT_BITS, TableKind, bias_row, pair_row
 from hw.rtl.accumulator_bank import row_bits
 from hw.rtl.arithmetic import tree_sum
-from hw.rtl.interfaces import JOB, struct, survivor, table_write
+from hw.rtl.interfaces import JOB, drive, struct, survivor, table_write
 from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.queue import Queue
 from hw.rtl.table_memory import TableMemory
@@ -92,9 +92,7 @@ class PairFetch(wiring.Component):
         m.submodules.biases = biases = TableMemory(TableKind.BIAS, config)
         m.d.comb += [table.address.eq(given.pair), biases.address.eq(table.row.bias_row)]
         for memory in (table, biases):
-            m.d.comb += [memory.enable.eq(1), memory.half.eq(self.job.half)]
-            for name in memory.write.signature.members:
-                m.d.comb += getattr(memory.write, name).eq(getattr(self.table_write, name))
+            m.d.comb += [memory.enable.eq(1), memory.half.eq(self.job.half), *drive(memory.write, self.table_write)]
         accepted = Signal()
         m.d.comb += accepted.eq(self.survivors.valid & self.survivors.ready)
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import ArchonConfig
 from hw.contract.tables import TableKind, adder_row_bits
 from hw.rtl.accumulator_bank import bank_behind, place_bits, row_bits, tile_bits
-from hw.rtl.interfaces import JOB, table_write
+from hw.rtl.interfaces import JOB, drive, table_write
 from hw.rtl.pair_fetch import masked_pair, row_pair
 from hw.rtl.table_memory import TableMemory
 
@@ -79,8 +79,7 @@ class StepFetch(wiring.Component):
         config = self._config
         m.submodules.table = table = TableMemory(TableKind.STEP, config)
         low_bits = adder_row_bits(config)
-        for name in table.write.signature.members:
-            m.d.comb += getattr(table.write, name).eq(getattr(self.table_write, name))
+        m.d.comb += drive(table.write, self.table_write)
         if low_bits:
             mine = self.table_write.data[:low_bits] == self._number  # output channels come first in a step's row
             m.d.comb += table.write.valid.eq(self.table_write.valid & mine)

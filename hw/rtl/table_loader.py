@@ -11,7 +11,7 @@ from hw.contract.layout import WORD_BITS
 from hw.contract.rules import outputs_of_pixel
 from hw.contract.tables import SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from hw.contract.taps import SMALL_KERNEL
-from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, struct, table_row_bits, table_write
+from hw.rtl.interfaces import JOB, READ_DATA, READ_REQUEST, drive, struct, table_row_bits, table_write
 from hw.rtl.lane_table_loader import LaneTableLoader
 from hw.rtl.prefetch import Prefetcher
 
@@ -89,7 +89,7 @@ class TableLoader(wiring.Component):
         ]
         m.d.sync += self.table_write.valid.eq(0)
         for bus, rows in zip(self.lane_writes, lanes.table_writes, strict=True):
-            m.d.comb += [getattr(bus, name).eq(getattr(rows, name)) for name in bus.signature.members]
+            m.d.comb += drive(bus, rows)
         with m.If(words.valid & words.ready):
             m.d.sync += words_left.eq(words_left - 1)
 
