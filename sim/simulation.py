@@ -122,6 +122,8 @@ def _simulate(model: Model, test: TestRun, directory: Path, waves: Path | None) 
     icarus = model.toolchain.simulator == "icarus"
     test_args = ["--trace-file", str(waves)] if waves and not icarus else []
     plusargs = [f"+dumpfile_path={waves}"] if waves and icarus else []
+    # Verilator applies what cocotb writes when it should: cocotb need not wait for that moment and evaluate the design again.
+    trust = {} if icarus else {"COCOTB_TRUST_INERTIAL_WRITES": "1"}
     if str(REPOSITORY) not in sys.path:
         sys.path.insert(0, str(REPOSITORY))  # the simulator's Python gets this one's import path
     try:
@@ -132,7 +134,7 @@ def _simulate(model: Model, test: TestRun, directory: Path, waves: Path | None) 
                 hdl_toplevel_lang="verilog",
                 test_filter=test.pattern,
                 seed=test.seed,
-                extra_env=dict(test.environment),
+                extra_env=trust | dict(test.environment),
                 waves=test.waves,
                 test_args=test_args,
                 plusargs=plusargs,

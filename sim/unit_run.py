@@ -8,7 +8,7 @@ from hw.contract.config import ArchonConfig
 from sim.model import Design
 from sim.simulation import Result, TestRun, build_and_test
 from sim.toolchain import Simulator
-from sim.verilog import unit_verilog
+from sim.verilog import SHARED, unit_verilog
 from tb.streams import SHARE_VARIABLE
 
 
@@ -41,5 +41,5 @@ def run_unit(
     """
     variables = {"ARCHON_CONFIG": TypeAdapter(ArchonConfig).dump_json(config).decode(), **(environment or {})}
     variables[SHARE_VARIABLE] = "{}/{}".format(*share)
-    design = Design([unit_verilog(unit, config)], unit)
+    design = Design([unit_verilog(unit, config)], unit, repeated=SHARED.get(unit, ()))
     return build_and_test(design, TestRun(module, seed, variables, names), simulator=simulator)

@@ -4,13 +4,13 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract.config import CHANNELS_PER_WORD, ArchonConfig, index_bits
 from hw.contract.memory import pack_tensor
 from hw.contract.numerics import ACTIVATION_BITS
 from tb.bench import configuration
+from tb.edges import bit, every_cycle, number, numbers
 from tb.loaders import LoaderBench
 from tb.memory import StreamMemory
 from tb.streams import Number, stalls
@@ -26,12 +26,14 @@ class ActivationStores:
     """
 
     def __init__(self, dut: Any, config: ArchonConfig) -> None:
-        self._dut, self._lanes = dut, config.lanes
+        self._lanes = config.lanes
+        self._start, self._rows_loaded = bit(dut.start), number(dut.rows_loaded)
+        self._write = numbers(dut, "activation_write__", ("enable", "address", "data"))
         self._address_bits = index_bits(config.depths.activation)
         self.written: dict[tuple[int, int], int] = {}
         self._rows: list[set[tuple[int, int]]] = []
         self._first_row, self._started = 0, False
-        cocotb.start_soon(self._run())
+        every_cycle(dut, self._step)
 
     def begin(self, fields: dict[str, int], expected: dict[tuple[int, int], int]) -> None:
         """Prepare for a job that is about to start and writes what is expected."""
@@ -44,26 +46,23 @@ class ActivationStores:
 
     def _check_rows(self) -> None:
         if self._started:
-            loaded = int(self._dut.rows_loaded.value) - self._first_row
+            loaded = self._rows_loaded() - self._first_row
             assert 0 <= loaded <= len(self._rows), f"{loaded} of {len(self._rows)} rows loaded"
             missing = set().union(*self._rows[:loaded]) - self.written.keys()
             assert not missing, f"{loaded} rows loaded, but not lane and row {min(missing)}"
-        self._started |= bool(self._dut.start.value)
+        self._started |= self._start()
 
-    async def _run(self) -> None:
-        edge, dut = RisingEdge(self._dut.clk), self._dut
+    def _step(self, reset: bool) -> None:
+        if reset:
+            return
         activation = Number(ACTIVATION_BITS, signed=True)
-        while True:
-            await edge
-            if dut.rst.value:
-                continue
-            self._check_rows()
-            enable, addresses, data = (int(dut[f"activation_write__{name}"].value) for name in ("enable", "address", "data"))
-            for lane in range(self._lanes):
-                if enable >> lane & 1:
-                    row = addresses >> (lane * self._address_bits) & ((1 << self._address_bits) - 1)
-                    assert (lane, row) not in self.written, f"lane {lane}, row {row} written twice"
-                    self.written[lane, row] = activation.unpack(data >> (lane * ACTIVATION_BITS) & 0xFF)
+        self._check_rows()
+        enable, addresses, data = self._write().values()
+        for lane in range(self._lanes):
+            if enable >> lane & 1:
+                row = addresses >> (lane * self._address_bits) & ((1 << self._address_bits) - 1)
+                assert (lane, row) not in self.written, f"lane {lane}, row {row} written twice"
+                self.written[lane, row] = activation.unpack(data >> (lane * ACTIVATION_BITS) & 0xFF)
 
 
 @cocotb.test()
@@ -75,11 +74,11 @@ async def every_activation_once(dut: Any, idle: str, back_pressure: str, latency
     random = np.random.default_rng(bench.random.getrandbits(64))
     stores = ActivationStores(dut, config)
     await bench.reset()
-    for number in range(JOBS):
+    for index in range(JOBS):
         fields, expected = random_band(config, random, bench.memory)
         stores.begin(fields, expected)
         await bench.load(fields)
-        assert stores.written == expected, f"job {number}: {first_difference(stores.written, expected)}"
+        assert stores.written == expected, f"job {index}: {first_difference(stores.written, expected)}"
         assert int(dut.rows_loaded.value) == fields["input_row_start"] + fields["input_rows"]
         await bench.check_stays_done(fields["planes"] * fields["segment"])
         assert len(stores.written) == len(expected), "rows written after done"

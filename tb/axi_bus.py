@@ -5,8 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cocotb
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -18,6 +17,7 @@ from cocotbext.axi import (
 from cocotbext.axi.sparse_memory import SparseMemory
 
 from hw.contract.axi import BYTE_ADDRESS_BITS, WORD_BYTES, Response
+from tb.edges import bit, every_cycle, numbers
 from tb.streams import pattern
 
 READ_ADDRESS = ("ar", ("id", "addr", "len", "size", "burst", "cache", "prot"))
@@ -75,14 +75,14 @@ class AxiMemory:
             read = AxiRamRead(AxiReadBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
             self._add([read.ar_channel, read.r_channel], held, depth, rng)
             _intercept(read.r_channel, self._answer_read)
-            cocotb.start_soon(self._watch(*READ_ADDRESS, self._check_read))
+            self._watch(*READ_ADDRESS, self._check_read)
         if writes:
             write = AxiRamWrite(AxiWriteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
             self._add([write.aw_channel, write.w_channel, write.b_channel], held, depth, rng)
             self._writer = write
             _intercept(write.b_channel, self._answer_write)
-            cocotb.start_soon(self._watch(*WRITE_ADDRESS, self._check_write))
-            cocotb.start_soon(self._watch(*WRITE_DATA, lambda _: None))
+            self._watch(*WRITE_ADDRESS, self._check_write)
+            self._watch(*WRITE_DATA, lambda _: None)
 
     def _add(self, channels: list[Any], held: str, depth: int, rng: random.Random) -> None:
         for channel in channels:
@@ -126,21 +126,25 @@ class AxiMemory:
     def _check_write(self, burst: Mapping[str, int]) -> None:
         _check_inside("write", burst, self.write_window)
 
-    async def _watch(self, channel: str, fields: tuple[str, ...], check: Callable[[Mapping[str, int]], None]) -> None:
+    def _watch(self, channel: str, fields: tuple[str, ...], check: Callable[[Mapping[str, int]], None]) -> None:
         """Every cycle of a channel that the design drives."""
-        handles = {name: self._dut[f"{self._prefix}__{channel}{name}"] for name in fields}
-        valid, ready = (self._dut[f"{self._prefix}__{channel}{name}"] for name in ("valid", "ready"))
-        edge, waiting = RisingEdge(self._dut.clk), None
-        while True:
-            await edge
-            if self._dut.rst.value:
+        prefix = f"{self._prefix}__{channel}"
+        read = numbers(self._dut, prefix, fields)
+        valid, ready = (bit(self._dut[f"{prefix}{name}"]) for name in ("valid", "ready"))
+        waiting: dict[str, int] | None = None
+
+        def step(reset: bool) -> None:
+            nonlocal waiting
+            if reset:
                 waiting = None
-                continue
-            offered = {name: int(handle.value) for name, handle in handles.items()} if valid.value else None
+                return
+            offered = read() if valid() else None
             assert waiting in (None, offered), f"{channel}: {waiting} was offered and not taken, now {offered}"
             if offered is not None:
                 check(offered)
-            waiting = None if ready.value else offered
+                waiting = None if ready() else offered
+
+        every_cycle(self._dut, step)
 
 
 def _check_inside(kind: str, burst: Mapping[str, int], window: Window) -> None:

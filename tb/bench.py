@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import cocotb
@@ -134,4 +135,10 @@ def configuration(default: ArchonConfig | None = None) -> ArchonConfig:
     """The configuration of the design under test, as its test passed it on; `default` outside of a simulation."""
     if default is not None and "ARCHON_CONFIG" not in os.environ:
         return default
-    return TypeAdapter(ArchonConfig).validate_json(os.environ["ARCHON_CONFIG"])
+    return _parsed(os.environ["ARCHON_CONFIG"])
+
+
+@cache
+def _parsed(text: str) -> ArchonConfig:
+    """Reading it takes as long as hundreds of clock cycles of a small unit."""
+    return TypeAdapter(ArchonConfig).validate_json(text)

@@ -5,7 +5,6 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract.activity import ACTIVITY, IMAGE_UNITS, discrepancies
@@ -14,6 +13,7 @@ from hw.contract.descriptor import JOB, REPORT
 from hw.contract.memory import IMAGE_CHANNELS, IMAGE_LEVELS, LEVEL_WORDS, pack_image, pack_levels, pack_tensor, window_bytes
 from sw.program import ImageLayer, image_windows
 from tb.bench import Bench, configuration
+from tb.edges import bit, every_cycle
 from tb.streams import PATTERNS, stalls
 
 JOBS = 3
@@ -45,29 +45,29 @@ class UnitBench(Bench):
         self.jobs = self.source("jobs", JOB)
         self.reports = self.sink("reports", REPORT)
         self.activity = self.sink("activity", ACTIVITY)
-        cocotb.start_soon(self._watch())
+        self._cycle, self._held = 0, list[bool]()
+        pins = [f"{name}__{part}" for name in ("read_data", "reports", "jobs") for part in ("valid", "ready")]
+        self._pins = {name: bit(dut[name]) for name in [*pins, "write__valid", "hold", "idle"]}
+        every_cycle(dut, self._watch)
 
-    async def _watch(self) -> None:
+    def _watch(self, reset: bool) -> None:
         """Counts cycles; AssertionError where words are read without room for them, or the unit is idle with work in hand."""
-        dut, edge, held = self.dut, RisingEdge(self.dut.clk), list[bool]()
-        cycle = 0
-        while True:
-            await edge
-            cycle += 1
-            dut.cycle.value = cycle
-            if dut.rst.value:
-                held.clear()
-                continue
-            assert dut.read_data__ready.value or not dut.read_data__valid.value, "more words asked for than there is room for"
-            hold = bool(dut.hold.value)
-            held = [before and hold for before in held]
-            if dut.idle.value:
-                assert all(held), f"idle with jobs in hand, held: {held}"
-                assert not dut.write__valid.value, "idle with a write on offer"
-            if dut.reports__valid.value and dut.reports__ready.value:
-                held.pop(0)
-            if dut.jobs__valid.value and dut.jobs__ready.value:
-                held.append(hold)
+        self._cycle += 1
+        self.dut.cycle.value = self._cycle
+        pins, held = self._pins, self._held
+        if reset:
+            held.clear()
+            return
+        assert pins["read_data__ready"]() or not pins["read_data__valid"](), "more words asked for than there is room for"
+        hold = pins["hold"]()
+        held[:] = [before and hold for before in held]
+        if pins["idle"]():
+            assert all(held), f"idle with jobs in hand, held: {held}"
+            assert not pins["write__valid"](), "idle with a write on offer"
+        if pins["reports__valid"]() and pins["reports__ready"]():
+            held.pop(0)
+        if pins["jobs__valid"]() and pins["jobs__ready"]():
+            held.append(hold)
 
     def store(self, place: tuple[int, NDArray[np.uint64]]) -> None:
         """Put words into memory; they may be read."""

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cocotb
-from cocotb.triggers import RisingEdge
-
 from hw.contract.config import ArchonConfig
 from hw.contract.layout import Field, Layout
 from hw.contract.numerics import LEVEL_BITS
+from tb.edges import bit, every_cycle, numbers
 
 
 def level_word(config: ArchonConfig) -> Layout:
@@ -40,16 +38,14 @@ class LevelWriteMonitor:
     FIELDS = ("row", "address", "levels")
 
     def __init__(self, dut: Any) -> None:
-        self._dut = dut
+        self._valid, self._start = bit(dut.level_write__valid), bit(dut.start)
+        self._read = numbers(dut, "level_write__", self.FIELDS)
         self.on_write: Callable[[dict[str, int]], None] | None = None
-        cocotb.start_soon(self._run())
+        every_cycle(dut, self._step)
 
-    async def _run(self) -> None:
-        dut, edge = self._dut, RisingEdge(self._dut.clk)
-        while True:
-            await edge
-            if dut.level_write__valid.value and not dut.start.value and self.on_write is not None:
-                self.on_write({name: int(dut[f"level_write__{name}"].value) for name in self.FIELDS})
+    def _step(self, _: bool) -> None:
+        if self._valid() and not self._start() and self.on_write is not None:
+            self.on_write(self._read())
 
 
 READ_FIELDS = ("row", "address", "inside")
@@ -66,18 +62,13 @@ class RowStoreAgent:
     """
 
     def __init__(self, dut: Any, banks: LevelBanks, latency: int, rubbish: Callable[[], int]) -> None:
-        self._dut, self._banks, self._rubbish = dut, banks, rubbish
+        self._banks, self._rubbish = banks, rubbish
+        self._enable, self._read = bit(dut.level_read__enable), numbers(dut, "level_read__", READ_FIELDS)
+        self._levels = dut.level_read__levels
         self._answers = [0] * (latency - 1)
-        dut.level_read__levels.value = 0
-        cocotb.start_soon(self._run())
+        self._levels.value = 0
+        every_cycle(dut, self._step)
 
-    async def _run(self) -> None:
-        dut, edge = self._dut, RisingEdge(self._dut.clk)
-        while True:
-            await edge
-            if dut.level_read__enable.value:
-                fields = {name: int(dut[f"level_read__{name}"].value) for name in READ_FIELDS}
-                self._answers.append(self._banks.read(fields))
-            else:
-                self._answers.append(self._rubbish())
-            dut.level_read__levels.value = self._answers.pop(0)
+    def _step(self, _: bool) -> None:
+        self._answers.append(self._banks.read(self._read()) if self._enable() else self._rubbish())
+        self._levels.value = self._answers.pop(0)

@@ -5,14 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.descriptor import READ_REQUEST, WRITE
 from hw.contract.layout import WORD_BITS
+from tb.edges import bit, every_cycle
 from tb.streams import Number, Pattern, StreamSink, never, signals
 
 
@@ -52,13 +51,15 @@ class StreamMemory:
         self.write_counts = np.zeros((len(words), CHANNELS_PER_WORD), dtype=np.int64)
         self.requests = self.words_read = self.words_written = 0
         self._random = random.Random(f"memory {seed}")
-        self._clock, self._reset, self._idle = dut.clk, dut.rst, idle or never()
+        self._idle = idle or never()
         self._answers: deque[tuple[int, int]] = deque()
-        self._cycle = 0
+        self._cycle, self._offered = 0, False
         if read_request is not None and read_data is not None:
             StreamSink(dut, read_request, READ_REQUEST, request_back_pressure, self._take_request)
-            self._data, self._valid, self._ready = signals(dut, read_data, Number(WORD_BITS))
-            cocotb.start_soon(self._serve())
+            self._data, self._valid, ready = signals(dut, read_data, Number(WORD_BITS))
+            self._ready = bit(ready)
+            self._valid.value = 0
+            every_cycle(dut, self._serve)
         if write is not None:
             StreamSink(dut, write, WRITE, write_back_pressure, self._take_write)
 
@@ -96,23 +97,22 @@ class StreamMemory:
         self.missing[address, chosen] = False
         self.words_written += 1
 
-    async def _serve(self) -> None:
-        edge, offered = RisingEdge(self._clock), False
-        self._valid.value = 0
-        while True:
-            await edge
-            self._cycle += 1
-            if self._reset.value:
-                self._answers.clear()
-                offered = False
-                self._valid.value = 0
-                continue
-            if offered and self._ready.value:
-                self._answers.popleft()
-                self.words_read += 1
-                offered = False
-                self._valid.value = 0
-            if not offered and self._answers and self._answers[0][0] <= self._cycle and not next(self._idle):
-                self._data.value = int(self.words[self._answers[0][1]])
-                self._valid.value = 1
-                offered = True
+    def _serve(self, reset: bool) -> None:
+        self._cycle += 1
+        offered, answers = self._offered, self._answers
+        if not offered and not answers:
+            return
+        if reset:
+            answers.clear()
+            self._valid.value, self._offered = 0, False
+            return
+        if offered:
+            if not self._ready():
+                return
+            answers.popleft()
+            self.words_read += 1
+        self._offered = bool(answers) and answers[0][0] <= self._cycle and not next(self._idle)
+        if self._offered:
+            self._data.value = int(self.words[answers[0][1]])
+        if self._offered != offered:
+            self._valid.value = int(self._offered)

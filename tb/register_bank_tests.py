@@ -3,7 +3,6 @@
 from typing import Any
 
 import cocotb
-from cocotb.triggers import RisingEdge
 
 from hw.contract.axi import Response
 from hw.contract.registers import (
@@ -17,6 +16,7 @@ from hw.contract.registers import (
 )
 from tb.axi_bus import register_port
 from tb.bench import Bench
+from tb.edges import every_cycle, number
 from tb.streams import PATTERNS
 
 ACCESSES = 400
@@ -74,19 +74,16 @@ class Pulses:
     """Collects the pulses: (port, bits) of every cycle in which any is high."""
 
     def __init__(self, dut: Any) -> None:
-        self._dut = dut
         self.seen: list[tuple[str, int]] = []
-        cocotb.start_soon(self._run())
-
-    async def _run(self) -> None:
         ports = [(item.name, bits_of(item, Access.PULSE)) for item in REGISTERS if item.inward]
         ports += [(f"{item.name}_clear", bits_of(item, Access.CLEARED)) for item in REGISTERS if not item.inward]
-        ports = [(name, bits) for name, bits in ports if bits]
-        while True:
-            await RisingEdge(self._dut.clk)
-            if not self._dut.rst.value:
-                values = [(name, int(self._dut[name].value) & bits) for name, bits in ports]
-                self.seen += [(name, value) for name, value in values if value]
+        self._ports = [(name, number(dut[name]), bits) for name, bits in ports if bits]
+        every_cycle(dut, self._step)
+
+    def _step(self, reset: bool) -> None:
+        if not reset:
+            values = [(name, read() & bits) for name, read, bits in self._ports]
+            self.seen += [(name, value) for name, value in values if value]
 
 
 @cocotb.test()

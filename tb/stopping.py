@@ -6,6 +6,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from tb.bench import Bench
+from tb.edges import bit, every_cycle, number
 from tb.streams import StreamSource
 
 LIMIT = 20_000
@@ -17,16 +18,12 @@ class Failures:
 
     def __init__(self, dut: Any, name: str) -> None:
         self.addresses: list[int] = []
-        self._dut, self._name = dut, name
-        cocotb.start_soon(self._run())
+        self._valid, self._address = bit(dut[f"{name}__valid"]), number(dut[f"{name}__address"])
+        every_cycle(dut, self._step)
 
-    async def _run(self) -> None:
-        valid, address = (self._dut[f"{self._name}__{part}"] for part in ("valid", "address"))
-        edge = RisingEdge(self._dut.clk)
-        while True:
-            await edge
-            if valid.value and not self._dut.rst.value:
-                self.addresses.append(int(address.value))
+    def _step(self, reset: bool) -> None:
+        if not reset and self._valid():
+            self.addresses.append(self._address())
 
 
 class Stopper:
@@ -43,11 +40,11 @@ class Stopper:
         await self._bench.until(lambda: self.stops == stops, f"the end of stop {stops}", LIMIT)
 
     async def _run(self) -> None:
-        edge = RisingEdge(self._dut.clk)
-        failed = [self._dut[f"{name}__valid"] for name in ("outside", "failed")]
+        edge, reset = RisingEdge(self._dut.clk), bit(self._dut.rst)
+        failed = [bit(self._dut[f"{name}__valid"]) for name in ("outside", "failed")]
         while True:
             await edge
-            if self._dut.rst.value or not any(valid.value for valid in failed):
+            if reset() or not any(valid() for valid in failed):
                 continue
             self._dut.stop.value = 1
             await edge

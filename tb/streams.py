@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cocotb
-from cocotb.triggers import Event, RisingEdge
+from tb.edges import bit, every_cycle, number
 
 Pattern = Iterator[bool]
 """For every clock cycle: True to hold (a source stays idle, a sink is not ready), False to go on."""
@@ -114,19 +113,18 @@ class StreamSource:
 
     def __init__(self, dut: Any, name: str, codec: Codec, idle: Pattern | None = None) -> None:
         self.name, self.codec, self.idle = name, codec, idle or never()
-        self._clock, self._reset = dut.clk, dut.rst
-        self._payload, self._valid, self._ready = signals(dut, name, codec)
+        self._payload, self._valid, ready = signals(dut, name, codec)
+        self._ready = bit(ready)
         self._queue: deque[int] = deque()
-        self._filled = Event()
+        self._offered = False
         self.sent = 0
         self._valid.value = 0
         self._payload.value = 0
-        cocotb.start_soon(self._run())
+        every_cycle(dut, self._step)
 
     def send(self, *values: Any) -> None:
         """Queue payloads; returns at once."""
         self._queue.extend(self.codec.pack(value) for value in values)
-        self._filled.set()
 
     def clear(self) -> None:
         """Forget what is queued; only while the design is in reset, since a payload on offer must not be withdrawn."""
@@ -141,26 +139,23 @@ class StreamSource:
         """One phrase on how far this stream came, for time-outs."""
         return f"{self.name}: {self.sent} sent, {self.pending} pending"
 
-    async def _run(self) -> None:
-        edge, offered = RisingEdge(self._clock), False
-        while True:
-            if not offered and not self._queue:
-                self._filled.clear()
-                await self._filled.wait()
-            await edge
-            if self._reset.value:
-                offered = False
-                self._valid.value = 0
-                continue
-            if offered and self._ready.value:
-                self._queue.popleft()
-                self.sent += 1
-                offered = False
-                self._valid.value = 0
-            if not offered and self._queue and not next(self.idle):
-                self._payload.value = self._queue[0]
-                self._valid.value = 1
-                offered = True
+    def _step(self, reset: bool) -> None:
+        offered = self._offered
+        if not offered and not self._queue:
+            return
+        if reset:
+            self._valid.value, self._offered = 0, False
+            return
+        if offered:
+            if not self._ready():
+                return
+            self._queue.popleft()
+            self.sent += 1
+        self._offered = bool(self._queue) and not next(self.idle)
+        if self._offered:
+            self._payload.value = self._queue[0]
+        if self._offered != offered:
+            self._valid.value = int(self._offered)
 
 
 class StreamMonitor:
@@ -183,31 +178,28 @@ class StreamMonitor:
         meaning: Callable[[Any], Any] | None = None,
     ) -> None:
         self.name, self.codec, self.on_item, self.meaning = name, codec, on_item, meaning
-        self._clock, self._reset = dut.clk, dut.rst
-        self._payload, self._valid, self._ready = signals(dut, name, codec)
+        payload, valid, self._ready = signals(dut, name, codec)
+        self._payload, self._valid, self._taken = number(payload), bit(valid), bit(self._ready)
         self.items: list[Any] = []
         self._waiting: int | None = None
-        cocotb.start_soon(self._run())
+        every_cycle(dut, self._step)
 
     def describe(self) -> str:
         """One phrase on how far this stream came, for time-outs."""
         return f"{self.name}: {len(self.items)} received"
 
-    async def _run(self) -> None:
-        edge = RisingEdge(self._clock)
-        while True:
-            await edge
-            self._sample(bool(self._ready.value))
+    def _step(self, reset: bool) -> None:
+        if reset:
+            self._waiting = None
+        else:
+            self._sample(self._taken())
 
     def _sample(self, ready: bool) -> None:
-        valid = self._valid.value
-        if valid == 0 and self._waiting is None:
-            return
-        if self._reset.value:
-            self._waiting = None
+        valid = self._valid()
+        if not valid and self._waiting is None:
             return
         assert valid, f"stream {self.name}: valid fell before the payload was accepted"
-        payload = int(self._payload.value)
+        payload = self._payload()
         if self._waiting not in {None, payload}:
             before, now = self._value(self._waiting or 0), self._value(payload)
             assert before == now, f"stream {self.name}: payload changed before it was accepted, from {before} to {now}"
@@ -236,18 +228,18 @@ class StreamSink(StreamMonitor):
         meaning: Callable[[Any], Any] | None = None,
     ) -> None:
         self.back_pressure = back_pressure or never()
+        self._accepts = False
         dut[f"{name}__ready"].value = 0
         super().__init__(dut, name, codec, on_item, meaning)
 
-    async def _run(self) -> None:
-        edge, ready = RisingEdge(self._clock), False
-        while True:
-            await edge
-            self._sample(ready)
-            hold = next(self.back_pressure)
-            if ready == hold:
-                ready = not hold
-                self._ready.value = int(ready)
+    def _step(self, reset: bool) -> None:
+        if reset:
+            self._waiting = None
+        else:
+            self._sample(self._accepts)
+        if next(self.back_pressure) == self._accepts:
+            self._accepts = not self._accepts
+            self._ready.value = int(self._accepts)
 
 
 class Scoreboard:

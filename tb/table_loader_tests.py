@@ -4,7 +4,6 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 from hw.contract import numerics, tables
@@ -15,6 +14,7 @@ from hw.contract.rules import choose, outputs_of_pixel
 from hw.contract.tables import PER_LANE, SECTION_HEADER, SHARED, TableKind, table_depth, table_layout
 from hw.contract.taps import KERNELS
 from tb.bench import configuration
+from tb.edges import bit, every_cycle, numbers
 from tb.loaders import LoaderBench
 from tb.streams import Scoreboard, stalls
 from tb.tables import TableRows, places, segment_rows
@@ -28,19 +28,16 @@ class TableWriteMonitor:
     """Compares the rows on a table-write bus with those that have to come: each table's in order."""
 
     def __init__(self, dut: Any, bus: str, config: ArchonConfig) -> None:
-        self._dut, self._bus, self._config = dut, bus, config
+        self._config = config
+        self._valid, self._read = bit(dut[f"{bus}__valid"]), numbers(dut, f"{bus}__", ("half", "kind", "row", "data"))
         self.boards: dict[int, Scoreboard] = {}
         self.kernel = config.kernel
         """Of the job."""
-        cocotb.start_soon(self._run())
+        every_cycle(dut, self._step)
 
-    async def _run(self) -> None:
-        edge, dut = RisingEdge(self._dut.clk), self._dut
-        while True:
-            await edge
-            if dut.rst.value or not dut[f"{self._bus}__valid"].value:
-                continue
-            half, kind, row, data = (int(dut[f"{self._bus}__{name}"].value) for name in ("half", "kind", "row", "data"))
+    def _step(self, reset: bool) -> None:
+        if not reset and self._valid():
+            half, kind, row, data = self._read().values()
             width = table_layout(TableKind(kind), self._config, self.kernel).width
             self.boards[kind].check((half, row, data & ((1 << width) - 1)))
 
@@ -54,7 +51,7 @@ async def every_row_once(dut: Any, idle: str, back_pressure: str, latency: tuple
     random = np.random.default_rng(bench.random.getrandbits(64))
     buses = {"table_write": (SHARED, 0)} | {f"lane_writes__{lane}": (PER_LANE, lane) for lane in range(config.lanes)}
     monitors = {bus: TableWriteMonitor(dut, bus, config) for bus in buses}
-    cocotb.start_soon(never_stalls(dut))
+    never_stalls(dut)
     await bench.reset()
     for _ in range(JOBS):
         job = random_settings(config, random)
@@ -133,11 +130,14 @@ def part_header(part: NDArray[np.uint64]) -> dict[str, int]:
     return fields
 
 
-async def never_stalls(dut: Any) -> None:
+def never_stalls(dut: Any) -> None:
     """The memory's words are taken as they come: other clients wait behind them."""
-    while True:
-        await RisingEdge(dut.clk)
-        assert dut.rst.value or dut.read_data__ready.value or not dut.read_data__valid.value, "read_data is stalled"
+    valid, ready = bit(dut.read_data__valid), bit(dut.read_data__ready)
+
+    def step(reset: bool) -> None:
+        assert reset or ready() or not valid(), "read_data is stalled"
+
+    every_cycle(dut, step)
 
 
 def board_of(kind: TableKind, lane: int, half: int, rows: TableRows, config: ArchonConfig) -> Scoreboard:
