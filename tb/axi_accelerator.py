@@ -6,7 +6,7 @@ from typing import Any
 import cocotb
 import numpy as np
 import pytest
-from cocotb.triggers import ClockCycles, First, RisingEdge
+from cocotb.triggers import First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteMaster
 from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ from sw.golden.network import run_block
 from sw.golden.random_block import random_activation
 from sw.program import MemoryImage, PlacedBlock, build_image
 from tb.axi_bus import AxiMemory, register_port
-from tb.bench import Bench
+from tb.bench import PERIOD_NS, Bench
 from tb.block_cases import BlockCase
 from tb.block_tests import placed_blocks
 from tb.coverage import sample_block
@@ -61,7 +61,7 @@ class SimulatedBus:
     async def wait(self) -> None:
         """Until the interrupt is high, or for a while."""
         if not self._dut.interrupt.value:
-            await First(RisingEdge(self._dut.interrupt), ClockCycles(self._dut.clk, WAIT_CYCLES))
+            await First(RisingEdge(self._dut.interrupt), Timer(WAIT_CYCLES * PERIOD_NS, "ns"))
 
 
 class AxiAccelerator:

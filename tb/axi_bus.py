@@ -18,7 +18,7 @@ from cocotbext.axi.sparse_memory import SparseMemory
 
 from hw.contract.axi import BYTE_ADDRESS_BITS, WORD_BYTES, Response
 from tb.edges import bit, every_cycle, numbers
-from tb.streams import pattern
+from tb.streams import Pattern, pattern
 
 READ_ADDRESS = ("ar", ("id", "addr", "len", "size", "burst", "cache", "prot"))
 WRITE_ADDRESS = ("aw", ("id", "addr", "len", "size", "burst", "cache", "prot"))
@@ -32,7 +32,7 @@ def register_port(dut: Any, prefix: str, held: str, rng: random.Random) -> AxiLi
     """A host on the design's AXI4-Lite port whose five channels are held by the named pattern."""
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst)
     write, read = master.write_if, master.read_if
-    _hold([write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel], held, rng)
+    _Pauses(dut, held, rng).add([write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel])
     return master
 
 
@@ -71,24 +71,25 @@ class AxiMemory:
         self.words_read = self.words_written = 0
         self._dut, self._prefix = dut, prefix
         self._channels: list[Any] = []
+        self._pauses = _Pauses(dut, held, rng)
         if reads:
             read = AxiRamRead(AxiReadBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
-            self._add([read.ar_channel, read.r_channel], held, depth, rng)
+            self._add([read.ar_channel, read.r_channel], depth)
             _intercept(read.r_channel, self._answer_read)
             self._watch(*READ_ADDRESS, self._check_read)
         if writes:
             write = AxiRamWrite(AxiWriteBus.from_prefix(dut, f"{prefix}_"), dut.clk, dut.rst, mem=self.bytes)
-            self._add([write.aw_channel, write.w_channel, write.b_channel], held, depth, rng)
+            self._add([write.aw_channel, write.w_channel, write.b_channel], depth)
             self._writer = write
             _intercept(write.b_channel, self._answer_write)
             self._watch(*WRITE_ADDRESS, self._check_write)
             self._watch(*WRITE_DATA, lambda _: None)
 
-    def _add(self, channels: list[Any], held: str, depth: int, rng: random.Random) -> None:
+    def _add(self, channels: list[Any], depth: int) -> None:
         for channel in channels:
             channel.queue_occupancy_limit = depth
         self._channels += channels
-        _hold(channels, held, rng)
+        self._pauses.add(channels)
 
     def describe(self) -> str:
         """One phrase on what was read and written, for time-outs."""
@@ -106,8 +107,8 @@ class AxiMemory:
 
     def freeze(self, frozen: bool = True) -> None:
         """Let no channel go on, until thawed: memory then runs without pauses."""
+        self._pauses.end()
         for channel in self._channels:
-            channel.clear_pause_generator()
             channel.pause = frozen
 
     def _answer_read(self, answer: Any) -> None:
@@ -153,12 +154,29 @@ def _check_inside(kind: str, burst: Mapping[str, int], window: Window) -> None:
     assert inside, f"{kind} of {first:#x}..{behind - 1:#x} issued, outside {window[0]:#x}..{window[1] - 1:#x}"
 
 
-def _hold(channels: list[Any], held: str, rng: random.Random) -> None:
-    for channel in channels:
-        channel.set_pause_generator(pattern(held, rng))
-    for name in list(logging.root.manager.loggerDict):
-        if "axi" in name or name.startswith("cocotb."):
-            logging.getLogger(name).setLevel(logging.WARNING)
+class _Pauses:
+    """Pauses of channels by the named pattern; a pause generator of each channel would be one more task in every cycle."""
+
+    def __init__(self, dut: Any, held: str, rng: random.Random) -> None:
+        self._held, self._rng = held, rng
+        self._patterns: list[tuple[Any, Pattern]] = []
+        if held != "never":
+            every_cycle(dut, self._step)
+
+    def add(self, channels: list[Any]) -> None:
+        """Pause these, too."""
+        self._patterns += [(channel, pattern(self._held, self._rng)) for channel in channels]
+        for name in list(logging.root.manager.loggerDict):
+            if "axi" in name or name.startswith("cocotb."):
+                logging.getLogger(name).setLevel(logging.WARNING)
+
+    def end(self) -> None:
+        """No more pauses from now on."""
+        self._patterns.clear()
+
+    def _step(self, _: bool) -> None:
+        for channel, paused in self._patterns:
+            channel.pause = next(paused)
 
 
 def _intercept(channel: Any, change: Callable[[Any], None]) -> None:
