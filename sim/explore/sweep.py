@@ -1,7 +1,6 @@
 """An exploration: the cost model and synthesis of every point, then the RTL of some on the Pareto fronts."""
 
 import dataclasses
-import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
 from sim.accelerator import Settings, run_images
 from sim.compare import compare
+from sim.digests import digest, sources
 from sim.explore.area import AreaCache, read_hierarchy
 from sim.explore.points import Journal, Point, dsp_of, lut4_of, pareto
 from sim.explore.render import write_pictures
@@ -27,7 +27,7 @@ from sim.options import MEMORY_LATENCY
 from sim.reference import make_reference
 from sim.run import choose_images, progress_bar
 from sim.summary import measured_counts
-from sim.toolchain import BUILD, REPOSITORY
+from sim.toolchain import BUILD
 from sim.verilog import unit_verilog
 from sw.bundle import find_bundle, load_bundle
 from sw.bundle.network import IntegerNetwork
@@ -82,9 +82,9 @@ class Exploration:
         facts |= {"seed": str(request.seed), "memory_latency": str(request.latency)}
         self.journal = Journal(self.folder, facts)
         self._digests = {
-            "model": _digest([*_sources("sw"), *_sources("hw/contract"), path], *facts.values()),
-            "area": _digest(_sources("hw")),
-            "rtl": _digest([*_sources("sw/program"), *_sources("hw"), path], *facts.values()),
+            "model": digest([*sources("sw", "hw/contract"), path], *facts.values()),
+            "area": digest(sources("hw")),
+            "rtl": digest([*sources("sw/program", "hw"), path], *facts.values()),
         }
         base = parameters_of(self._base.config)
         wanted = space(self._base.config.multipliers, many=request.many).points(base)
@@ -96,8 +96,8 @@ class Exploration:
             config = self._config(parameters)
         except ArchonError:
             return None
-        sources = {name: _digest([], digest, repr(config)) for name, digest in self._digests.items()}
-        return Point(difference(parameters, base), dict(parameters), sources=sources)
+        made_of = {name: digest([], of_sources, repr(config)) for name, of_sources in self._digests.items()}
+        return Point(difference(parameters, base), dict(parameters), sources=made_of)
 
     def _config(self, parameters: Parameters) -> ArchonConfig:
         return configured(self._base.config, parameters)
@@ -168,16 +168,3 @@ def chosen_points(points: Sequence[Point], count: int | None) -> list[Point]:
         return front
     places = np.linspace(0, len(front) - 1, count).round().astype(int) if count > 1 else [0] * count
     return [front[place] for place in places]
-
-
-def _sources(folder: str) -> list[Path]:
-    """Python files of the project that decide what comes out; tests are none."""
-    found = (REPOSITORY / folder).rglob("*.py")
-    return sorted(path for path in found if not path.name.startswith("test_"))
-
-
-def _digest(files: Sequence[Path], *facts: str) -> str:
-    content = hashlib.sha256("\n".join(facts).encode())
-    for path in files:
-        content.update(path.read_bytes())
-    return content.hexdigest()[:16]
