@@ -2,11 +2,18 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 
 from hw.contract.config import preset
+from hw.contract.layout import Field, Layout
+from hw.rtl.packed_reader import PackedReader
+from sim.model import Design
+from sim.simulation import TestRun, build_and_test
 from sim.unit_run import run_unit
+from sim.verilog import write_verilog
+from tb.streams import SHARE_VARIABLE
 
 TINY = preset("tiny")
 
@@ -31,6 +38,17 @@ def test_table_loader(lanes: int, adder_rows: int, slice_channels: int, kernel: 
     share = LOADERS.index((lanes, adder_rows, slice_channels, kernel)), len(LOADERS)
     config = dataclasses.replace(TINY, lanes=lanes, adder_rows=adder_rows, slice_channels=slice_channels, kernel=kernel)
     run_unit("table_loader", config, "tb.table_loader_tests", share=share)
+
+
+ROWS = [1, 10, 21, 64]
+
+
+@pytest.mark.parametrize("bits", ROWS)
+def test_packed_reader(bits: int, tmp_path: Path) -> None:
+    reader = PackedReader(Layout("row", (Field("bits", bits),)))
+    source = write_verilog({"packed_reader": reader}, tmp_path / "packed_reader.v")
+    environment = {"ARCHON_ROW_BITS": str(bits), SHARE_VARIABLE: f"{ROWS.index(bits)}/{len(ROWS)}"}
+    build_and_test(Design([source], "packed_reader"), TestRun("tb.packed_reader_tests", environment=environment))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
