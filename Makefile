@@ -72,7 +72,7 @@ sim: .venv/.sim ## Run a network's real images through the RTL and compare every
 .PHONY: test
 test: .venv/.dev ## Install everything, then check, then run every test
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+	@$(BIN)/python -m pytest @sim/parallel.pytest
 
 .PHONY: check
 check: .venv/.dev ## Lint, types and the arrows between packages

@@ -47,6 +47,8 @@ TESTS: tuple[str, ...] = (
 """Unit tests and whole accelerators on small configurations: all units, both number formats of the predictor, two to eight
 lanes, one to three clusters, kernels of 3 and 5. The other variants of the regression differ in depths and widths alone."""
 
+PARALLEL = REPOSITORY / "sim" / "parallel.pytest"
+"""Options with which pytest runs tests in several processes."""
 
 SEEDS = 600
 """Random networks among which those are run that add to functional coverage (sim.soak.covering)."""
@@ -61,7 +63,7 @@ def measure(tests: Sequence[str] = TESTS, seeds: int = SEEDS) -> Coverage:
     shutil.rmtree(RECORDS, ignore_errors=True)
     environment = os.environ | {FOLDER_VARIABLE: str(RECORDS)}
     for command in (
-        ["pytest", "-q", "--numprocesses=auto", "--dist=loadgroup", *tests],
+        ["pytest", "-q", f"@{PARALLEL}", *tests],
         ["sim", "soak", "--cover", str(seeds), "--minutes", "60", "--stop"],
     ):
         if subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, env=environment, check=False).returncode:
