@@ -3,7 +3,7 @@
 from hw.contract.layout import WORD_BITS
 from hw.contract.tables import REQUANTIZE_ROW, SECTION_HEADER, TableKind
 from sw.bundle.network import IntegerNetwork
-from sw.datasets import load_excerpt
+from sw.datasets import cropped, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.program import MemoryImage
 from sw.spec import NetworkSpec, parse_spec
@@ -11,7 +11,7 @@ from sw.spec import NetworkSpec, parse_spec
 _SEED = 5
 _BLOCK = {"kernel": 3, "groups": 2, "shuffle": True}
 _SPEC = {
-    "name": "sim-test", "height": 32, "width": 32, "channels": 3, "classes": 10,
+    "name": "sim-test", "channels": 3, "classes": 10,
     "stem": {"channels": 4, "kernel": 3, "stride": 2},
     "first_pointwise": {"channels": 4, "groups": 2, "shuffle": True},
     "first_depthwise": {"kernel": 3},
@@ -24,14 +24,15 @@ _SPEC = {
 }  # fmt: skip
 
 
-def small_spec() -> NetworkSpec:
-    """Fits the preset tiny."""
-    return parse_spec(_SPEC)
+def small_spec(height: int = 32, width: int = 32) -> NetworkSpec:
+    """Fits the preset tiny; for images of this size."""
+    return parse_spec({**_SPEC, "height": height, "width": width})
 
 
 def make_network(spec: NetworkSpec) -> IntegerNetwork:
     """Random weights for a specification."""
-    return random_network(spec, _SEED, Survivors(0.5, 0.5), load_excerpt().images[:2]).network
+    images = cropped(load_excerpt().images[:2], spec.height, spec.width)
+    return random_network(spec, _SEED, Survivors(0.5, 0.5), images).network
 
 
 def bias_bit(image: MemoryImage, layer: str, bit: int) -> int:

@@ -65,7 +65,8 @@ def test_every_layer_of_a_small_network_is_right(tmp_path: Path, monkeypatch: py
 def test_every_layer_of_the_nano_network_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "nano.archon"
     save_bundle(make_network(load_spec("fusionet-nano")), bundle)
-    run_and_estimate(bundle, 1, 100, tmp_path, monkeypatch)
+    found = run_and_estimate(bundle, 1, 100, tmp_path, monkeypatch)
+    assert (found.preset, found.multipliers) == ("small", 8)
 
 
 @pytest.mark.slow

@@ -35,6 +35,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def little_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same layers on images of a tenth of the size, for runs that are slow."""
+    path = tmp_path_factory.mktemp("bundle") / "sim-test.archon"
+    save_bundle(make_network(small_spec(9, 11)), path)
+    return path
+
+
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs leave their reports."""
@@ -99,8 +107,8 @@ def test_a_flipped_bit_fails_and_is_named(bundle: Path, build: Path, capsys: pyt
     assert f"--flip-bit {bit}" in report.command
 
 
-def test_waveforms_are_kept(bundle: Path, build: Path) -> None:
-    outcome = run_network(Options(str(bundle), images=1, waves=True), Console(quiet=True))
+def test_waveforms_are_kept(little_bundle: Path, build: Path) -> None:
+    outcome = run_network(Options(str(little_bundle), images=1, waves=True), Console(quiet=True))
     assert outcome.report.bit_exact
     assert "WAVES=1" in outcome.report.command
     waves = build / "waves" / "waves.vcd"
@@ -111,23 +119,13 @@ def test_waveforms_are_kept(bundle: Path, build: Path) -> None:
 
 if shutil.which("iverilog"):
 
-    def test_icarus_gives_the_same(bundle: Path, build: Path) -> None:
+    def test_icarus_gives_the_same(little_bundle: Path, build: Path) -> None:
         # Icarus runs some thousand cycles a second, so memory is fast here.
-        report = run_network(Options(str(bundle), images=1, simulator="icarus", latency=2), Console(quiet=True)).report
+        report = run_network(Options(str(little_bundle), images=1, simulator="icarus", latency=2), Console(quiet=True)).report
         assert report.bit_exact
         assert report.simulator == "icarus"
         assert report.command.endswith("--images 1 --seed 1 --simulator icarus --latency 2")
         assert (build / "report.json").is_file()
-
-
-@pytest.mark.slow
-def test_the_nano_network_passes_on_eight_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim.run, "BUILD", tmp_path)
-    path = tmp_path / "nano.archon"
-    save_bundle(make_network(load_spec("fusionet-nano")), path)
-    report = run_network(Options(str(path), images=1), Console(quiet=True)).report
-    assert report.bit_exact
-    assert (report.preset, report.lanes) == ("small", 8)
 
 
 @pytest.mark.slow
