@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from hw.contract.taps import SMALL_KERNEL
+
 Tensor = Any
 
 EPSILON = 1e-3
@@ -210,6 +212,12 @@ class Stem(MaskedLayer):
         padded = pad(inputs, weight.shape[-1] // 2)
         kernel = ops.transpose(weight, (2, 3, 1, 0))
         return self.norm(ops.conv(padded, kernel, strides=self.stride, padding="valid"), training=training)
+
+
+def average_pool(inputs: Tensor, stride: int) -> Tensor:
+    """Means under 3x3 windows; what lies outside the image counts as zero, the divisor is 9 everywhere."""
+    reach = SMALL_KERNEL // 2
+    return ops.average_pool(pad(inputs, reach), SMALL_KERNEL, strides=stride, padding="valid")
 
 
 def pad(inputs: Tensor, width: int) -> Tensor:

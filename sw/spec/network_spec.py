@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hw.contract.errors import ArchonError
 from hw.contract.taps import SMALL_KERNEL
-from sw.spec.blocks import KINDS, AnyBlockSpec, BlockSpec, all_fused
+from sw.spec.blocks import KINDS, UNFUSED, AnyBlockSpec, BlockSpec, all_fused
 from sw.spec.layers import LayerShape, list_layers, reduced
 from sw.spec.sections import Dimension, Positive, Section, check_groups, check_inputs, check_window
 
@@ -136,6 +136,11 @@ class NetworkSpec(Section):
             index, kind = next((i, block.kind) for i, block in enumerate(blocks, start=1) if block.kind != KINDS[0])
             raise ArchonError(f"{self.name}: expected fused blocks only, got kind {kind} in block {index}")
         return blocks
+
+    @property
+    def predicts(self) -> bool:
+        """Whether any block is fused, so that ReLUs are predicted."""
+        return any(block.kind != UNFUSED for block in self.blocks)
 
     @property
     def front(self) -> tuple[PointwiseSpec, DepthwiseSpec]:

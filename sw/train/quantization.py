@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sw.datasets import ImageSet
 from sw.networks.block import Block
-from sw.networks.fusion_network import FusionNetwork
 from sw.networks.layers import MaskedLayer
+from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.quantize import fake_quantize
 from sw.quantize.weights import value_path
@@ -33,7 +33,7 @@ class QuantizationStage(PredictionStage):
         survivors: shares of survivors to keep to; None: as they come.
     """
 
-    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+    def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
         super().__init__(model, training, constraint, survivors)
         for block in model.blocks:
             for layer in block.value_layers():
@@ -44,7 +44,7 @@ class QuantizationStage(PredictionStage):
         """Take over the network with its predictors and their scales."""
         Stage.start_from(self, arrays, path)
         for block, following in zip(self.model.blocks, self.model.blocks[1:], strict=False):
-            block.output_scale.assign(following.predictor.input_scale)  # type: ignore[union-attr]
+            block.output_scale.assign(following.predictor.input_scale)
         self.model.blocks[-1].output_scale.assign(self.model.last_input_scale)
         self.after_epoch()
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
 from sw.datasets import ImageSet, normalise
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.network import Network
 from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
@@ -27,7 +27,7 @@ from sw.train.export import export_weights
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
-from sw.train.stages import make_stage
+from sw.train.stages import make_stage, stages_of
 from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
@@ -88,7 +88,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     elif run.widen is not None:
         stage.start_from(widened(run, run.widen), run.widen)
     elif run.stage != STAGES[0]:
-        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / CHECKPOINT
+        stages = stages_of(run.spec)
+        before = run.folder.parent / stages[stages.index(run.stage) - 1] / CHECKPOINT
         if not before.exists():
             raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
         stage.start_from(load_arrays(before), before)
@@ -133,7 +134,7 @@ def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:
     return out_of_time or (run.stop_after is not None and epochs_done >= run.stop_after)
 
 
-def compile_model(model: FusionNetwork, recipe: Recipe) -> None:
+def compile_model(model: Network, recipe: Recipe) -> None:
     """Attach loss and optimiser; BatchNorm and the dense bias are not decayed."""
     optimizer = keras.optimizers.SGD(recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay or None)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -163,7 +164,7 @@ def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[flo
     return float(np.mean(losses)), rate
 
 
-def _train_step(model: FusionNetwork, images: Any, labels: Any) -> float:
+def _train_step(model: Network, images: Any, labels: Any) -> float:
     model.reset_metrics()
     return float(np.asarray(model.train_on_batch(images, labels)))
 

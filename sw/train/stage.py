@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.network import Network
 from sw.train import checkpoint
 
 
@@ -16,7 +16,7 @@ class Stage:
         model: the network to train.
     """
 
-    def __init__(self, model: FusionNetwork) -> None:
+    def __init__(self, model: Network) -> None:
         self.model = model
 
     def variables(self) -> dict[str, Any]:
