@@ -118,7 +118,7 @@ def _written(quantized: Quantized, provenance: dict[str, str], path: Path) -> Qu
     network = quantized.network.replaced(provenance=provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_bundle(network, path)
-    return Quantized(network, quantized.blocks)
+    return Quantized(network, quantized.blocks, quantized.scales)
 
 
 if __name__ == "__main__":

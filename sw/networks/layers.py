@@ -126,10 +126,7 @@ class Pointwise(MaskedLayer):
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Weight [K, C / G] as the block-diagonal matrix [C, K] of the whole layer."""
-        rows, columns = weight.shape
-        blocks = ops.transpose(ops.reshape(weight, (self.groups, rows // self.groups, columns)), (0, 2, 1))
-        placed = blocks[:, :, None, :] * ops.eye(self.groups)[:, None, :, None]
-        return ops.reshape(placed, (self.groups * columns, rows))
+        return block_diagonal(weight, self.groups)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Convolve and normalise."""
@@ -141,6 +138,14 @@ class Pointwise(MaskedLayer):
         else:
             return self.norm(multiply_channels(inputs, matrix), training=True)
         return multiply_channels(inputs, matrix * scale) + offset
+
+
+def block_diagonal(weight: Tensor, groups: int) -> Tensor:
+    """Weight [K, C / groups] of a grouped layer as the matrix [C, K] of the whole layer."""
+    rows, columns = weight.shape
+    blocks = ops.transpose(ops.reshape(weight, (groups, rows // groups, columns)), (0, 2, 1))
+    placed = blocks[:, :, None, :] * ops.eye(groups, dtype=weight.dtype)[:, None, :, None]
+    return ops.reshape(placed, (groups * columns, rows))
 
 
 def multiply_channels(inputs: Tensor, matrix: Tensor) -> Tensor:

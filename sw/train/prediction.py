@@ -98,10 +98,14 @@ def activation_scales(model: Network, images: Array) -> list[float]:
     tensors = [model.front(images)]
     for block in model.blocks:
         tensors.append(ungated(block, tensors[-1]))
-    largest = [float(np.percentile(np.abs(ops.convert_to_numpy(tensor)), ACTIVATION_PERCENTILE)) for tensor in tensors]
-    chains = scale_chains(model.spec)
-    shared = [max(x for x, other in zip(largest, chains, strict=True) if other == chain) for chain in chains]
-    return [value / signed_range(ACTIVATION_BITS)[1] for value in shared]
+    scales, chains = [to_scale(tensor) for tensor in tensors], scale_chains(model.spec)
+    return [max(scale for scale, other in zip(scales, chains, strict=True) if other == chain) for chain in chains]
+
+
+def to_scale(tensor: Any) -> float:
+    """Value of one int8 level of activations, nearly all of which fit."""
+    magnitude = float(np.percentile(np.abs(ops.convert_to_numpy(tensor)), ACTIVATION_PERCENTILE))
+    return (magnitude or 1.0) / signed_range(ACTIVATION_BITS)[1]
 
 
 def ungated(block: Block, inputs: Any) -> Any:

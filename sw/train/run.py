@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
-from sw.datasets import ImageSet, normalise
+from sw.datasets import ImageSet
 from sw.networks.network import Network
 from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
 from sw.train.augment import training_batches
-from sw.train.export import export_weights
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
@@ -103,19 +104,20 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         "test_images": list(test.images.shape),
     }
     checkpoint.write_config(run.folder, config)
+    accuracy = None
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):
         if _must_stop(run, epoch, time.monotonic() - started):
             return None
         began = time.monotonic()
         loss, rate = train_epoch(run, stage, training, epoch)
-        accuracy = evaluate(model, test)
+        accuracy = evaluate(stage.inference(), test)
         seconds = time.monotonic() - began
         rows.append({"epoch": epoch + 1, "rate": rate, "loss": loss, "test_accuracy": accuracy, "seconds": seconds})
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)
-    accuracy = evaluate(model, test)
-    save_arrays(run.folder / WEIGHTS, export_weights(model))
+    accuracy = evaluate(stage.inference(), test) if accuracy is None else accuracy
+    save_arrays(run.folder / WEIGHTS, stage.weights())
     checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
 
@@ -169,13 +171,12 @@ def _train_step(model: Network, images: Any, labels: Any) -> float:
     return float(np.asarray(model.train_on_batch(images, labels)))
 
 
-def evaluate(model: Callable[..., Any], data: ImageSet) -> float:
+def evaluate(infer: Callable[[NDArray[np.uint8]], NDArray[Any]], data: ImageSet) -> float:
     """Fraction of images whose largest logit is the label's."""
     correct = 0
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        logits = np.asarray(model.predict_on_batch(normalise(data.images[part])))  # type: ignore[attr-defined]
-        correct += int((logits.argmax(1) == data.labels[part]).sum())
+        correct += int((infer(data.images[part]).argmax(1) == data.labels[part]).sum())
     return correct / len(data.labels)
 
 

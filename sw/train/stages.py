@@ -43,4 +43,4 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
         return PruningStage(Network(spec), spec.sparsity, recipe.ramp)
     if stage == "pred":
         return PredictionStage(Network(spec, predicted=True), training, constraint, limit)
-    return QuantizationStage(Network(spec, predicted=bool(spec.fused_blocks), quantized=True), training, constraint, limit)
+    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, constraint, limit)
