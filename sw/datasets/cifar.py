@@ -101,7 +101,7 @@ class Cifar:
 
     def _from_folder(self, folder: Path, split: str) -> ImageSet:
         paths = (batch.check(folder / batch.name) for batch in self.batches[split])
-        return self._joined((partial(path.open, "rb") for path in paths), split, folder)
+        return self._joined((partial(_opened, path) for path in paths), split, folder)
 
     def _joined(self, openers: Iterable[Opener], split: str, source: Path) -> ImageSet:
         batches = []
@@ -122,6 +122,10 @@ class Cifar:
 
     def _checked(self, data: ImageSet, split: str, source: Path) -> ImageSet:
         return checked(data, (self.images[split], SIDE, SIDE, 3), self.classes, source)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 @contextmanager

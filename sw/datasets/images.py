@@ -57,18 +57,18 @@ def reduced(data: ImageSet, count: int | None, resolution: int | None) -> ImageS
 
 
 def fitted(data: ImageSet, height: int, width: int, channels: int) -> ImageSet:
-    """Images of a network's size: smaller ones in the middle of black, grey ones in all its channels.
+    """Images of a network's size: of larger ones the middle, smaller ones in the middle of black, grey ones in all channels.
 
     Raises:
-        ArchonError: larger images, or ones of another number of colours.
+        ArchonError: images of another number of colours.
     """
     _, rows, columns, colours = data.images.shape
-    if rows > height or columns > width or colours not in (1, channels):
-        expected = f"at most {height} x {width} pixels of {channels} channels or one"
-        raise ArchonError(f"expected images of {expected}, got {rows} x {columns} of {colours}")
-    above, left = (height - rows) // 2, (width - columns) // 2
-    around = ((0, 0), (above, height - rows - above), (left, width - columns - left), (0, 0))
-    images = np.pad(data.images, around) if (rows, columns) != (height, width) else data.images
+    if colours not in (1, channels):
+        raise ArchonError(f"expected images of {channels} channels or one, got {colours}")
+    images = cropped(data.images, min(rows, height), min(columns, width))
+    above, left = max(0, height - rows), max(0, width - columns)
+    if above or left:
+        images = np.pad(images, ((0, 0), (above // 2, above - above // 2), (left // 2, left - left // 2), (0, 0)))
     return ImageSet(images if colours == channels else np.repeat(images, channels, axis=-1), data.labels)
 
 

@@ -175,6 +175,7 @@ def test_fitted_images() -> None:
     for colour in range(3):
         np.testing.assert_array_equal(large.images[:, 2:30, 2:30, colour], DATA.images[..., 0])
     assert large.images.sum(dtype=np.int64) == 3 * DATA.images.sum(dtype=np.int64)
-    assert fitted(DATA, 28, 28, 1).images is DATA.images
-    with pytest.raises(ArchonError, match=r"at most 27 x 28 pixels of 3 channels or one, got 28 x 28 of 1"):
-        fitted(DATA, 27, 28, 3)
+    np.testing.assert_array_equal(fitted(DATA, 28, 28, 1).images, DATA.images)
+    np.testing.assert_array_equal(fitted(DATA, 26, 28, 1).images, DATA.images[:, 1:27])
+    with pytest.raises(ArchonError, match="expected images of 1 channels or one, got 3"):
+        fitted(large, 32, 33, 1)

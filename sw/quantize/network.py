@@ -20,7 +20,11 @@ from sw.quantize.scales import Scales
 from sw.quantize.weights import Arrays, find, folded, scale_of
 from sw.spec import NetworkSpec
 
-__all__ = ["BlockReport", "Quantized", "quantize_front", "quantize_network"]
+__all__ = ["HAS_SCALES", "BlockReport", "Quantized", "quantize_front", "quantize_network"]
+
+
+HAS_SCALES = "pool.output_scale"
+"""This scale is among weights that come with all of them."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from hw.contract.errors import ArchonError
 from sw.bundle.network import IntegerNetwork
 from sw.datasets import ImageSet
 from sw.networks.block import Block
@@ -46,9 +47,16 @@ class QuantizationStage(PredictionStage):
         training: images to find scales on (the first ones).
         constraint: ternarise the predictor's weights after each update.
         survivors: shares of survivors to keep to; None: as they come.
+
+    Raises:
+        ArchonError: images of another size than the network's.
     """
 
     def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+        spec, size = model.spec, training.images.shape[1:]
+        if size != (spec.height, spec.width, spec.channels):
+            expected = f"{spec.height} x {spec.width} x {spec.channels}"
+            raise ArchonError(f"stage quantized: expected images of the network's size, {expected}, got {size}")
         super().__init__(model, training, constraint, survivors)
         for block in model.blocks:
             for layer in block.value_layers():
@@ -97,18 +105,23 @@ class QuantizationStage(PredictionStage):
         if self.integers is None:
             self.integers = IntegerModel(network)
         self.integers.load(network)
-        model, batch = self.integers, integer_batch(network)
-
-        def logits(images: NDArray[np.uint8]) -> NDArray[Any]:
-            parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-            return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
-
-        return logits
+        return integer_inference(self.integers, network)
 
     def weights(self) -> Arrays:
         """Weights with all scales, so that the exporter makes the integers that were evaluated."""
         scales = {name: np.asarray(scale) for name, scale in self.quantized().scales.items()}
         return scales | export_weights(self.model)
+
+
+def integer_inference(model: IntegerModel, network: IntegerNetwork) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+    """Images [N, H, W, 3] to the logits [N, classes] of a model, with the network in it, some at a time."""
+    batch = integer_batch(network)
+
+    def logits(images: NDArray[np.uint8]) -> NDArray[Any]:
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
+
+    return logits
 
 
 def integer_batch(network: IntegerNetwork) -> int:

@@ -32,6 +32,8 @@ from sw.train.stages import make_stage, stages_of
 from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
+KEPT_RUNS = Path(__file__).parent / "runs"
+"""Run folders that come with the project, by network."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Run:
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
         kernel: one of KERNELS, what computes the blocks.
+        dataset: what the images are; it is noted in the run folder.
         widen: start from this run folder of a narrower network instead of the stage before.
     """
 
@@ -63,6 +66,7 @@ class Run:
     predictor: str = "forward"
     kernel: str = "auto"
     widen: Path | None = None
+    dataset: str = "cifar10"
 
 
 def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
@@ -72,9 +76,11 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         Test accuracy, 0 to 1; None when the time ran out before the last epoch.
 
     Raises:
-        ArchonError: the stage before is missing, or a checkpoint does not fit.
+        ArchonError: the stage before is missing, a checkpoint does not fit, or there are too few images.
     """
     started = time.monotonic()
+    if run.recipe.epochs and len(training.labels) < run.recipe.batch:
+        raise ArchonError(f"expected at least a batch of {run.recipe.batch} training images, got {len(training.labels)}")
     keras.utils.set_random_seed(run.seed)
     stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
     model = stage.model
@@ -89,10 +95,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     elif run.widen is not None:
         stage.start_from(widened(run, run.widen), run.widen)
     elif run.stage != STAGES[0]:
-        stages = stages_of(run.spec)
-        before = run.folder.parent / stages[stages.index(run.stage) - 1] / CHECKPOINT
-        if not before.exists():
-            raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
+        before = checkpoint_before(run)
         stage.start_from(load_arrays(before), before)
     if first_epoch == 0:
         for stale in (LOG, WEIGHTS):
@@ -120,6 +123,20 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     save_arrays(run.folder / WEIGHTS, stage.weights())
     checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
+
+
+def checkpoint_before(run: Run) -> Path:
+    """The checkpoint of the stage before: the one beside the run, else the one that comes with the project.
+
+    Raises:
+        ArchonError: there is none.
+    """
+    stages = stages_of(run.spec)
+    stage = stages[stages.index(run.stage) - 1]
+    trained, kept = (folder / stage / CHECKPOINT for folder in (run.folder.parent, KEPT_RUNS / run.spec.name))
+    if not trained.exists() and not kept.exists():
+        raise ArchonError(f"stage {run.stage} starts from {trained}, which is missing: train that stage first")
+    return trained if trained.exists() else kept
 
 
 def widened(run: Run, folder: Path) -> dict[str, Any]:
@@ -191,6 +208,7 @@ def _config(run: Run) -> dict[str, Any]:
         "network": run.spec.model_dump(mode="json"),
         "stage": run.stage,
         "seed": run.seed,
+        "dataset": run.dataset,
         "predictor": run.predictor,
         "widened_from": None if run.widen is None else "/".join(run.widen.absolute().parts[-3:]),  # NET/train/STAGE
         "recipe": asdict(run.recipe),

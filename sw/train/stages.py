@@ -19,6 +19,17 @@ def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
     return STAGES if spec.predicts else tuple(stage for stage in STAGES if stage != "pred")
 
 
+def check_stage(spec: NetworkSpec, stage: str) -> None:
+    """Raise ArchonError unless the network has the stage."""
+    if stage not in STAGES:
+        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    if stage not in stages_of(spec):
+        raise ArchonError(
+            f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
+            "none of this network's blocks is fused"
+        )
+
+
 def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet, predictor: str) -> Stage:
     """The stage, with its model.
 
@@ -27,13 +38,7 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     """
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
-    if stage not in STAGES:
-        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
-    if stage not in stages_of(spec):
-        raise ArchonError(
-            f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
-            "none of this network's blocks is fused"
-        )
+    check_stage(spec, stage)
     constraint = predictor == "constraint"
     survivors = Survivors(recipe.survivors_first, recipe.survivors_second, recipe.survivor_weight)
     limit = survivors if survivors.weight > 0 else None
