@@ -48,7 +48,8 @@ help: ## This list
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
-#: STAGE=vanilla          train: vanilla, pruned, pred or quantized
+#: DATASET=cifar100       train, export: cifar10 (default), cifar100, fashion-mnist or svhn
+#: STAGE=vanilla          train: vanilla, pruned, pred (networks with fused blocks) or quantized
 #: EPOCHS=10              train: instead of the recipe's number
 #: MINUTES=60             train: stop after the epoch in which this time ends; soak: begin no further network
 #: NETWORKS=10            soak: how many random networks at most
@@ -121,14 +122,14 @@ explore: .venv/.synth ## Sweep generator parameters: cycles against LUT4 and DSP
 		$(call option,CONFIRM,confirm) $(call option,SEED,seed)
 
 .PHONY: export
-export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS SEED)
-	@$(BIN)/python -m sw.export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,SEED,seed) \
+export: .venv/.sim ## Write a network's bundle, with random or trained weights (SPEC WEIGHTS DATASET SEED)
+	@$(BIN)/archon export '$(SPEC)' $(call option,WEIGHTS,weights) $(call option,DATASET,dataset) $(call option,SEED,seed) \
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
 		$(call switch,BALANCED,balanced)
 
 .PHONY: train
-train: .venv/.dev ## Train a stage of a network on CIFAR-10 (NET STAGE EPOCHS MINUTES RESUME SEED ...)
-	@$(BIN)/python -m sw.train '$(NET)' $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
+train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTES RESUME SEED ...)
+	@$(BIN)/archon train '$(NET)' $(call option,DATASET,dataset) $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
 		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
 		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) \
@@ -158,7 +159,12 @@ clean: ## Remove build/ and the environment
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 		echo "$(PYTHON) cannot make a virtual environment; install its venv package (see above)." >&2; exit 2; }
 
-.venv/.sim .venv/.synth .venv/.formal .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python
+# The command line, from wherever it is called.
+.venv/bin/archon: | .venv/bin/python
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -m sw "$$@"\n' '$(CURDIR)' '$(CURDIR)/$(BIN)' > $@
+	@chmod +x $@
+
+.venv/.sim .venv/.synth .venv/.formal .venv/.dev: .venv/.%: requirements/%.lock | .venv/bin/python .venv/bin/archon
 	@echo "Installing requirements/$*.lock into .venv"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r $<
 	@touch $@

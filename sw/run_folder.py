@@ -30,12 +30,14 @@ class RunFacts(BaseModel):
     """Shape."""
     test_accuracy: float
     """In floats with the stage's quantisation, 0 to 1."""
+    dataset: str = "cifar10"
     widened_from: str | None = None
 
     def provenance(self) -> dict[str, str]:
         """As text by name, for a bundle."""
         facts = {
             "weights": "trained",
+            "dataset": self.dataset,
             "stage": self.stage,
             "epochs": str(self.recipe.epochs),
             "seed": str(self.seed),

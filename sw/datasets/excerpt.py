@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.arrays import load_arrays
-from sw.datasets.cifar10 import ImageSet, undo_filter
+from sw.datasets.cifar import undo_filter
+from sw.datasets.images import ImageSet
 
 EXCERPT = Path(__file__).with_name("excerpt.npz")
 

@@ -14,12 +14,13 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.bundle import check_network_bounds, find_bundle, load_bundle, save_bundle
-from sw.datasets import cropped, load_cifar10, load_excerpt
+from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
-from sw.quantize.network import Quantized, quantize_network
+from sw.quantize.network import HAS_SCALES, Quantized, quantize_network
 from sw.run_folder import WEIGHTS, read_facts
 from sw.spec import NetworkSpec, load_spec
+from sw.task import images_for, network_for
 
 STAGES = ("quantized", "pred")
 """Stages whose weights can be exported; the first one that was trained is taken."""
@@ -28,7 +29,7 @@ RANDOM_IMAGES = 2
 """Calibration images of a random network: more change little and take their time at full size."""
 
 TRAINED_IMAGES = 64
-"""Training images that a trained network's scales before and behind the blocks are found on."""
+"""Training images on which scales are found that do not come with a trained network."""
 
 app = App(name="sw.export", help="Make a bundle: a network in integers, ready for golden model and simulation.")
 
@@ -43,13 +44,14 @@ def main(
     survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
     balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
     classes: Annotated[int | None, Parameter(help="other than the specification has; the network is then NAME-CLASSES")] = None,
+    dataset: Annotated[str | None, Parameter(help="that it was trained on: cifar10, cifar100, fashion-mnist or svhn")] = None,
     out: Annotated[Path | None, Parameter(help="instead of BUILD/NAME/NAME.archon")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Export SPEC, the name of a network or the path of a TOML file."""
     console = Console()
     try:
-        network = load_spec(spec) if classes is None else load_spec(spec).with_classes(classes)
+        network = load_spec(spec, classes) if dataset is None else network_for(spec, dataset)
         path = out or build / network.name / f"{network.name}.archon"
         if weights == "random":
             survivors = Survivors(survivors_first, survivors_second)
@@ -92,9 +94,13 @@ def export_trained(spec: NetworkSpec, build: Path, path: Path) -> Quantized:
     source = trained_weights(spec, build)
     if source is None:
         raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {build}, got none")
-    images = load_cifar10("train").images[:TRAINED_IMAGES]
-    provenance = read_facts(source.parent).provenance()
-    return _written(quantize_network(load_arrays(source), spec, images), provenance, path)
+    arrays, facts = load_arrays(source), read_facts(source.parent)
+    if HAS_SCALES in arrays:
+        excerpt = load_excerpt()
+        images = fitted(ImageSet(excerpt.images[:1], excerpt.labels[:1]), spec.height, spec.width, spec.channels).images
+    else:
+        images = images_for(spec, facts.dataset, "train").images[:TRAINED_IMAGES]
+    return _written(quantize_network(arrays, spec, images), facts.provenance(), path)
 
 
 def copy_bundle(spec: NetworkSpec, path: Path) -> None:
@@ -118,7 +124,7 @@ def _written(quantized: Quantized, provenance: dict[str, str], path: Path) -> Qu
     network = quantized.network.replaced(provenance=provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_bundle(network, path)
-    return Quantized(network, quantized.blocks)
+    return Quantized(network, quantized.blocks, quantized.scales)
 
 
 if __name__ == "__main__":

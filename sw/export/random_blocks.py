@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.config import Widths
 from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
-from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock, pair_columns, pair_order, pair_rows
+from sw.bundle.blocks import PointwisePair, PointwisePairBlock, UnfusedBlock
 from sw.bundle.network import DenseLayer, Requantization
 from sw.export.random_draw import (
     BIAS_DEVIATION,
@@ -24,11 +23,12 @@ from sw.export.random_draw import (
     without_lost_weights,
 )
 from sw.export.random_excitation import random_gates
-from sw.quantize import ValuePath, calibration, quantize_value_path
+from sw.quantize import calibration
 from sw.quantize.calibration import Activations
 from sw.quantize.dense import activation_scale, quantize_dense, requantization
 from sw.quantize.network import BlockReport
-from sw.quantize.value_path import Floats, Integers
+from sw.quantize.pair import PairPath, integer_pair, quantize_pair_path
+from sw.quantize.value_path import Floats
 from sw.spec import PointwisePairSpec, SparsitySpec, UnfusedSpec
 
 
@@ -160,41 +160,7 @@ class Maker:
         bias = self.random.normal(size=spec.own_channels) * BIAS_DEVIATION
         out = np.maximum(y * factor + bias.astype(np.float32), 0)
         scale = activation_scale(out)
-        path = _as_block(spec, first, first_bias, second * factor, bias)
-        quantized = quantize_value_path(path, x.scale, Widths(), unit_window=True)
-        pair = PointwisePair(
-            expand_weight=_own_columns(spec, quantized.expand_weight).astype(np.int8),
-            expand_bias=_own_order(spec, quantized.expand_bias).astype(np.int32),
-            project_weight=quantized.project_weight.astype(np.int32),
-            requantization=requantization(f"{self.name} pair", quantized.project_bias, quantized.output_scale, scale),
-            predictor_expand_weight=ternary.astype(np.int8),
-            predictor_expand_threshold=threshold.astype(np.int32),
-        )
+        quantized = quantize_pair_path(spec, PairPath(first, first_bias, second * factor, bias), x.scale)
+        pair = integer_pair(f"{self.name} pair", spec, quantized, ternary, threshold, scale)
         report = BlockReport(f"{self.name} pair", 0, 0, float(survives.mean()), float((out > 0).mean()))
         return pair, Traced(calibration.rounded(out, scale), scale), report
-
-
-def _as_block(spec: PointwisePairSpec, first: Floats, first_bias: Floats, second: Floats, bias: Floats) -> ValuePath:
-    """The value path of the fused block that a pair is (sw.bundle.blocks.pair_as_block)."""
-    window = np.zeros((spec.expanded_channels, SMALL_KERNEL, SMALL_KERNEL))
-    window[:, SMALL_KERNEL // 2, SMALL_KERNEL // 2] = 1
-    return ValuePath(
-        expand_weight=pair_rows(spec, first),
-        expand_bias=first_bias[pair_order(spec)],
-        depthwise_weight=window,
-        depthwise_bias=np.zeros(spec.expanded_channels),
-        project_weight=second,
-        project_bias=bias,
-    )
-
-
-def _own_columns(spec: PointwisePairSpec, rows: Integers) -> Integers:
-    """The inverse of pair_rows."""
-    return _own_order(spec, np.take_along_axis(rows, pair_columns(spec), axis=1))
-
-
-def _own_order(spec: PointwisePairSpec, rows: Integers) -> Integers:
-    """Rows of the block as rows of the pair."""
-    own = np.empty_like(rows)
-    own[pair_order(spec)] = rows
-    return own

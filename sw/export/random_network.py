@@ -82,7 +82,7 @@ def random_network(spec: NetworkSpec, seed: int, survivors: Survivors, images: N
         if report is not None:
             reports.append(report)
     head = _head(spec, random, x, scale)
-    return Quantized(integer_network(spec, front, tuple(blocks), head), tuple(reports))
+    return Quantized(integer_network(spec, front, tuple(blocks), head), tuple(reports), {})
 
 
 def _any_block(

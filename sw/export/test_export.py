@@ -59,7 +59,7 @@ def spec_file(tmp_path: Path) -> Path:
 def training_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """The excerpt in place of the training set, which is not there everywhere."""
     excerpt = load_excerpt()
-    monkeypatch.setattr(exporter, "load_cifar10", lambda _split: ImageSet(excerpt.images, excerpt.labels))
+    monkeypatch.setattr(exporter, "images_for", lambda *_: ImageSet(excerpt.images, excerpt.labels))
 
 
 def put_trained_weights(folder: Path, spec: NetworkSpec, stage: str = "pred", **facts: object) -> None:
@@ -102,6 +102,7 @@ def test_trained_bundle_takes_the_last_stage(spec_file: Path, tmp_path: Path) ->
     assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 0
     assert load_bundle(tmp_path / "small" / "small.archon").provenance == {
         "weights": "trained",
+        "dataset": "cifar10",
         "stage": "quantized",
         "epochs": "3",
         "seed": "7",

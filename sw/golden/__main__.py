@@ -14,8 +14,9 @@ from rich.table import Table
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
 from sw.bundle import find_bundle, load_bundle
-from sw.datasets import ImageSet, load_cifar10, load_excerpt
+from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
+from sw.task import images_for
 
 app = App(name="sw.golden", help="The golden model: a network in exact integers.")
 
@@ -26,7 +27,8 @@ def evaluate_command(
     *,
     images: Annotated[int | None, Parameter(help="only the first so many images")] = None,
     mode: Annotated[Literal["layerwise", "fused"], Parameter(help="fused also counts operations; slower")] = "layerwise",
-    data: Annotated[Literal["test", "excerpt"], Parameter(help="CIFAR-10's test set, or the excerpt in the project")] = "test",
+    data: Annotated[Literal["test", "excerpt"], Parameter(help="the test set, or CIFAR-10's excerpt in the project")] = "test",
+    dataset: Annotated[str | None, Parameter(help="of the test set, if another one than the bundle names")] = None,
     workers: Annotated[int | None, Parameter(help="processes; as many as processors by default")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
@@ -35,7 +37,11 @@ def evaluate_command(
     try:
         path = find_bundle(net)
         network = load_bundle(path)
-        chosen = _choose(images, data)
+        if data == "excerpt":
+            everything: ImageSet = load_excerpt()
+        else:
+            everything = images_for(network.spec, dataset or network.provenance.get("dataset", "cifar10"), "test")
+        chosen = reduced(everything, images, None)
         result = evaluate(network, chosen.images, chosen.labels, mode, workers=workers, console=console)
         target = build / network.spec.name / "evaluation.json"
         values = {**result.as_json(), "bundle": path.name, "data": data, "provenance": network.provenance}
@@ -51,13 +57,6 @@ def evaluate_command(
         soft_wrap=True,
     )
     return 0
-
-
-def _choose(images: int | None, data: str) -> ImageSet:
-    everything = load_cifar10("test") if data == "test" else load_excerpt()
-    if images is not None and not 1 <= images <= len(everything.labels):
-        raise ArchonError(f"images: expected 1 to {len(everything.labels)}, got {images}")
-    return ImageSet(everything.images[:images], everything.labels[:images])
 
 
 def _table(result: Evaluation) -> Table:

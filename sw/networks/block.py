@@ -1,91 +1,118 @@
-"""The fusible bottleneck block."""
+"""What blocks of every kind have in common."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from hw.contract.errors import ArchonError
-from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
-from sw.networks.predictor import Predictor, quantize_activation, soft_gate, straight_through
-from sw.spec import BlockSpec
+from sw.networks.excitation import Excitation
+from sw.networks.layers import MaskedLayer, average_pool
+from sw.networks.predictor import ExpandPredictor
+from sw.networks.rounding import quantize_activation
+from sw.spec import AnyBlockSpec, BlockSpec
 
 Tensor = Any
-Kernel = Callable[["Block", Tensor, bool], Tensor]
-"""A block's inputs, and whether it is being trained, to the sums of its project layer; updates norms as the layers do."""
+Recorder = Callable[[str, Tensor], None]
 
 
 class Block(keras.layers.Layer):
-    """Expand 1x1, ReLU, depthwise, ReLU, project 1x1, shuffle, and the residual if the block has one.
+    """A block [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), K].
 
-    With a predictor, each ReLU becomes a gate: what the predictor says survives passes as it is, the rest is zero. With a
-    frozen value path the gradient goes to the predictor alone, as if the predictor's relu(s2) were the activation; where
-    the value path is quantised and trained too, the gradient is that of the product of value and gate.
-    Input [N, H, W, C], output [N, ceil(H / stride), ceil(W / stride), K].
+    A quantised block has int8 activations wherever the integer network has them; their scales are called as the layers that
+    write them (sw.spec.layers). Its input is rounded already: by the block before, or by the network.
 
     Args:
         spec: shape of the block.
-        name: layer name; its three layers are called NAME.expand, NAME.depthwise and NAME.project.
-        predicted: with a predictor.
-        quantized: with int8 activations and a value path whose weights can be rounded and trained; needs a predictor.
+        name: layer name; its layers are called NAME.expand and so on.
+        quantized: with int8 activations, and weights that can be rounded and trained.
     """
 
-    def __init__(self, spec: BlockSpec, name: str, predicted: bool = False, quantized: bool = False) -> None:
+    ROUNDED: tuple[str, ...] = ()
+    """Tensors within the block that are int8 in the integer network."""
+
+    def __init__(self, spec: AnyBlockSpec, name: str, quantized: bool = False) -> None:
         super().__init__(name=name)
-        self.spec = spec
-        self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.expand")
-        self.depthwise = Depthwise(spec.expanded_channels, spec.kernel, spec.stride, f"{name}.depthwise")
-        self.project = Pointwise(spec.expanded_channels, spec.out_channels, spec.groups, f"{name}.project")
-        self.predictor = Predictor(spec, name) if predicted else None
+        self.spec: Any = spec
+        self.predictor: Any = None
+        self.excitation: Excitation | None = None
+        self.recorder: Recorder | None = None
         self.output_scale: Any = None
-        self.kernel: Kernel | None = None
+        self.scales: dict[str, Any] = {}
         if quantized:
-            self.output_scale = self.add_weight(shape=(), initializer="ones", name="output_scale", trainable=False)
+            self.output_scale = self._scale("output_scale")
+
+    def finish(self, predictor: ExpandPredictor | None, scaled: bool) -> None:
+        """Add the predictor, or what else knows the input's scale, once the block's own layers are there.
+
+        Args:
+            predictor: of the block, if it has one.
+            scaled: the scale of the input is wanted.
+        """
+        self.predictor = predictor
+        self._input_scale = self._scale("input_scale") if scaled and predictor is None else None
+        if self.output_scale is not None:
+            self.scales = {part: self._scale(f"{part}_scale") for part in self.rounded_parts()}
             for layer in self.value_layers():
                 layer.enable_rounding()
         self.built = True
 
+    def rounded_parts(self) -> tuple[str, ...]:
+        """Tensors within the block that are int8 in the integer network."""
+        return self.ROUNDED
+
+    @property
+    def input_scale(self) -> Any:
+        """Variable that holds the scale of the int8 input."""
+        return self._input_scale if self.predictor is None else self.predictor.input_scale
+
+    @abstractmethod
     def value_layers(self) -> list[MaskedLayer]:
-        """Expand, depthwise and project."""
-        return [self.expand, self.depthwise, self.project]
+        """The convolutions that compute the output, in order."""
+
+    @abstractmethod
+    def freeze_value_path(self) -> None:
+        """Freeze all but the predictor and the BatchNorms that its masks change."""
 
     def masked_layers(self) -> list[MaskedLayer]:
         """The block's convolutions, in order; the predictor's last."""
         layers = self.value_layers()
-        return layers if self.predictor is None else [*layers, self.predictor.expand, self.predictor.depthwise]
+        return layers if self.predictor is None else [*layers, *self.predictor.masked_layers()]
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Run the block."""
-        if self.kernel is not None:
-            x = self.project.norm(self.kernel(self, inputs, training), training=training)
-        else:
-            x = self.project(self.reached(inputs, training), training=training)
-        if self.spec.shuffle:
-            x = shuffle_channels(x, self.spec.groups)
+    def named_variables(self) -> dict[str, Any]:
+        """Variables beside those of the convolutions, by name."""
+        named: dict[str, Any] = {}
         if self.output_scale is not None:
-            x = quantize_activation(x, self.output_scale)
-        if self.spec.residual:
-            x = x + inputs
-            if self.output_scale is not None:
-                x = quantize_activation(x, self.output_scale)
-        return x
-
-    def reached(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Input of the project layer [N, H', W', E]."""
+            named["output_scale"] = self.output_scale
+            named |= {f"{part}_scale": scale for part, scale in self.scales.items()}
+        if self._input_scale is not None:
+            named["input_scale"] = self._input_scale
         if self.predictor is not None:
-            return self.gated(inputs, training)
-        x = ops.relu(self.expand(inputs, training=training))
-        return ops.relu(self.depthwise(x, training=training))
+            named |= {f"predictor.{variable.name}": variable for variable in self.predictor.own_variables()}
+        if self.excitation is not None:
+            named |= {f"excitation.{variable.name}": variable for variable in self.excitation.variables}
+        return {f"{self.name}.{name}": variable for name, variable in named.items()}
 
-    def gated(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Input of the project layer [N, H', W', E] behind both gates."""
-        if self.predictor is None:
-            raise ArchonError(f"{self.name}: gates need a predictor, this block has none")
-        r1, s2 = self.predictor(inputs, training=training)
-        z1 = self.expand(inputs, training=training)
-        a1 = ops.where(r1 > 0, z1, 0.0)
-        z2 = self.depthwise(a1, training=training)
-        if self.output_scale is None:
-            return straight_through(ops.where(s2 > 0, z2, 0.0), ops.relu(s2))
-        return z2 * soft_gate(s2)
+    def rounded(self, part: str, x: Tensor) -> Tensor:
+        """A tensor within the block as the integer network has it; recorded if someone asks for it."""
+        if self.recorder is not None:
+            self.recorder(part, x)
+        return quantize_activation(x, self.scales[part]) if part in self.scales else x
+
+    def rounded_output(self, x: Tensor) -> Tensor:
+        """What the block writes, as int8 if it is quantised."""
+        return x if self.output_scale is None else quantize_activation(x, self.output_scale)
+
+    def joined(self, y: Tensor, inputs: Tensor) -> Tensor:
+        """What the block's layers computed, with the residual or behind the average-pooled input, if there is either."""
+        y = self.rounded_output(y)
+        if self.spec.residual:
+            return self.rounded_output(y + inputs)
+        if isinstance(self.spec, BlockSpec) or not self.spec.average_pool_shortcut:
+            return y
+        pooled = self.rounded_output(average_pool(inputs, self.spec.stride))
+        return ops.concatenate([pooled, y], axis=-1)
+
+    def _scale(self, name: str) -> Any:
+        return self.add_weight(shape=(), initializer="ones", name=name, trainable=False)

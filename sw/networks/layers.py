@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from hw.contract.taps import SMALL_KERNEL
+
 Tensor = Any
 
 EPSILON = 1e-3
@@ -124,10 +126,7 @@ class Pointwise(MaskedLayer):
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Weight [K, C / G] as the block-diagonal matrix [C, K] of the whole layer."""
-        rows, columns = weight.shape
-        blocks = ops.transpose(ops.reshape(weight, (self.groups, rows // self.groups, columns)), (0, 2, 1))
-        placed = blocks[:, :, None, :] * ops.eye(self.groups)[:, None, :, None]
-        return ops.reshape(placed, (self.groups * columns, rows))
+        return block_diagonal(weight, self.groups)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Convolve and normalise."""
@@ -139,6 +138,14 @@ class Pointwise(MaskedLayer):
         else:
             return self.norm(multiply_channels(inputs, matrix), training=True)
         return multiply_channels(inputs, matrix * scale) + offset
+
+
+def block_diagonal(weight: Tensor, groups: int) -> Tensor:
+    """Weight [K, C / groups] of a grouped layer as the matrix [C, K] of the whole layer."""
+    rows, columns = weight.shape
+    blocks = ops.transpose(ops.reshape(weight, (groups, rows // groups, columns)), (0, 2, 1))
+    placed = blocks[:, :, None, :] * ops.eye(groups, dtype=weight.dtype)[:, None, :, None]
+    return ops.reshape(placed, (groups * columns, rows))
 
 
 def multiply_channels(inputs: Tensor, matrix: Tensor) -> Tensor:
@@ -210,6 +217,12 @@ class Stem(MaskedLayer):
         padded = pad(inputs, weight.shape[-1] // 2)
         kernel = ops.transpose(weight, (2, 3, 1, 0))
         return self.norm(ops.conv(padded, kernel, strides=self.stride, padding="valid"), training=training)
+
+
+def average_pool(inputs: Tensor, stride: int) -> Tensor:
+    """Means under 3x3 windows; what lies outside the image counts as zero, the divisor is 9 everywhere."""
+    reach = SMALL_KERNEL // 2
+    return ops.average_pool(pad(inputs, reach), SMALL_KERNEL, strides=stride, padding="valid")
 
 
 def pad(inputs: Tensor, width: int) -> Tensor:

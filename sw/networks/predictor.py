@@ -12,9 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
-from sw.networks.layers import Depthwise, Pointwise, linear_statistics, multiply_channels
-from sw.spec import BlockSpec
+from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
+from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, linear_statistics, multiply_channels
+from sw.networks.rounding import round_half_away, straight_through, to_activation
+from sw.spec import BlockSpec, PointwisePairSpec
 
 Tensor = Any
 
@@ -26,16 +27,6 @@ TERNARY_THRESHOLD = 0.7
 """Weights of at most this many mean magnitudes become zero."""
 
 
-def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
-    """Exactly `value` forward, the gradient of `surrogate` backward."""
-    return ops.stop_gradient(value) + (surrogate - ops.stop_gradient(surrogate))
-
-
-def round_half_away(x: Tensor) -> Tensor:
-    """Nearest integer, halves away from zero."""
-    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
-
-
 def ternarize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Signs -1, 0, 1 of a layer's weights and their common magnitude alpha.
 
@@ -45,18 +36,6 @@ def ternarize(weight: Tensor) -> tuple[Tensor, Tensor]:
     kept = ops.cast(magnitude > TERNARY_THRESHOLD * ops.mean(magnitude), "float32")
     alpha = ops.sum(magnitude * kept) / ops.maximum(ops.sum(kept), 1.0)
     return ops.sign(weight) * kept, alpha
-
-
-def to_activation(x: Tensor, scale: Tensor) -> Tensor:
-    """Real value to int8 activation, as a float: clip(round(x / scale), -128, 127)."""
-    low, high = signed_range(ACTIVATION_BITS)
-    clipped = ops.clip(x / scale, low, high)
-    return straight_through(round_half_away(clipped), clipped)
-
-
-def quantize_activation(x: Tensor, scale: Tensor) -> Tensor:
-    """Real value to the nearest one that an int8 activation stands for."""
-    return scale * to_activation(x, scale)
 
 
 def to_predictor_input(x: Tensor, scale: Tensor) -> Tensor:
@@ -75,30 +54,35 @@ class Survivors:
     weight: float
 
 
-class Predictor(keras.layers.Layer):
-    """Predicts which expanded activations survive.
+class ExpandPredictor(keras.layers.Layer):
+    """Predicts which activations of an expand layer survive its ReLU.
 
     Args:
         spec: shape of the block.
-        name: layer name of the block; the parts are NAME.predictor_expand and NAME.predictor_depthwise.
+        name: layer name of the block; the expand layer's copy is NAME.predictor_expand.
     """
 
-    def __init__(self, spec: BlockSpec, name: str) -> None:
+    def __init__(self, spec: BlockSpec | PointwisePairSpec, name: str) -> None:
         super().__init__(name=f"{name}.predictor")
-        channels = spec.expanded_channels
-        self.expand = Pointwise(spec.in_channels, channels, spec.groups, f"{name}.predictor_expand")
-        self.depthwise = Depthwise(channels, spec.kernel, spec.stride, f"{name}.predictor_depthwise")
+        self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
-        self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift", trainable=False)
         self.survivors: Survivors | None = None
         self.built = True
+
+    def masked_layers(self) -> list[MaskedLayer]:
+        """The predictor's convolutions, in order."""
+        return [self.expand]
+
+    def own_variables(self) -> list[Any]:
+        """What the predictor has beside its convolutions."""
+        return [self.input_scale]
 
     def input_step(self) -> Tensor:
         """Size of one 4-bit input level."""
         return 2.0**PREDICTOR_INPUT_SHIFT * self.input_scale
 
     def excess(self, x: Tensor, training: bool = False) -> Tensor:
-        """First pre-activation [N, H, W, E] as u / 2**shift, u being the integer sum less the real threshold."""
+        """First pre-activation [N, H, W, E] in levels: the integer sum less the real threshold, u, here."""
         step = self.input_step()
         quantized = step * to_predictor_input(x, self.input_scale)
         signs, alpha = ternarize(self.expand.masked())
@@ -116,11 +100,51 @@ class Predictor(keras.layers.Layer):
         return self._level(self.expand.norm.folded()[0], ternarize(self.expand.masked())[1])
 
     def _level(self, scale: Tensor, alpha: Tensor) -> Tensor:
-        unit = ops.maximum(ops.abs(scale), 1e-12) * alpha * self.input_step()
-        return ops.stop_gradient(unit) * 2.0**self.shift
+        return ops.stop_gradient(ops.maximum(ops.abs(scale), 1e-12) * alpha * self.input_step())
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """Block input to the excess: the ReLU survives where it is positive."""
+        excess = self.excess(x, training)
+        if training:
+            self.limit_survivors(_share(excess[::SURVIVOR_STRIDE]))
+        return excess
+
+    def limit_survivors(self, first: Tensor, second: Tensor | None = None) -> None:
+        """Add a loss for the survivor shares beyond the allowed ones."""
+        if self.survivors is not None:
+            beyond = ops.relu(first - self.survivors.first)
+            if second is not None:
+                beyond = beyond + ops.relu(second - self.survivors.second)
+            self.add_loss(self.survivors.weight * beyond)
+
+
+class Predictor(ExpandPredictor):
+    """Predicts which expanded activations survive the ReLUs behind the expand and the depthwise layer.
+
+    Args:
+        spec: shape of the block.
+        name: layer name of the block; the parts are NAME.predictor_expand and NAME.predictor_depthwise.
+    """
+
+    def __init__(self, spec: BlockSpec, name: str) -> None:
+        super().__init__(spec, name)
+        channels = spec.expanded_channels
+        self.depthwise = Depthwise(channels, spec.kernel, spec.stride, f"{name}.predictor_depthwise")
+        self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift", trainable=False)
+
+    def masked_layers(self) -> list[MaskedLayer]:
+        """The predictor's convolutions, in order."""
+        return [self.expand, self.depthwise]
+
+    def own_variables(self) -> list[Any]:
+        """What the predictor has beside its convolutions."""
+        return [self.input_scale, self.shift]
+
+    def _level(self, scale: Tensor, alpha: Tensor) -> Tensor:
+        return super()._level(scale, alpha) * 2.0**self.shift
 
     def levels(self, excess: Tensor) -> Tensor:
-        """Excess, in levels, to the 4-bit output r1, 0..15."""
+        """Excess, in levels of u / 2**shift, to the 4-bit output r1, 0..15."""
         clipped = ops.clip(excess, 0, LEVEL_MAX)
         return straight_through(ops.ceil(clipped), clipped)
 
@@ -137,21 +161,15 @@ class Predictor(keras.layers.Layer):
         scale, offset = self.depthwise.norm.folded()
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset
 
-    def limit_survivors(self, first: Tensor, second: Tensor) -> None:
-        """Add a loss for the survivor shares beyond the allowed ones."""
-        if self.survivors is not None:
-            beyond = ops.relu(first - self.survivors.first) + ops.relu(second - self.survivors.second)
-            self.add_loss(self.survivors.weight * beyond)
-
 
 def _share(x: Tensor) -> Tensor:
     """Share of positive values, with the gradient of the mean sigmoid."""
     return ops.mean(_step(x))
 
 
-def soft_gate(s2: Tensor) -> Tensor:
-    """1 where the second pre-activation is positive, else 0; backward a sigmoid."""
-    return _step(s2 * GATE_SLOPE)
+def soft_gate(pre_activation: Tensor) -> Tensor:
+    """1 where a pre-activation is positive, else 0; backward a sigmoid."""
+    return _step(pre_activation * GATE_SLOPE)
 
 
 def _step(x: Tensor) -> Tensor:

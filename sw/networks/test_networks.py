@@ -9,10 +9,11 @@ from keras import ops
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
-from sw.networks.block import Block
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.fused import FusedBlock
 from sw.networks.layers import Depthwise, Pointwise, Stem, shuffle_channels
-from sw.networks.predictor import Predictor, Survivors, round_half_away, ternarize, to_predictor_input
+from sw.networks.network import Network
+from sw.networks.predictor import Predictor, Survivors, ternarize, to_predictor_input
+from sw.networks.rounding import round_half_away
 from sw.spec import BlockSpec, NetworkSpec, parse_spec
 
 RESIDUAL = BlockSpec(
@@ -122,7 +123,7 @@ def test_shuffle_interleaves_groups() -> None:
 
 def test_shapes_follow_the_description() -> None:
     spec = tiny_spec()
-    model = FusionNetwork(spec)
+    model = Network(spec)
     assert tuple(model(images()).shape) == (5, 10)
     x = model.front(images())
     for block, shape in zip(model.blocks, spec.block_shapes(), strict=True):
@@ -133,7 +134,7 @@ def test_shapes_follow_the_description() -> None:
 
 def test_parameters_agree_with_the_description() -> None:
     spec = tiny_spec()
-    variables = FusionNetwork(spec).named_variables()
+    variables = Network(spec).named_variables()
     assert sum(int(np.prod(v.shape)) for name, v in variables.items() if ".mask" not in name) == spec.parameters()
 
 
@@ -191,7 +192,7 @@ def test_predictor_in_floating_point_is_the_integer_one() -> None:
 
 
 def test_gated_block_passes_what_the_predictor_says() -> None:
-    block = Block(RESIDUAL, "block", predicted=True)
+    block = FusedBlock(RESIDUAL, "block", predicted=True)
     assert block.predictor is not None
     for index, layer in enumerate(block.masked_layers()):
         randomise(layer, index)
@@ -219,7 +220,7 @@ def test_too_many_survivors_cost() -> None:
     assert float(predictor.losses[0]) == pytest.approx(2.0, abs=1e-3)
 
 
-def gradients(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
+def gradients(block: FusedBlock, x: np.ndarray) -> dict[str, np.ndarray]:
     """Change of each trainable variable after one step of rate 1 on the sum of squares of the output."""
 
     class Model(keras.Model):
@@ -239,7 +240,7 @@ def gradients(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_gradients_reach_the_predictor_and_not_the_frozen_value_path() -> None:
-    block = Block(RESIDUAL, "block", predicted=True)
+    block = FusedBlock(RESIDUAL, "block", predicted=True)
     assert block.predictor is not None
     for index, layer in enumerate(block.masked_layers()):
         randomise(layer, index)
@@ -257,7 +258,7 @@ def test_gradients_reach_the_predictor_and_not_the_frozen_value_path() -> None:
 
 
 def test_gradients_reach_a_quantized_block_s_value_path() -> None:
-    block = Block(RESIDUAL, "block", predicted=True, quantized=True)
+    block = FusedBlock(RESIDUAL, "block", predicted=True, quantized=True)
     assert block.predictor is not None
     for index, layer in enumerate(block.masked_layers()):
         randomise(layer, index)
@@ -272,4 +273,4 @@ def test_gradients_reach_a_quantized_block_s_value_path() -> None:
 
 def test_a_block_without_predictor_has_no_gates() -> None:
     with pytest.raises(ArchonError, match="block: gates need a predictor"):
-        Block(RESIDUAL, "block").gated(images(1, 6, 6, 8))
+        FusedBlock(RESIDUAL, "block").gated(images(1, 6, 6, 8))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from hw.contract.errors import ArchonError
 from sw.bundle.network import AnyBlock, DenseLayer, FusedBlock, IntegerNetwork, Requantization
 from sw.quantize.calibration import Activations, pointwise, rounded
-from sw.quantize.dense import WEIGHT_MAX, activation_scale, quantize_dense, requantization
+from sw.quantize.dense import WEIGHT_MAX, quantize_dense, requantization
 from sw.quantize.predictor import QuantizedPredictor
+from sw.quantize.scales import ScaleOf, measured
 from sw.quantize.value_path import Floats, QuantizedValuePath
 from sw.spec import NetworkSpec
 
@@ -57,6 +58,7 @@ class Head:
         bias: (L,), likewise.
         dense_weight: (classes, L), real.
         dense_bias: (classes,), real.
+        scale_of: scales last_pointwise.output_scale and pool.output_scale.
     """
 
     def __init__(
@@ -68,15 +70,16 @@ class Head:
         bias: Floats | None,
         dense_weight: Floats,
         dense_bias: Floats,
+        scale_of: ScaleOf = measured,
     ) -> None:
         self.last_pointwise: DenseLayer | None = None
         activations, scale, channels = x, input_scale, spec.pooled_channels
         if weight is not None and bias is not None:
             activations = np.maximum(pointwise(x, weight) + bias.astype(np.float32), 0)
-            scale = activation_scale(activations)
+            scale = scale_of("last_pointwise.output_scale", activations)
             self.last_pointwise = quantize_dense("last_pointwise", weight, bias, input_scale, scale)
         pooled = rounded(activations, scale).mean(axis=(1, 2))
-        pooled_scale = activation_scale(pooled)
+        pooled_scale = scale_of("pool.output_scale", pooled)
         shape = spec.block_shapes()[-1]
         unit = np.full(channels, scale / (shape.out_height * shape.out_width))
         self.pool: Requantization = requantization("pool", np.zeros(channels, dtype=np.int64), unit, pooled_scale)

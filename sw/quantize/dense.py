@@ -69,10 +69,24 @@ def quantize_dense(name: str, weight: Floats, bias: Floats, input_scale: float, 
         input_scale: value of one level of the input.
         output_scale: value of one level of the output.
     """
-    flat = np.abs(weight.reshape(len(weight), -1))
-    peak = flat.max(axis=1)
     # A channel without weights still has a bias, which needs a fine unit.
-    scale = np.where(peak > 0, peak / WEIGHT_MAX, output_scale / input_scale / IMAGE_LEVELS)
-    integers = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.int8)
+    scale = _channel_scales(weight, output_scale / input_scale / IMAGE_LEVELS)
+    integers = np.rint(weight / _by_channel(scale, weight)).astype(np.int8)
     unit = scale * input_scale
     return DenseLayer(integers, requantization(name, np.rint(bias / unit).astype(np.int64), unit, output_scale))
+
+
+def rounded_weights(weight: Floats) -> Floats:
+    """Float weights (channels, ...) as the int8 ones of quantize_dense stand for them."""
+    scale = _by_channel(_channel_scales(weight, 1.0), weight)
+    return np.asarray(np.rint(weight / scale) * scale)
+
+
+def _channel_scales(weight: Floats, empty: float) -> Floats:
+    """(channels,): what one unit of the integer weights is worth; `empty` in channels without weights."""
+    peak = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
+    return np.where(peak > 0, peak / WEIGHT_MAX, empty)
+
+
+def _by_channel(values: Floats, weight: Floats) -> Floats:
+    return values.reshape(-1, *(1,) * (weight.ndim - 1))

@@ -11,7 +11,8 @@ from hw.contract import numerics
 from hw.contract.errors import ArchonError
 from sw.bundle.network import DenseLayer, Excitation, Requantization, Scaling
 from sw.quantize.calibration import Activations, pointwise, rounded
-from sw.quantize.dense import WEIGHT_MAX, activation_scale, quantize_dense, requantization
+from sw.quantize.dense import WEIGHT_MAX, quantize_dense, requantization
+from sw.quantize.scales import ScaleOf, measured
 from sw.quantize.value_path import Floats
 
 GATE_SCALE = 2.0**-numerics.GATE_BITS
@@ -55,7 +56,7 @@ class Gates:
         return Excitation(self.squeeze, self.reduce, self.excite, scaling)
 
 
-def quantize_gates(name: str, path: ExcitationPath, x: Activations, scale: float) -> Gates:
+def quantize_gates(name: str, path: ExcitationPath, x: Activations, scale: float, scale_of: ScaleOf = measured) -> Gates:
     """The layers that make the gates.
 
     Args:
@@ -63,18 +64,19 @@ def quantize_gates(name: str, path: ExcitationPath, x: Activations, scale: float
         path: float weights.
         x: what is squeezed on calibration images (images, height, width, C), real values.
         scale: value of one level of it.
+        scale_of: scales squeeze_scale of the means and reduce_scale of the hidden layer.
 
     Raises:
         ArchonError: a factor that no multiplier and shift express.
     """
     pixels, channels = x.shape[1] * x.shape[2], x.shape[-1]
     means = x.mean(axis=(1, 2))
-    means_scale = activation_scale(means)
+    means_scale = scale_of("squeeze_scale", means)
     squeeze = requantization(
         f"{name} squeeze", np.zeros(channels, dtype=np.int64), np.full(channels, scale / pixels), means_scale
     )
     hidden = np.maximum(pointwise(rounded(means, means_scale), path.reduce_weight) + path.reduce_bias.astype(np.float32), 0)
-    hidden_scale = activation_scale(hidden)
+    hidden_scale = scale_of("reduce_scale", hidden)
     reduce = quantize_dense(f"{name} reduce", path.reduce_weight, path.reduce_bias, means_scale, hidden_scale)
     # hard_sigmoid(z) = clamp((z + 3) / 6, 0, 1): linear but for the ReLU and the saturation that every layer has.
     weight = path.excite_weight / (2 * numerics.HARD_SIGMOID_REACH)

@@ -51,19 +51,37 @@ def quantize_predictor(
         ArchonError: a threshold within reach of the sums does not fit `widths.predictor_sum`.
     """
     widths = widths or Widths()
-    low, high = numerics.signed_range(numerics.PREDICTOR_INPUT_BITS)
-    first, first_real = _signed_sums(expand)
-    reach = max(-low, high) * np.abs(first).sum(axis=1)
     saturated = numerics.LEVEL_MAX << level_shift.astype(np.int64)
-    first_threshold = _floor_within(first_real, -(reach + saturated), reach)
+    first, first_threshold = quantize_expand(expand, widths, saturated)
     second, second_real = _signed_sums(depthwise)
     taps = second.reshape(len(second), -1)
     highest = numerics.LEVEL_MAX * (taps > 0).sum(axis=1)
     lowest = numerics.LEVEL_MAX * (taps < 0).sum(axis=1)
     second_threshold = _floor_within(second_real, -lowest - 1, highest)
-    for name, threshold in (("expand", first_threshold), ("depthwise", second_threshold)):
-        _check_width(f"predictor_{name}_threshold", threshold, widths.predictor_sum)
+    _check_width("predictor_depthwise_threshold", second_threshold, widths.predictor_sum)
     return QuantizedPredictor(first, first_threshold, level_shift.astype(np.int64), second, second_threshold)
+
+
+def quantize_expand(
+    expand: TernaryLayer, widths: Widths | None = None, saturated: Integers | int = 1
+) -> tuple[Integers, Integers]:
+    """T1 with BatchNorm's sign (E, C/G) and thresholds (E,) of an expand layer, as in quantize_predictor.
+
+    Args:
+        expand: in float.
+        widths: bit widths of the hardware; the contract's when left out.
+        saturated: excess (E,) beyond which a larger one makes no difference; where only the sign counts, one.
+
+    Raises:
+        ArchonError: a threshold within reach of the sums does not fit `widths.predictor_sum`.
+    """
+    widths = widths or Widths()
+    low, high = numerics.signed_range(numerics.PREDICTOR_INPUT_BITS)
+    signs, real = _signed_sums(expand)
+    reach = max(-low, high) * np.abs(signs).sum(axis=1)
+    threshold = _floor_within(real, -(reach + saturated), reach)
+    _check_width("predictor_expand_threshold", threshold, widths.predictor_sum)
+    return signs, threshold
 
 
 def _signed_sums(layer: TernaryLayer) -> tuple[Integers, Floats]:

@@ -12,7 +12,7 @@ from hw.contract import numerics
 from hw.contract.errors import ArchonError
 from sw.quantize.predictor import TernaryLayer
 from sw.quantize.value_path import Floats, ValuePath
-from sw.spec import BlockSpec
+from sw.spec import BlockSpec, PointwisePairSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -62,10 +62,15 @@ def predictor_layers(
 ) -> tuple[TernaryLayer, TernaryLayer, NDArray[np.int64]]:
     """The predictor's expand and depthwise layers and its level shifts."""
     expanded = spec.expanded_channels
-    step = input_scale * (1 << numerics.PREDICTOR_INPUT_SHIFT)
-    first = _ternary(arrays, f"{block}.predictor_expand", (expanded, spec.in_channels // spec.groups), step)
+    first = predictor_expand(arrays, block, spec, input_scale)
     second = _ternary(arrays, f"{block}.predictor_depthwise", (expanded, spec.kernel, spec.kernel), 1.0)
     return first, second, find(arrays, f"{block}.predictor.shift", (expanded,)).astype(np.int64)
+
+
+def predictor_expand(arrays: Arrays, block: str, spec: BlockSpec | PointwisePairSpec, input_scale: float) -> TernaryLayer:
+    """The predictor's expand layer."""
+    step = input_scale * (1 << numerics.PREDICTOR_INPUT_SHIFT)
+    return _ternary(arrays, f"{block}.predictor_expand", (spec.expanded_channels, spec.in_channels // spec.groups), step)
 
 
 def _ternary(arrays: Arrays, layer: str, shape: tuple[int, ...], step: float) -> TernaryLayer:

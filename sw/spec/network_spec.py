@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hw.contract.errors import ArchonError
 from hw.contract.taps import SMALL_KERNEL
-from sw.spec.blocks import KINDS, AnyBlockSpec, BlockSpec, all_fused
+from sw.spec.blocks import KINDS, UNFUSED, AnyBlockSpec, BlockSpec, all_fused
 from sw.spec.layers import LayerShape, list_layers, reduced
 from sw.spec.sections import Dimension, Positive, Section, check_groups, check_inputs, check_window
 
@@ -138,6 +138,11 @@ class NetworkSpec(Section):
         return blocks
 
     @property
+    def predicts(self) -> bool:
+        """Whether any block is fused, so that ReLUs are predicted."""
+        return any(block.kind != UNFUSED for block in self.blocks)
+
+    @property
     def front(self) -> tuple[PointwiseSpec, DepthwiseSpec]:
         """The two layers between stem and blocks.
 
@@ -204,11 +209,13 @@ def known_specs() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SPEC_FOLDER.glob("*.toml")))
 
 
-def load_spec(name_or_path: str | Path) -> NetworkSpec:
+def load_spec(name_or_path: str | Path, classes: int | None = None) -> NetworkSpec:
     """Read a network description.
 
     Args:
         name_or_path: a name out of `known_specs`, or the path of a TOML file.
+        classes: how many classes, if others than it says; the network is then called NAME-CLASSES. What else is different
+            with so many classes stands in the file's table `with_classes.CLASSES`, section by section.
 
     Raises:
         ArchonError: unknown name, unreadable TOML, or a description that fails validation.
@@ -226,9 +233,20 @@ def load_spec(name_or_path: str | Path) -> NetworkSpec:
     except (OSError, UnicodeDecodeError) as error:
         raise ArchonError(f"network description {path} cannot be read: {error}") from error
     try:
-        return parse_spec(tomllib.loads(text))
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ArchonError(f"network description {path} is not valid TOML: {error}") from error
+    return _with_classes(values, classes)
+
+
+def _with_classes(values: dict[str, Any], classes: int | None) -> NetworkSpec:
+    """The network of a file for a number of classes, or as it stands."""
+    changes = values.pop("with_classes", {})
+    spec = parse_spec(values)
+    if classes is None or classes == spec.classes:
+        return spec
+    changed = {key: values.get(key, {}) | section for key, section in changes.get(str(classes), {}).items()}
+    return parse_spec(values | changed).with_classes(classes)
 
 
 def parse_spec(values: dict[str, Any]) -> NetworkSpec:

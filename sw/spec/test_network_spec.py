@@ -7,6 +7,7 @@ import pytest
 
 from hw.contract.errors import ArchonError
 from sw.spec import BlockShape, known_specs, load_spec, parse_spec
+from sw.spec.network_spec import SPEC_FOLDER
 
 FAMILIES = tuple(
     f"{family}{variant}{size}"
@@ -63,6 +64,20 @@ def test_another_number_of_classes_has_its_own_name() -> None:
     assert other.parameters() - spec.parameters() == 90 * (960 + 1)
     with pytest.raises(ArchonError, match=r"classes: .*greater than 0, got 0"):
         spec.with_classes(0)
+
+
+def test_a_file_says_what_else_is_different_with_more_classes(tmp_path: Path) -> None:
+    spec, other = load_spec("fusionet"), load_spec("fusionet", 100)
+    assert (other.name, other.classes, other.blocks) == ("fusionet-100", 100, spec.blocks)
+    assert spec.last_pointwise is not None
+    assert other.last_pointwise == spec.last_pointwise.model_copy(update={"channels": 1280})
+    assert load_spec("fusionet", 10) == spec
+    assert load_spec("fusionet", 20).last_pointwise == spec.last_pointwise
+    path = tmp_path / "wrong.toml"
+    text = (SPEC_FOLDER / "fusionet.toml").read_text(encoding="utf-8")
+    path.write_text(text.replace("[with_classes.100.last_pointwise]", "[with_classes.100.first]"), encoding="utf-8")
+    with pytest.raises(ArchonError, match=r"network description: first: extra inputs are not permitted"):
+        load_spec(path, 100)
 
 
 def test_sizes_round_up_at_odd_edges() -> None:

@@ -1,4 +1,4 @@
-"""Command line of training: python -m sw.train NETWORK --stage STAGE."""
+"""Command line of training: archon train NETWORK --stage STAGE, or python -m sw.train."""
 
 import sys
 from pathlib import Path
@@ -8,17 +8,18 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.datasets import load_cifar10, reduced
-from sw.spec import load_spec
+from sw.datasets import reduced
+from sw.task import images_for, network_for
 from sw.train.recipe import find_recipe
 
-app = App(name="sw.train", help="Train a network of fusible blocks, one stage after the other.")
+app = App(name="sw.train", help="Train a network, one stage after the other.")
 
 
 @app.default
 def main(
     network: str,
     *,
+    dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
     stage: Literal["vanilla", "pruned", "pred", "quantized"] = "vanilla",
     epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None,
     resume: Annotated[bool, Parameter(help="continue an interrupted run")] = False,
@@ -35,18 +36,28 @@ def main(
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
-    """Train one stage of NETWORK (a known name or a TOML file); artefacts go to BUILD/NETWORK/train/STAGE."""
+    """Train one stage of NETWORK (a known name or a TOML file); artefacts go to BUILD/NETWORK/train/STAGE.
+
+    The stage before is taken from there, else from the runs that come with the project. For CIFAR-100 the network is called
+    NETWORK-100, for data sets other than the CIFARs NETWORK-DATASET.
+    """
     console = Console()
     try:
         from sw.train.run import Run, train, with_epochs, with_survivors  # noqa: PLC0415 (Keras takes seconds to load)
+        from sw.train.stages import check_stage  # noqa: PLC0415
 
-        spec = load_spec(network)
+        spec = network_for(network, dataset)
         spec = spec.with_balanced_pruning() if balanced else spec
         folder = build / spec.name / "train" / stage
         recipe = with_survivors(with_epochs(find_recipe(spec.name, stage), epochs), survivors_first, survivors_second)
-        run = Run(spec, stage, recipe, folder, seed, resume, None, max_minutes, predictor, kernel, widen)
-        training = reduced(load_cifar10("train"), images, resolution)
-        accuracy = train(run, training, reduced(load_cifar10("test"), test_images, resolution))
+        run = Run(spec, stage, recipe, folder, seed, resume, None, max_minutes, predictor, kernel, widen, dataset)
+        check_stage(spec, stage)
+        training = reduced(images_for(spec, dataset, "train"), images, resolution)
+        accuracy = train(run, training, reduced(images_for(spec, dataset, "test"), test_images, resolution))
+    except ModuleNotFoundError as error:
+        message = f"training needs {error.name}, which is not installed: `make train` installs it"
+        Console(stderr=True).print(f"error: {message}", style="red", highlight=False, soft_wrap=True)
+        return 2
     except ArchonError as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         return 2

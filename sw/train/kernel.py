@@ -3,8 +3,9 @@
 import keras
 
 from hw.contract.errors import ArchonError
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.fused import FusedBlock
 from sw.networks.native import library
+from sw.networks.network import Network
 
 KERNELS = ("auto", "keras", "native")
 
@@ -27,12 +28,12 @@ def choose_kernel(kernel: str) -> str:
     return "native" if backend == "tensorflow" and library.available() and not _has_gpu() else "keras"
 
 
-def attach_kernel(model: FusionNetwork) -> None:
-    """Have the native kernel compute the blocks, except those with predictors on a frozen value path."""
+def attach_kernel(model: Network) -> None:
+    """Have the native kernel compute the fused blocks, except those with predictors on a frozen value path."""
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
 
     for block in model.blocks:
-        if block.predictor is None or block.output_scale is not None:
+        if isinstance(block, FusedBlock) and (block.predictor is None or block.output_scale is not None):
             block.kernel = apply
 
 

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, signed_range
 from sw.datasets import ImageSet, normalise
 from sw.networks.block import Block
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.fused import FusedBlock
 from sw.networks.layers import MaskedLayer, linear_statistics
-from sw.networks.predictor import Predictor, Survivors, ternarize, to_predictor_input
+from sw.networks.network import Network
+from sw.networks.pair import PointwisePairBlock
+from sw.networks.predictor import ExpandPredictor, Predictor, Survivors, ternarize, to_predictor_input
 from sw.spec import NetworkSpec
 from sw.train.stage import Stage
 
@@ -24,7 +26,7 @@ Array = NDArray[np.float32]
 
 
 class PredictionStage(Stage):
-    """Trains predictors, the last BatchNorm of each block, and what follows the blocks.
+    """Trains predictors, the BatchNorms behind their masks, squeeze-and-excite, and what follows the blocks.
 
     Args:
         model: the network, with predictors.
@@ -33,7 +35,7 @@ class PredictionStage(Stage):
         survivors: shares of survivors to start from and to keep to; None: as they come.
     """
 
-    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+    def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
         super().__init__(model)
         for block in model.blocks:
             if block.predictor is not None:
@@ -59,23 +61,21 @@ class PredictionStage(Stage):
 
 
 def predictor_layers(block: Block) -> list[MaskedLayer]:
-    """The predictor's expand and depthwise layers."""
-    return [] if block.predictor is None else [block.predictor.expand, block.predictor.depthwise]
+    """The predictor's convolutions."""
+    return [] if block.predictor is None else list(block.predictor.masked_layers())
 
 
-def freeze_value_path(model: FusionNetwork) -> None:
-    """Freeze the layers before the blocks, and in each block all but the predictor and the last BatchNorm."""
-    for layer in (model.stem, model.first_pointwise, model.first_depthwise):
+def freeze_value_path(model: Network) -> None:
+    """Freeze the layers before the blocks, and the value path of each block."""
+    for layer in model.front_layers():
         layer.freeze()
     for block in model.blocks:
-        block.expand.freeze()
-        block.depthwise.freeze()
-        block.project.weight.trainable = False
+        block.freeze_value_path()
 
 
 def copy_to_predictor(block: Block) -> None:
     """Start the predictor from the value path's weights, masks and BatchNorms."""
-    for source, target in zip((block.expand, block.depthwise), predictor_layers(block), strict=True):
+    for source, target in zip(block.value_layers(), predictor_layers(block), strict=False):
         target.weight.assign(source.masked())
         target.mask.assign(source.mask)
         for old, new in zip(source.norm.variables, target.norm.variables, strict=True):
@@ -93,15 +93,19 @@ def scale_chains(spec: NetworkSpec) -> list[int]:
     return chains
 
 
-def activation_scales(model: FusionNetwork, images: Array) -> list[float]:
+def activation_scales(model: Network, images: Array) -> list[float]:
     """Scale of the int8 input of each block, and of the last block's output, from images [N, H, W, 3] normalised."""
     tensors = [model.front(images)]
     for block in model.blocks:
         tensors.append(ungated(block, tensors[-1]))
-    largest = [float(np.percentile(np.abs(ops.convert_to_numpy(tensor)), ACTIVATION_PERCENTILE)) for tensor in tensors]
-    chains = scale_chains(model.spec)
-    shared = [max(x for x, other in zip(largest, chains, strict=True) if other == chain) for chain in chains]
-    return [value / signed_range(ACTIVATION_BITS)[1] for value in shared]
+    scales, chains = [to_scale(tensor) for tensor in tensors], scale_chains(model.spec)
+    return [max(scale for scale, other in zip(scales, chains, strict=True) if other == chain) for chain in chains]
+
+
+def to_scale(tensor: Any) -> float:
+    """Value of one int8 level of activations, nearly all of which fit."""
+    magnitude = float(np.percentile(np.abs(ops.convert_to_numpy(tensor)), ACTIVATION_PERCENTILE))
+    return (magnitude or 1.0) / signed_range(ACTIVATION_BITS)[1]
 
 
 def ungated(block: Block, inputs: Any) -> Any:
@@ -113,35 +117,58 @@ def ungated(block: Block, inputs: Any) -> Any:
         block.predictor = predictor
 
 
-def calibrate(model: FusionNetwork, images: Array) -> None:
+def calibrate(model: Network, images: Array) -> None:
     """Set input scales, level shifts and BatchNorm statistics of all predictors, and those behind their gates.
 
     Scales come from the ungated network, all else block after block from gated inputs.
     """
-    scales = activation_scales(model, images)
-    model.last_input_scale.assign(scales[-1])
+    set_scales(model, activation_scales(model, images))
     x = model.front(images)
-    for block, scale in zip(model.blocks, scales[:-1], strict=True):
+    for block in model.blocks:
+        if isinstance(block.predictor, Predictor):
+            calibrate_predictor(block.predictor, x)
+        elif block.predictor is not None:
+            calibrate_expand(block.predictor, x)
         if block.predictor is not None:
-            calibrate_predictor(block.predictor, x, scale)
-            _set_statistics(block.project, *linear_statistics(block.gated(x), block.project.matrix(block.project.used())))
+            set_gated_statistics(block, x)
         x = block(x)
 
 
-def calibrate_predictor(predictor: Predictor, x: Any, scale: float) -> None:
-    """Set one predictor's scale, shift and statistics from its input [N, H, W, C]."""
-    predictor.input_scale.assign(scale)
+def set_scales(model: Network, scales: list[float]) -> None:
+    """Set the scales of the blocks' inputs and of the last one's output."""
+    for variable, scale in zip([*(block.input_scale for block in model.blocks), model.last_input_scale], scales, strict=True):
+        variable.assign(scale)
+
+
+def set_gated_statistics(block: Block, x: Any) -> None:
+    """Set the statistics of the BatchNorms that a predictor's masks change, from the block's input [N, H, W, C]."""
+    if isinstance(block, FusedBlock):
+        _set_statistics(block.project, *linear_statistics(block.gated(x), block.project.matrix(block.project.used())))
+    if isinstance(block, PointwisePairBlock):
+        reached = block.reached(x)
+        _set_statistics(block.project, *linear_statistics(reached, block.project.matrix(block.project.used())))
+        sums = block.depthwise.convolve(ops.relu(block.project(reached)), block.depthwise.used())
+        _set_statistics(block.depthwise, *ops.moments(sums, (0, 1, 2)))
+
+
+def calibrate_expand(predictor: ExpandPredictor, x: Any) -> None:
+    """Set the statistics of a predictor's expand layer from its input [N, H, W, C], its scale known."""
     signs, alpha = ternarize(predictor.expand.masked())
     quantized = predictor.input_step() * to_predictor_input(x, predictor.input_scale)
     _set_statistics(predictor.expand, *linear_statistics(quantized, predictor.expand.matrix(alpha * signs)))
-    predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
-    survivors = predictor.survivors
-    if survivors is not None:
+    if predictor.survivors is not None:
         _lower(
             predictor.expand,
             ops.convert_to_numpy(predictor.excess(x)) * ops.convert_to_numpy(predictor.level()),
-            survivors.first,
+            predictor.survivors.first,
         )
+
+
+def calibrate_predictor(predictor: Predictor, x: Any) -> None:
+    """Set one predictor's shift and statistics from its input [N, H, W, C], its scale known."""
+    predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
+    calibrate_expand(predictor, x)
+    survivors = predictor.survivors
     predictor.shift.assign(level_shifts(ops.convert_to_numpy(predictor.excess(x))))
     signs, alpha = ternarize(predictor.depthwise.masked())
     sums = ops.convert_to_numpy(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))

@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from sw.networks.fusion_network import FusionNetwork
-from sw.networks.layers import MaskedLayer
+from sw.networks.layers import Depthwise, MaskedLayer
+from sw.networks.network import Network
+from sw.networks.unfused import UnfusedBlock
 from sw.spec import SparsitySpec
 from sw.train.stage import Stage
 
@@ -59,15 +60,16 @@ class Pruned:
             self.layer.mask.assign(balanced_mask(weight, sparsity, self.groups))
 
 
-def prunable_layers(model: FusionNetwork, sparsity: SparsitySpec) -> list[Pruned]:
-    """Layers to prune; the stem and the first two layers stay dense."""
-    found = [Pruned(model.last_pointwise, sparsity.pointwise)]
+def prunable_layers(model: Network, sparsity: SparsitySpec) -> list[Pruned]:
+    """Layers to prune; the stem, the first two layers and squeeze-and-excite stay dense."""
+    found = [] if model.last_pointwise is None else [Pruned(model.last_pointwise, sparsity.pointwise)]
     for block in model.blocks:
-        found += [
-            Pruned(block.expand, sparsity.pointwise, block.spec.groups if sparsity.balanced else None),
-            Pruned(block.project, sparsity.pointwise),
-            Pruned(block.depthwise, sparsity.depthwise),
-        ]
+        for layer in block.value_layers():
+            if isinstance(layer, Depthwise):
+                found.append(Pruned(layer, sparsity.depthwise))
+            else:
+                even = sparsity.balanced and layer is block.expand and not isinstance(block, UnfusedBlock)
+                found.append(Pruned(layer, sparsity.pointwise, block.spec.groups if even else None))
     return found
 
 
@@ -80,7 +82,7 @@ class PruningStage(Stage):
         ramp: fraction of all steps in which the sparsity rises.
     """
 
-    def __init__(self, model: FusionNetwork, sparsity: SparsitySpec, ramp: float) -> None:
+    def __init__(self, model: Network, sparsity: SparsitySpec, ramp: float) -> None:
         super().__init__(model)
         self.layers = prunable_layers(model, sparsity)
         self.ramp = ramp

@@ -1,5 +1,6 @@
-"""Fine-tuning with the hardware's numbers: quantised weights on the value path, int8 activations between blocks."""
+"""Fine-tuning with the hardware's numbers: quantised weights, int8 activations, and accuracy in exact integers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,46 +8,82 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from hw.contract.errors import ArchonError
+from sw.bundle.network import IntegerNetwork
 from sw.datasets import ImageSet
 from sw.networks.block import Block
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.fused import FusedBlock
+from sw.networks.integer_model import IntegerModel
 from sw.networks.layers import MaskedLayer
+from sw.networks.network import Network
+from sw.networks.pair import PointwisePairBlock
 from sw.networks.predictor import Survivors
 from sw.quantize import fake_quantize
-from sw.quantize.weights import value_path
-from sw.train.export import export_layer
-from sw.train.prediction import PredictionStage
+from sw.quantize.dense import rounded_weights
+from sw.quantize.network import Quantized, quantize_network
+from sw.quantize.pair import PairPath, fake_quantize_pair
+from sw.quantize.value_path import ValuePath
+from sw.train import checkpoint
+from sw.train.export import Arrays, export_weights
+from sw.train.prediction import PredictionStage, activation_scales, set_scales, to_scale
 from sw.train.stage import Stage
 
 REFRESH = 50
 """Steps between two choices of the quantised weights; in between, the difference to the trained ones stays."""
 SMALLEST_SCALE = 1e-9
+INTEGER_IMAGES = 64
+"""Training images on which the scales are found that the trained network does not hold: those outside the blocks."""
+BATCH_ELEMENTS = 100_000_000
+"""Numbers of 64 bits that a batch of integer inference may have in its largest tensor."""
 
 
 class QuantizationStage(PredictionStage):
     """Trains everything but the layers before the blocks, with weights and activations quantised in the forward pass.
 
+    What is trained follows the integer network closely; what is evaluated is the integer network itself.
+
     Args:
-        model: the network, with predictors, quantised.
-        training: unused images of the stage before; kept for one way of making stages.
+        model: the network, quantised, with predictors where it has fused blocks.
+        training: images to find scales on (the first ones).
         constraint: ternarise the predictor's weights after each update.
         survivors: shares of survivors to keep to; None: as they come.
+
+    Raises:
+        ArchonError: images of another size than the network's.
     """
 
-    def __init__(self, model: FusionNetwork, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+    def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+        spec, size = model.spec, training.images.shape[1:]
+        if size != (spec.height, spec.width, spec.channels):
+            expected = f"{spec.height} x {spec.width} x {spec.channels}"
+            raise ArchonError(f"stage quantized: expected images of the network's size, {expected}, got {size}")
         super().__init__(model, training, constraint, survivors)
         for block in model.blocks:
             for layer in block.value_layers():
                 layer.trainable = True
                 layer.weight.trainable = True
+            if block.excitation is not None:
+                block.excitation.trainable = True
+        self.pixels = training.images[:INTEGER_IMAGES]
+        self.integers: IntegerModel | None = None
 
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
-        """Take over the network with its predictors and their scales."""
+        """Take over the network and find the scales that it has not got yet.
+
+        Raises:
+            ArchonError: the network cannot be held in integers.
+        """
         Stage.start_from(self, arrays, path)
+        source = Network(self.model.spec, predicted=self.model.predicted)
+        checkpoint.assign(source.named_variables(), arrays, path)
+        if not source.predicted:
+            set_scales(self.model, activation_scales(source, self.images))
         for block, following in zip(self.model.blocks, self.model.blocks[1:], strict=False):
-            block.output_scale.assign(following.predictor.input_scale)  # type: ignore[union-attr]
+            block.output_scale.assign(following.input_scale)
         self.model.blocks[-1].output_scale.assign(self.model.last_input_scale)
+        set_inner_scales(self.model, source, self.images)
         self.after_epoch()
+        self.quantized()
 
     def before_step(self, step: int, steps: int) -> None:  # noqa: ARG002 (as in Stage)
         """Choose the quantised weights anew from time to time."""
@@ -54,24 +91,94 @@ class QuantizationStage(PredictionStage):
             self.after_epoch()
 
     def after_epoch(self) -> None:
-        """Choose the quantised weights anew, so that what is evaluated is what will be exported."""
+        """Choose the quantised weights anew."""
         for block in self.model.blocks:
             round_weights(block)
+
+    def quantized(self) -> Quantized:
+        """The integer network of the weights as they are."""
+        return quantize_network(export_weights(self.model), self.model.spec, self.pixels)
+
+    def inference(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+        """Images to the logits of the integer network."""
+        network = self.quantized().network
+        if self.integers is None:
+            self.integers = IntegerModel(network)
+        self.integers.load(network)
+        return integer_inference(self.integers, network)
+
+    def weights(self) -> Arrays:
+        """Weights with all scales, so that the exporter makes the integers that were evaluated."""
+        scales = {name: np.asarray(scale) for name, scale in self.quantized().scales.items()}
+        return scales | export_weights(self.model)
+
+
+def integer_inference(model: IntegerModel, network: IntegerNetwork) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+    """Images [N, H, W, 3] to the logits [N, classes] of a model, with the network in it, some at a time."""
+    batch = integer_batch(network)
+
+    def logits(images: NDArray[np.uint8]) -> NDArray[Any]:
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
+
+    return logits
+
+
+def integer_batch(network: IntegerNetwork) -> int:
+    """Images that are run together."""
+    largest = max(
+        (layer.block.expanded_channels if layer.block else layer.output.channels) * layer.source.pixels
+        for layer in network.spec.layers
+    )
+    return max(1, BATCH_ELEMENTS // largest)
+
+
+def set_inner_scales(model: Network, source: Network, images: NDArray[np.float32]) -> None:
+    """Set the scales of the tensors within blocks, from the network as it was before quantisation."""
+    x = source.front(images)
+    for block, float_block in zip(model.blocks, source.blocks, strict=True):
+        float_block.recorder = _setter(block.scales)
+        if block.excitation is not None and float_block.excitation is not None:
+            float_block.excitation.recorder = _setter(block.excitation.scales)
+        x = float_block.call(x)
+
+
+def _setter(scales: dict[str, Any]) -> Callable[[str, Any], None]:
+    def record(part: str, tensor: Any) -> None:
+        scales[part].assign(to_scale(tensor))
+
+    return record
 
 
 def round_weights(block: Block) -> None:
     """Set the block's rounding so that its layers apply the weights that the hardware will hold."""
-    if block.predictor is None:
-        return
-    arrays: dict[str, NDArray[Any]] = {}
-    for layer in block.value_layers():
-        arrays |= export_layer(layer)
-    rounded = fake_quantize(
-        value_path(arrays, block.name, block.spec), float(ops.convert_to_numpy(block.predictor.input_scale))
-    )
-    weights = (rounded.expand_weight, rounded.depthwise_weight, rounded.project_weight)
-    for layer, weight in zip(block.value_layers(), weights, strict=True):
-        layer.rounding.assign(rounding(layer, weight, arrays[f"{layer.name}.scale"]))
+    folded = {layer: _folded(layer) for layer in block.value_layers()}
+    weights = {layer: rounded_weights(weight) for layer, (weight, _) in folded.items()}
+    if isinstance(block, FusedBlock):
+        parts = [array for layer in (block.expand, block.depthwise, block.project) for array in folded[layer]]
+        floats = fake_quantize(ValuePath(*parts), _value(block.input_scale))
+        weights = {
+            block.expand: floats.expand_weight,
+            block.depthwise: floats.depthwise_weight,
+            block.project: floats.project_weight,
+        }
+    if isinstance(block, PointwisePairBlock):
+        path = PairPath(*folded[block.expand], *folded[block.project])
+        pair = fake_quantize_pair(block.spec, path, _value(block.input_scale))
+        weights |= {block.expand: pair.expand_weight, block.project: pair.project_weight}
+    for layer, weight in weights.items():
+        layer.rounding.assign(rounding(layer, weight, ops.convert_to_numpy(layer.norm.folded()[0])))
+
+
+def _folded(layer: MaskedLayer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight with BatchNorm's scale multiplied in, and BatchNorm's offset."""
+    scale, offset = (ops.convert_to_numpy(tensor).astype(np.float64) for tensor in layer.norm.folded())
+    weight = ops.convert_to_numpy(layer.masked()).astype(np.float64)
+    return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), offset
+
+
+def _value(variable: Any) -> float:
+    return float(ops.convert_to_numpy(variable))
 
 
 def rounding(layer: MaskedLayer, folded: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from hw.contract.errors import ArchonError
 
 STAGES = ("vanilla", "pruned", "pred", "quantized")
-"""In order: each starts from the checkpoint of the one before."""
+"""In order: each starts from the checkpoint of the one before. Networks without fused blocks have no stage pred."""
 
+NANO = "-nano"
+"""In the names of networks that train on a CPU."""
 SURVIVOR_WEIGHT = 5.0
 """Weight in the loss of survivors above their limits."""
 
@@ -82,11 +84,11 @@ RECIPES = {
 
 
 def find_recipe(network: str, stage: str) -> Recipe:
-    """Recipe of a network's stage; networks without their own use fusionet's.
+    """Recipe of a network's stage; networks without their own use fusionet's, or fusionet-nano's if they are called so.
 
     Raises:
         ArchonError: unknown stage.
     """
     if stage not in STAGES:
         raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
-    return RECIPES.get(network, RECIPES["fusionet"])[stage]
+    return RECIPES.get(network, RECIPES["fusionet-nano" if NANO in network else "fusionet"])[stage]

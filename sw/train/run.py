@@ -9,28 +9,31 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
-from sw.datasets import ImageSet, normalise
-from sw.networks.fusion_network import FusionNetwork
+from sw.datasets import ImageSet
+from sw.networks.network import Network
 from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
 from sw.train.augment import training_batches
-from sw.train.export import export_weights
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
-from sw.train.stages import make_stage
+from sw.train.stages import make_stage, stages_of
 from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
+KEPT_RUNS = Path(__file__).parent / "runs"
+"""Run folders that come with the project, by network."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Run:
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
         kernel: one of KERNELS, what computes the blocks.
+        dataset: what the images are; it is noted in the run folder.
         widen: start from this run folder of a narrower network instead of the stage before.
     """
 
@@ -62,6 +66,7 @@ class Run:
     predictor: str = "forward"
     kernel: str = "auto"
     widen: Path | None = None
+    dataset: str = "cifar10"
 
 
 def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
@@ -71,9 +76,11 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         Test accuracy, 0 to 1; None when the time ran out before the last epoch.
 
     Raises:
-        ArchonError: the stage before is missing, or a checkpoint does not fit.
+        ArchonError: the stage before is missing, a checkpoint does not fit, or there are too few images.
     """
     started = time.monotonic()
+    if run.recipe.epochs and len(training.labels) < run.recipe.batch:
+        raise ArchonError(f"expected at least a batch of {run.recipe.batch} training images, got {len(training.labels)}")
     keras.utils.set_random_seed(run.seed)
     stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
     model = stage.model
@@ -88,9 +95,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     elif run.widen is not None:
         stage.start_from(widened(run, run.widen), run.widen)
     elif run.stage != STAGES[0]:
-        before = run.folder.parent / STAGES[STAGES.index(run.stage) - 1] / CHECKPOINT
-        if not before.exists():
-            raise ArchonError(f"stage {run.stage} starts from {before}, which is missing: train that stage first")
+        before = checkpoint_before(run)
         stage.start_from(load_arrays(before), before)
     if first_epoch == 0:
         for stale in (LOG, WEIGHTS):
@@ -102,21 +107,36 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         "test_images": list(test.images.shape),
     }
     checkpoint.write_config(run.folder, config)
+    accuracy = None
     rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):
         if _must_stop(run, epoch, time.monotonic() - started):
             return None
         began = time.monotonic()
         loss, rate = train_epoch(run, stage, training, epoch)
-        accuracy = evaluate(model, test)
+        accuracy = evaluate(stage.inference(), test)
         seconds = time.monotonic() - began
         rows.append({"epoch": epoch + 1, "rate": rate, "loss": loss, "test_accuracy": accuracy, "seconds": seconds})
         checkpoint.save_checkpoint(run.folder, variables, model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)
-    accuracy = evaluate(model, test)
-    save_arrays(run.folder / WEIGHTS, export_weights(model))
+    accuracy = evaluate(stage.inference(), test) if accuracy is None else accuracy
+    save_arrays(run.folder / WEIGHTS, stage.weights())
     checkpoint.write_config(run.folder, config | {"test_accuracy": accuracy})
     return accuracy
+
+
+def checkpoint_before(run: Run) -> Path:
+    """The checkpoint of the stage before: the one beside the run, else the one that comes with the project.
+
+    Raises:
+        ArchonError: there is none.
+    """
+    stages = stages_of(run.spec)
+    stage = stages[stages.index(run.stage) - 1]
+    trained, kept = (folder / stage / CHECKPOINT for folder in (run.folder.parent, KEPT_RUNS / run.spec.name))
+    if not trained.exists() and not kept.exists():
+        raise ArchonError(f"stage {run.stage} starts from {trained}, which is missing: train that stage first")
+    return trained if trained.exists() else kept
 
 
 def widened(run: Run, folder: Path) -> dict[str, Any]:
@@ -133,7 +153,7 @@ def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:
     return out_of_time or (run.stop_after is not None and epochs_done >= run.stop_after)
 
 
-def compile_model(model: FusionNetwork, recipe: Recipe) -> None:
+def compile_model(model: Network, recipe: Recipe) -> None:
     """Attach loss and optimiser; BatchNorm and the dense bias are not decayed."""
     optimizer = keras.optimizers.SGD(recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay or None)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -163,18 +183,17 @@ def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[flo
     return float(np.mean(losses)), rate
 
 
-def _train_step(model: FusionNetwork, images: Any, labels: Any) -> float:
+def _train_step(model: Network, images: Any, labels: Any) -> float:
     model.reset_metrics()
     return float(np.asarray(model.train_on_batch(images, labels)))
 
 
-def evaluate(model: Callable[..., Any], data: ImageSet) -> float:
+def evaluate(infer: Callable[[NDArray[np.uint8]], NDArray[Any]], data: ImageSet) -> float:
     """Fraction of images whose largest logit is the label's."""
     correct = 0
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        logits = np.asarray(model.predict_on_batch(normalise(data.images[part])))  # type: ignore[attr-defined]
-        correct += int((logits.argmax(1) == data.labels[part]).sum())
+        correct += int((infer(data.images[part]).argmax(1) == data.labels[part]).sum())
     return correct / len(data.labels)
 
 
@@ -189,6 +208,7 @@ def _config(run: Run) -> dict[str, Any]:
         "network": run.spec.model_dump(mode="json"),
         "stage": run.stage,
         "seed": run.seed,
+        "dataset": run.dataset,
         "predictor": run.predictor,
         "widened_from": None if run.widen is None else "/".join(run.widen.absolute().parts[-3:]),  # NET/train/STAGE
         "recipe": asdict(run.recipe),

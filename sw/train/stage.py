@@ -1,12 +1,16 @@
 """What a training stage may add to plain training."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from sw.networks.fusion_network import FusionNetwork
+from sw.datasets import normalise
+from sw.networks.network import Network
 from sw.train import checkpoint
+from sw.train.export import Arrays, export_weights
 
 
 class Stage:
@@ -16,7 +20,7 @@ class Stage:
         model: the network to train.
     """
 
-    def __init__(self, model: FusionNetwork) -> None:
+    def __init__(self, model: Network) -> None:
         self.model = model
 
     def variables(self) -> dict[str, Any]:
@@ -32,6 +36,14 @@ class Stage:
 
     def after_epoch(self) -> None:
         """Act after the last step of an epoch, before evaluation."""
+
+    def inference(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
+        """What is evaluated: images [N, H, W, 3] to logits [N, classes]."""
+        return lambda images: np.asarray(self.model.predict_on_batch(normalise(images)))
+
+    def weights(self) -> Arrays:
+        """What the finished stage leaves for the exporter."""
+        return export_weights(self.model)
 
     def after_step(self) -> None:
         """Act after an update."""

@@ -2,7 +2,7 @@
 
 from hw.contract.errors import ArchonError
 from sw.datasets import ImageSet
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.spec import NetworkSpec
 from sw.train.prediction import PredictionStage
@@ -14,23 +14,38 @@ from sw.train.stage import Stage
 PREDICTORS = ("forward", "constraint")
 
 
+def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
+    """The stages of a network, in order: each starts from the checkpoint of the one before."""
+    return STAGES if spec.predicts else tuple(stage for stage in STAGES if stage != "pred")
+
+
+def check_stage(spec: NetworkSpec, stage: str) -> None:
+    """Raise ArchonError unless the network has the stage."""
+    if stage not in STAGES:
+        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    if stage not in stages_of(spec):
+        raise ArchonError(
+            f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
+            "none of this network's blocks is fused"
+        )
+
+
 def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet, predictor: str) -> Stage:
     """The stage, with its model.
 
     Raises:
-        ArchonError: unknown stage or way of training the predictor.
+        ArchonError: unknown stage or way of training the predictor, or predictors asked of a network without fused blocks.
     """
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
+    check_stage(spec, stage)
     constraint = predictor == "constraint"
     survivors = Survivors(recipe.survivors_first, recipe.survivors_second, recipe.survivor_weight)
     limit = survivors if survivors.weight > 0 else None
     if stage == "vanilla":
-        return Stage(FusionNetwork(spec))
+        return Stage(Network(spec))
     if stage == "pruned":
-        return PruningStage(FusionNetwork(spec), spec.sparsity, recipe.ramp)
+        return PruningStage(Network(spec), spec.sparsity, recipe.ramp)
     if stage == "pred":
-        return PredictionStage(FusionNetwork(spec, predicted=True), training, constraint, limit)
-    if stage == "quantized":
-        return QuantizationStage(FusionNetwork(spec, predicted=True, quantized=True), training, constraint, limit)
-    raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+        return PredictionStage(Network(spec, predicted=True), training, constraint, limit)
+    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, constraint, limit)

@@ -11,7 +11,7 @@ import pytest
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.datasets import ImageSet, normalise
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
@@ -197,7 +197,7 @@ def test_balanced_mask_drops_the_smallest_of_each_input_channel_of_a_group() -> 
 
 def test_balanced_pruning_keeps_as_many_weights_of_each_input_channel() -> None:
     spec = tiny_spec().with_balanced_pruning()
-    stage = PruningStage(FusionNetwork(spec), spec.sparsity, 0.5)
+    stage = PruningStage(Network(spec), spec.sparsity, 0.5)
     stage.before_step(10, 20)
     for block in stage.model.blocks:
         kept = np.asarray(block.expand.masked()).reshape(4, 6, 2) != 0
@@ -222,7 +222,7 @@ def test_quantized_weights_are_those_of_the_export(stages: tuple[Path, dict[str,
 
 def test_quantized_activations_are_int8(stages: tuple[Path, dict[str, float | None]]) -> None:
     arrays = load_arrays(stages[0] / "quantized" / "checkpoint.npz")
-    model = FusionNetwork(tiny_spec(), predicted=True, quantized=True)
+    model = Network(tiny_spec(), predicted=True, quantized=True)
     checkpoint.assign(model.named_variables(), arrays, stages[0])
     x = model.front(normalise(tiny_data(16).images))
     scales = [arrays["blocks.0.predictor.input_scale"], *(arrays[f"blocks.{i}.output_scale"] for i in range(2))]
@@ -236,7 +236,7 @@ def test_quantized_activations_are_int8(stages: tuple[Path, dict[str, float | No
 
 
 def test_masks_are_frozen_after_the_ramp() -> None:
-    model = FusionNetwork(tiny_spec())
+    model = Network(tiny_spec())
     stage = PruningStage(model, tiny_spec().sparsity, ramp=0.5)
     stage.before_step(5, 10)
     layer = model.blocks[0].expand
@@ -249,14 +249,14 @@ def test_masks_are_frozen_after_the_ramp() -> None:
 
 def test_residual_chains_share_a_scale() -> None:
     assert scale_chains(load_spec("fusionet-nano")) == [0, 0, 2, 2, 2, 2]
-    model = FusionNetwork(tiny_spec(), predicted=True)
+    model = Network(tiny_spec(), predicted=True)
     PredictionStage(model, tiny_data(64), constraint=False)
     scales = activation_scales(model, tiny_data(16).images.astype(np.float32))
     assert scales[0] == scales[1] != scales[2]
 
 
 def test_calibration_starts_from_the_survivors_asked_for(stages: tuple[Path, dict[str, float | None]]) -> None:
-    model = FusionNetwork(tiny_spec(), predicted=True)
+    model = Network(tiny_spec(), predicted=True)
     stage = PredictionStage(model, tiny_data(256), constraint=False, survivors=Survivors(0.25, 0.1, 1.0))
     path = stages[0] / "vanilla" / "checkpoint.npz"
     stage.start_from(load_arrays(path), path)

@@ -9,7 +9,7 @@ from keras import ops
 
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
-from sw.networks.fusion_network import FusionNetwork
+from sw.networks.network import Network
 from sw.networks.test_networks import images, randomise, tiny_spec
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
@@ -25,14 +25,14 @@ def wider_spec(copies: int = 3) -> NetworkSpec:
     return parse_spec(values | {"name": "wider"})
 
 
-def variables(model: FusionNetwork) -> dict[str, np.ndarray]:
+def variables(model: Network) -> dict[str, np.ndarray]:
     return {name: np.asarray(ops.convert_to_numpy(v)) for name, v in model.named_variables().items()}
 
 
 @pytest.mark.parametrize("predicted", [False, True])
 def test_copies_leave_the_function_as_it_is(predicted: bool) -> None:
-    narrow = FusionNetwork(tiny_spec(), predicted=predicted, quantized=predicted)
-    wide = FusionNetwork(wider_spec(), predicted=predicted, quantized=predicted)
+    narrow = Network(tiny_spec(), predicted=predicted, quantized=predicted)
+    wide = Network(wider_spec(), predicted=predicted, quantized=predicted)
     for index, layer in enumerate(narrow.masked_layers()):
         randomise(layer, index)
     for block in narrow.blocks:
@@ -48,7 +48,7 @@ def test_copies_leave_the_function_as_it_is(predicted: bool) -> None:
 
 
 def test_noise_makes_copies_differ_and_keeps_zeros() -> None:
-    narrow = FusionNetwork(tiny_spec())
+    narrow = Network(tiny_spec())
     for index, layer in enumerate(narrow.masked_layers()):
         randomise(layer, index)
     grown = widen(variables(narrow), tiny_spec(), wider_spec(), 0)

@@ -25,7 +25,7 @@ def widening(narrow: NetworkSpec, wide: NetworkSpec) -> list[int]:
     """How many copies of its expanded channels each block needs.
 
     Raises:
-        ArchonError: the networks differ in more than that, or a width is no multiple.
+        ArchonError: the networks differ in more than that, have other blocks than fused ones, or a width is no multiple.
     """
     before, after = (
         spec.model_dump(exclude={"name": True, "blocks": {"__all__": {"expanded_channels"}}}) for spec in (narrow, wide)
@@ -34,7 +34,7 @@ def widening(narrow: NetworkSpec, wide: NetworkSpec) -> list[int]:
     if different:
         raise ArchonError(f"{wide.name} cannot be grown from {narrow.name}: they differ in {', '.join(different)}")
     copies = []
-    for index, (small, large) in enumerate(zip(narrow.blocks, wide.blocks, strict=True), start=1):
+    for index, (small, large) in enumerate(zip(narrow.fused_blocks, wide.fused_blocks, strict=True), start=1):
         if large.expanded_channels % small.expanded_channels:
             raise ArchonError(
                 f"{wide.name} cannot be grown from {narrow.name}: block {index} expands to {large.expanded_channels} channels, "

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from sw.networks.native import library
-from sw.networks.predictor import straight_through, ternarize, to_predictor_input
+from sw.networks.predictor import ternarize, to_predictor_input
+from sw.networks.rounding import straight_through
 from sw.spec import BlockSpec
 
 Tensor = Any

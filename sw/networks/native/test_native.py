@@ -11,7 +11,7 @@ from keras import ops
 
 from hw.contract.errors import ArchonError
 from sw.networks import predictor as predictor_module
-from sw.networks.block import Block
+from sw.networks.fused import FusedBlock
 from sw.networks.native import library
 from sw.networks.predictor import Survivors
 from sw.networks.test_networks import randomise
@@ -51,13 +51,13 @@ def _every_image_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor_module, "SURVIVOR_STRIDE", 1)
 
 
-def make_block(case: dict[str, Any]) -> Block:
+def make_block(case: dict[str, Any]) -> FusedBlock:
     groups = case["groups"]
     spec = BlockSpec(
         in_channels=4 * groups, expanded_channels=case["expanded"] * groups, out_channels=3 * groups, kernel=3,
         stride=case["stride"], groups=groups, residual=False, shuffle=True,
     )  # fmt: skip
-    block = Block(spec, "block", case["gated"], case["gated"])
+    block = FusedBlock(spec, "block", case["gated"], case["gated"])
     for index, layer in enumerate(block.masked_layers()):
         randomise(layer, case["seed"] + index)
     for layer in (block.expand, block.depthwise):
@@ -70,7 +70,7 @@ def make_block(case: dict[str, Any]) -> Block:
     return block
 
 
-def outcome(block: Block, x: np.ndarray, training: bool, seed: int) -> dict[str, np.ndarray]:
+def outcome(block: FusedBlock, x: np.ndarray, training: bool, seed: int) -> dict[str, np.ndarray]:
     """Output, loss, gradients of everything trained, and all variables afterwards."""
     inputs = tf.constant(x)
     with tf.GradientTape() as tape:

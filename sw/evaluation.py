@@ -1,0 +1,61 @@
+"""Command line of evaluation: a bundle in exact integers, or a stage of training as it is."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from hw.contract.errors import ArchonError
+from sw.bundle import find_bundle, known_bundles
+from sw.datasets import reduced
+from sw.golden.__main__ import evaluate_command
+from sw.spec import known_specs
+from sw.task import images_for, network_for
+
+
+def evaluate(
+    network: str,
+    *,
+    dataset: Annotated[str | None, Parameter(help="cifar10, cifar100, fashion-mnist or svhn; else the one it is for")] = None,
+    stage: Annotated[Literal["vanilla", "pruned", "pred", "quantized"] | None, Parameter(help="of training, in Keras")] = None,
+    images: Annotated[int | None, Parameter(help="only the first so many test images")] = None,
+    mode: Annotated[Literal["layerwise", "fused"], Parameter(help="of integers: fused counts operations")] = "layerwise",
+    workers: Annotated[int | None, Parameter(help="of integers: processes; as many as processors by default")] = None,
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
+) -> int:
+    """Accuracy on the test images.
+
+    Without a stage, of NETWORK's bundle in integers: a bundle's path, the one that was exported to BUILD, or the one that comes
+    with the project. With a stage, of what training left in BUILD/NETWORK/train/STAGE.
+    """
+    console = Console()
+    try:
+        if stage is None:
+            return evaluate_command(
+                str(_bundle(network, dataset, build)), images=images, mode=mode, dataset=dataset, workers=workers, build=build
+            )
+        spec = network_for(network, dataset or "cifar10")
+        folder = build / spec.name / "train" / stage
+        from sw.train.evaluation import stage_accuracy  # noqa: PLC0415 (Keras takes seconds to load)
+
+        data = reduced(images_for(spec, dataset or "cifar10", "test"), images, None)
+        accuracy = stage_accuracy(spec, stage, folder, data)
+    except (ArchonError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    console.print(f"{spec.name} {stage}: accuracy {100 * accuracy:.2f} % of {len(data.labels)} test images, {folder}")
+    return 0
+
+
+def _bundle(network: str, dataset: str | None, build: Path) -> Path:
+    """The bundle's file."""
+    if network in known_specs():
+        name = network_for(network, dataset or "cifar10").name
+        exported = build / name / f"{name}.archon"
+        if exported.exists():
+            return exported
+        if name not in known_bundles():
+            raise ArchonError(f"{exported} is missing: expected it, or a bundle that comes with the project, of {name}")
+        return find_bundle(name)
+    return find_bundle(network)

@@ -1,0 +1,90 @@
+"""Networks for data sets, and the command line from training to a bundle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.contract.errors import ArchonError
+from sw import evaluation
+from sw.__main__ import app
+from sw.bundle import load_bundle
+from sw.datasets import DATASETS, ImageSet, load_excerpt
+from sw.spec import load_spec
+from sw.task import images_for, network_for
+
+SPEC = """
+name = "small"
+height = 16
+width = 16
+channels = 3
+classes = 10
+stem = {channels = 8, kernel = 3, stride = 2}
+sparsity = {pointwise = 0.5, depthwise = 0.5}
+[[blocks]]
+kind = "unfused"
+in_channels = 8
+expanded_channels = 16
+out_channels = 12
+kernel = 3
+stride = 2
+groups = 1
+"""
+
+
+def say(net: str, **_: object) -> int:
+    """In place of the golden model, which takes its time over a whole test set."""
+    print(net)
+    return 0
+
+
+@pytest.fixture
+def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The excerpt in place of all data sets, its labels spread over CIFAR-100's classes there."""
+    excerpt = load_excerpt()
+
+    def load(self: object, split: str, folder: Path | None) -> ImageSet:
+        assert split in {"train", "test"}
+        assert folder is None
+        images = np.tile(excerpt.images, (2, 1, 1, 1))
+        return ImageSet(images, np.arange(len(images), dtype=np.uint8) % self.classes)  # type: ignore[attr-defined]
+
+    for name, dataset in DATASETS.items():
+        changed = type("Excerpt", (), {"classes": dataset.classes, "load": load})()
+        monkeypatch.setitem(DATASETS, name, changed)
+
+
+@pytest.mark.usefixtures("excerpt_as_data")
+def test_networks_are_called_after_what_they_are_for() -> None:
+    assert network_for("fusionet-nano", "cifar10") == load_spec("fusionet-nano")
+    assert network_for("fusionet", "cifar100") == load_spec("fusionet", 100)
+    svhn = network_for("fusionet-nano", "svhn")
+    assert (svhn.name, svhn.classes) == ("fusionet-nano-svhn", 10)
+    assert images_for(load_spec("fusionet-nano"), "svhn", "test").images.shape == (200, 32, 32, 3)
+    with pytest.raises(ArchonError, match="unknown data set 'imagenet'"):
+        network_for("fusionet", "imagenet")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("excerpt_as_data")
+def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, build = tmp_path / "small.toml", ["--build", str(tmp_path)]
+    path.write_text(SPEC, encoding="utf-8")
+    few = ["--dataset", "cifar100", *build]
+    monkeypatch.setattr(evaluation, "evaluate_command", say)
+    for stage in ("vanilla", "pruned", "quantized"):
+        assert app(["train", str(path), "--stage", stage, "--epochs", "1", *few], result_action="return_value") == 0
+        assert (tmp_path / "small-100" / "train" / stage / "weights.npz").exists()
+        trained = capsys.readouterr().out.split("test accuracy ")[1].split(",")[0]
+        assert app(["evaluate", str(path), "--stage", stage, *few], result_action="return_value") == 0
+        assert f"small-100 {stage}: accuracy {trained} of 200 test images" in capsys.readouterr().out.replace("\n", " ")
+    assert app(["export", str(path), "--weights", "trained", *few], result_action="return_value") == 0
+    network = load_bundle(tmp_path / "small-100" / "small-100.archon")
+    assert network.provenance["dataset"] == "cifar100"
+    assert network.dense_weight.shape == (100, 12)
+    assert app(["train", str(path), "--stage", "pred", *few], result_action="return_value") == 2
+    assert "none of this network's blocks is fused" in capsys.readouterr().err
+    assert app(["evaluate", "shufflenet-nano", *build], result_action="return_value") == 2
+    assert "or a bundle that comes with the project, of shufflenet-nano" in capsys.readouterr().err
+    assert app(["evaluate", "fusionet-nano", *build], result_action="return_value") == 0
+    assert capsys.readouterr().out.strip().endswith("trained/fusionet-nano.archon")
