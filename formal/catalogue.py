@@ -21,7 +21,7 @@ PAYLOAD_BITS = 8
 def queue_depths() -> list[int]:
     """The smallest depths, and all that the presets and the arbiters use."""
     configured = {getattr(config.queues, item.name) for config in PRESETS.values() for item in dataclasses.fields(Queues)}
-    return sorted({2, 3, QUEUE_DEPTH} | configured)
+    return sorted({2, 3, QUEUE_DEPTH, *reserved_depths()} | configured)
 
 
 def reserved_depths() -> list[int]:
@@ -39,12 +39,7 @@ def proofs() -> list[Proof]:
         Proof(f"queue-{depth}", partial(order.queue, PAYLOAD_BITS, depth), quick=depth in (2, 3)) for depth in queue_depths()
     ]
     found += [
-        Proof(
-            f"reserved-queue-{places}",
-            partial(order.reserved_queue, PAYLOAD_BITS, places),
-            cover_depth=places + 8,
-            quick=places == 3,
-        )
+        Proof(f"reserved-queue-{places}", partial(order.reserved_queue, PAYLOAD_BITS, places), quick=places == 3)
         for places in reserved_depths()
     ]
     found += [

@@ -19,7 +19,7 @@ from hw.rtl.table_memory import TableMemory
 PIPELINE_CYCLES = 5
 """From a survivor to its pair at the queues."""
 
-_PAIRS_UNDER_WAY = PIPELINE_CYCLES + 4
+_PAIRS_UNDER_WAY = PIPELINE_CYCLES + 5
 """Places of a queue that are taken from acceptance until they are known to be free again, at full rate."""
 
 

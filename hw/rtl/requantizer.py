@@ -22,7 +22,7 @@ from hw.rtl.table_memory import TableMemory
 PIPELINE_CYCLES = 10
 """From an accepted sum to its activation at the output queue."""
 
-OUTPUTS_AHEAD = 6
+OUTPUTS_AHEAD = 7
 """Places of the output queue that are taken from acceptance to the pipeline's end and until they are known to be free again,
 besides one for each pipeline step."""
 

@@ -18,7 +18,7 @@ class ReservedQueue(wiring.Component):
     `give_back` does without it (one of them a cycle); `output` the payloads that entered, in order; `free`: there is a place
     to take; `empty`: no place is taken and no payload waits. Both come from registers.
 
-    Latency 2 cycles from `enter` to `output` when empty, throughput 1 payload a cycle. A place can be taken again in the cycle
+    Latency 2 cycles from `enter` to `output` when empty, throughput 1 payload a cycle. A place can be taken again 2 cycles
     after its payload left.
     """
 
@@ -42,12 +42,14 @@ class ReservedQueue(wiring.Component):
         wiring.connect(m, queue.output, wiring.flipped(self.output))
         room, following = (Signal(range(self._places + 1), init=self._places, name=name) for name in ("room", "following"))
         free, empty = (Signal(init=1, name=name) for name in ("some_room", "all_room"))
+        left = Signal()  # in a register: who takes payloads may be far
         m.d.comb += [
             queue.input.payload.eq(self.payload),
             queue.input.valid.eq(self.enter),
-            following.eq(room - self.take + self.give_back + (self.output.valid & self.output.ready)),
+            following.eq(room - self.take + self.give_back + left),
             self.free.eq(free),
             self.empty.eq(empty),
         ]
+        m.d.sync += left.eq(self.output.valid & self.output.ready)
         m.d.sync += [room.eq(following), free.eq(following != 0), empty.eq(following == self._places)]
         return m
