@@ -44,6 +44,7 @@ help: ## This list
 #: MANY=1                 explore: more values, and more of them combined
 #: CONFIRM=3              explore: how many of the Pareto points run on the RTL, else all
 #: TARGET=ecp5            synth: device family
+#: GRADE=6                fpga: speed grade of the device, 6, 7 or 8 (default)
 #: COUNTERS=0             verilog, synth, fpga: leave out the counters of what units do
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
@@ -91,8 +92,8 @@ synth: .venv/.synth ## Synthesise and print LUT4, DSP, BRAM and FF per unit (PRE
 	@$(BIN)/python -m sim synth '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(call option,TARGET,target) $(without_counters)
 
 .PHONY: fpga
-fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET MAX_KERNEL COUNTERS)
-	@$(BIN)/python -m sim fpga '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(without_counters)
+fpga: .venv/.synth ## Place and route for ECP5 and print clock, slowest path and area (PRESET MAX_KERNEL GRADE COUNTERS)
+	@$(BIN)/python -m sim fpga '$(PRESET)' $(call option,MAX_KERNEL,kernel) $(call option,GRADE,grade) $(without_counters)
 
 .PHONY: formal
 formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumulators (ONLY)

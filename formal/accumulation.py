@@ -142,6 +142,8 @@ def entry(config: ArchonConfig, tap: int) -> Bench:
         bench.check((cells.shown("touched") == flags) & (inside.register("entries").word_select(tap, bits) == contents))
     bench.check(~lane.early | (cells.register(f"entry_row{tap}") == lane.shifted.row))
     bench.check(inside.register(f"bank_of_tap{tap}") == lane.shifted.bank)
+    again = lane.now.valid & lane.now.touches[tap] & (lane.now.row == lane.shifted.row) & (lane.now.bank == lane.shifted.bank)
+    bench.check(inside.register("again").bit_select(tap, 1) == again)
     bench.check(Mux(clear, flags[tap] == touched, ~touched))
     bench.check(~lane.full | ~touched)
     bench.check((Mux(here, lane.now.touches[tap], 0) == touches) & (Mux(before, lane.shifted.touches[tap], 0) == early))

@@ -21,8 +21,14 @@ PAYLOAD_BITS = 8
 def queue_depths() -> list[int]:
     """The smallest depths, and all that the presets and the arbiters use."""
     configured = {getattr(config.queues, item.name) for config in PRESETS.values() for item in dataclasses.fields(Queues)}
-    of_units = {depth(config) for config in PRESETS.values() for depth in (pair_fetch.queue_depth, requantizer.queue_depth)}
-    return sorted({2, 3, QUEUE_DEPTH} | configured | of_units)
+    return sorted({2, 3, QUEUE_DEPTH, *reserved_depths()} | configured)
+
+
+def reserved_depths() -> list[int]:
+    """Depths of queues with reserved places: the smallest, and all that the presets use."""
+    return sorted(
+        {3} | {depth(config) for config in PRESETS.values() for depth in (pair_fetch.queue_depth, requantizer.queue_depth)}
+    )
 
 
 def proofs() -> list[Proof]:
@@ -31,6 +37,10 @@ def proofs() -> list[Proof]:
     records = {"channel": channel_record(large), "bias": bias_record(large), "members": members_record(large)}
     found = [
         Proof(f"queue-{depth}", partial(order.queue, PAYLOAD_BITS, depth), quick=depth in (2, 3)) for depth in queue_depths()
+    ]
+    found += [
+        Proof(f"reserved-queue-{places}", partial(order.reserved_queue, PAYLOAD_BITS, places), quick=places == 3)
+        for places in reserved_depths()
     ]
     found += [
         Proof(f"reduction-{lanes}", partial(sharing.reduction, dataclasses.replace(large, lanes=lanes)), quick=lanes == 2)

@@ -4,6 +4,10 @@ from amaranth.hdl import Mux, ShapeLike, Signal, Value, ValueLike
 
 from formal.bench import Bench, Inside, moves
 from hw.rtl.queue import Queue
+from hw.rtl.reserved_queue import ReservedQueue
+
+FEW_PLACES = 4
+"""Of a queue that can be filled within the cycles in which covers are looked for."""
 
 
 class QueueContents:
@@ -74,4 +78,30 @@ def queue(shape: ShapeLike, depth: int, unit: type[Queue] = Queue) -> Bench:
     bench.check(sink.valid <= (held != 0))
     bench.check(source.ready | (held >= depth - 1))
     bench.cover(held == 2)
+    return bench
+
+
+def reserved_queue(shape: ShapeLike, places: int, unit: type[ReservedQueue] = ReservedQueue) -> Bench:
+    """Whatever enters a taken place is never lost, keeps its order, and no more places are taken than there are."""
+    bench = Bench()
+    component = unit(shape, places)
+    inside = bench.inside(component)
+    contents, sink = QueueContents(inside, "queue", places), component.output
+    bench.free(component.take, component.enter, component.give_back, component.payload)
+    bench.takes(sink)
+    taken = Signal(range(places + 1), name="taken")
+    bench.m.d.sync += taken.eq(taken + component.take - component.enter - component.give_back)
+    bench.assume(~component.take | component.free)
+    bench.assume(component.enter + component.give_back <= (taken != 0))
+    held = keeps_order(bench, component.enter, component.payload, moves(sink), sink.payload, contents, places)
+    room, left = inside.register("room"), inside.register("left")
+    stored = inside.register("queue.buffer.inner_level")
+    bench.check(room + taken + held + left == places)
+    bench.check((component.free == (room != 0)) & (component.empty == (room == places)))
+    # The queue holds all its places: none waits behind an empty output register but what came a cycle ago.
+    bench.check(sink.valid | (stored <= 1))
+    bench.check(~component.enter | (stored < places - 1))
+    bench.cover(component.empty & bench.before(~component.empty))
+    if places <= FEW_PLACES:
+        bench.cover(~component.free & (taken == 0))
     return bench

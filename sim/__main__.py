@@ -21,7 +21,7 @@ from sim.explore.render import points_table
 from sim.explore.sweep import Exploration, Request
 from sim.model import SimulationFailedError
 from sim.options import MEMORY_LATENCY, Bus, Options
-from sim.place_route import place_and_route
+from sim.place_route import GRADES, place_and_route
 from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files
 from sim.report import write_whole
@@ -147,13 +147,19 @@ def synth(name: str, *, target: str = "ecp5", counters: WithCounters = True, ker
 
 
 @app.command
-def fpga(name: str, *, counters: WithCounters = True, kernel: OfKernel = None) -> int:
+def fpga(
+    name: str,
+    *,
+    counters: WithCounters = True,
+    kernel: OfKernel = None,
+    grade: Annotated[int, Parameter(help="the device's speed grade, 6, 7 or 8")] = GRADES[-1],
+) -> int:
     """Place and route the accelerator of a preset; print its clock, the slowest path and how full the device is."""
     console = wide_console()
     folder = BUILD / "fpga" / name
     text = unit_verilog(TOPLEVEL, _preset(name, counters, kernel)).read_text(encoding="utf-8")
     with console.status(f"placing and routing {name}"):
-        report = place_and_route(text, TOPLEVEL, folder)
+        report = place_and_route(text, TOPLEVEL, folder, grade)
     report.write(folder / "report.json")
     console.print(report.tables())
     console.print(f"written: {folder / 'report.json'}", highlight=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hw.contract.errors import ArchonError
 from sim.place_route import FpgaReport, PathPart, place_and_route, read_report
 from sim.synthesis import SynthesisFailedError
 
@@ -44,7 +45,7 @@ def test_the_slowest_path_is_told_by_unit() -> None:
         "utilization": {"DP16KD": {"used": 3, "available": 208}, "DTR": {"used": 0, "available": 1}},
     }
     units = ["cluster0", "cluster0.lane1", "cluster0.lane1.scan"]
-    report = read_report(facts, units, "archon", 1.0, "tools")
+    report = read_report(facts, units, "archon", "device", 1.0, "tools")
     assert report.path == [PathPart("cluster.lane.scan", 0.75, 1.0), PathPart("cluster.lane", 0.0, 2.0)]
     assert (report.start, report.end) == ("cluster0.lane1.scan.base_FF", "cluster0.lane1.queue_LUT4")
     assert report.used == {"DP16KD": (3, 208)}
@@ -53,7 +54,7 @@ def test_the_slowest_path_is_told_by_unit() -> None:
 
 def test_a_design_without_registers_has_no_clock() -> None:
     with pytest.raises(SynthesisFailedError, match="top has no path from register to register"):
-        read_report({"critical_paths": [], "fmax": {}, "utilization": {}}, [], "top", 1.0, "tools")
+        read_report({"critical_paths": [], "fmax": {}, "utilization": {}}, [], "top", "device", 1.0, "tools")
 
 
 @pytest.mark.slow
@@ -65,6 +66,12 @@ def test_a_small_design_is_placed_and_routed(tmp_path: Path) -> None:
     report.write(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["megahertz"] == report.megahertz
     assert shown(report).splitlines()[-1].startswith("to ")
+
+
+def test_an_unknown_speed_grade_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchonError, match="unknown speed grade 9: expected one of 6, 7, 8"):
+        place_and_route(DESIGN, "top", tmp_path / "fpga", 9)
+    assert not (tmp_path / "fpga").exists()
 
 
 def test_a_refused_design_names_the_log(tmp_path: Path) -> None:

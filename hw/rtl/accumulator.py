@@ -98,12 +98,14 @@ class Accumulator(wiring.Component):
 
         # Addition and write.
         entries, summed = (Signal(scaled.shape(), name=name) for name in ("entries", "summed"))
-        again = Signal()
-        m.d.comb += again.eq(now.valid & (now.row == shifted.row) & (now.bank == shifted.bank))
+        # The taps that `now` writes where `shifted` reads, from a register: known when both were a stage earlier.
+        repeated, again = Signal(), Signal(config.taps)
+        m.d.comb += repeated.eq(shifted.valid & (shifted.row == step.row) & (shifted.bank == step.bank))
+        m.d.sync += again.eq(Mux(repeated, shifted.touches, 0))
         banks = copies(m, step.bank, config.taps, "bank_of_tap")
         for tap in range(config.taps):
             read = Array(port.entries[tap] for port in self.banks)[banks[tap]]
-            m.d.sync += entries[tap].eq(Mux(again & now.touches.bit_select(tap, 1), summed[tap], read))
+            m.d.sync += entries[tap].eq(Mux(again.bit_select(tap, 1), summed[tap], read))
         touched = Array(port.touched for port in self.banks)[now.bank]
         bias = Array(port.bias for port in self.banks)[now.bank]
         for index, port in enumerate(self.banks):

@@ -13,13 +13,13 @@ from hw.rtl.accumulator_bank import row_bits
 from hw.rtl.arithmetic import tree_sum
 from hw.rtl.interfaces import JOB, drive, struct, survivor, table_write
 from hw.rtl.pipeline import delay, delay_flags
-from hw.rtl.queue import Queue
+from hw.rtl.reserved_queue import ReservedQueue
 from hw.rtl.table_memory import TableMemory
 
 PIPELINE_CYCLES = 5
 """From a survivor to its pair at the queues."""
 
-_PAIRS_UNDER_WAY = PIPELINE_CYCLES + 4
+_PAIRS_UNDER_WAY = PIPELINE_CYCLES + 5
 """Places of a queue that are taken from acceptance until they are known to be free again, at full rate."""
 
 
@@ -66,7 +66,7 @@ class PairFetch(wiring.Component):
     the `end` payloads between them, from a queue of each row.
 
     Latency PIPELINE_CYCLES + 2 cycles, throughput 1 survivor a cycle. Only acceptance waits, for a place in the queue of every
-    row, which is taken ahead: the pipeline itself never stalls.
+    row.
     """
 
     job: data.View
@@ -111,25 +111,22 @@ class PairFetch(wiring.Component):
             leaving.pair.bias.eq(tree_sum(parts)),
         ]
 
-        rooms = []
+        queues = []
         for index, pairs in enumerate(self.pairs):
-            m.submodules[f"queue{index}"] = queue = Queue(row_pair(config), queue_depth(config))
+            m.submodules[f"queue{index}"] = queue = ReservedQueue(row_pair(config), queue_depth(config))
             wiring.connect(m, queue.output, wiring.flipped(pairs))
-            step_start = start.word_select(index, len(leaving.step_start))
-            step_count = count.word_select(index, len(leaving.step_count))
-            wanted, free = Signal(name=f"wanted{index}"), Signal(name=f"free{index}", init=1)
+            wanted = Signal(name=f"wanted{index}")
             m.d.comb += [
                 wanted.eq(leaving.end | (adds & has_steps[index])),
-                queue.input.payload.eq(leaving),
-                queue.input.payload.step_start.eq(step_start),
-                queue.input.payload.step_count.eq(step_count),
-                queue.input.valid.eq(valid & wanted),
+                queue.payload.eq(leaving),
+                queue.payload.step_start.eq(start.word_select(index, len(leaving.step_start))),
+                queue.payload.step_count.eq(count.word_select(index, len(leaving.step_count))),
+                queue.take.eq(accepted),
+                queue.enter.eq(valid & wanted),
+                queue.give_back.eq(valid & ~wanted),
             ]
-            room, following = (Signal(range(queue_depth(config) + 1), init=queue_depth(config)) for _ in range(2))
-            m.d.comb += following.eq(room - accepted + (valid & ~wanted) + (pairs.valid & pairs.ready))
-            m.d.sync += [room.eq(following), free.eq(following != 0)]
-            rooms.append(free)
-        m.d.comb += self.survivors.ready.eq(Cat(rooms).all())
+            queues.append(queue)
+        m.d.comb += self.survivors.ready.eq(Cat(queue.free for queue in queues).all())
         return m
 
     def _mask(self, m: Module, row: Any, taps: Value) -> tuple[Any, Value]:

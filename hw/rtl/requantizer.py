@@ -15,14 +15,14 @@ from hw.rtl.arithmetic import round_addend, saturate
 from hw.rtl.interfaces import JOB, PARTIAL, WRITE, struct, table_write
 from hw.rtl.output_walk import OutputWalk
 from hw.rtl.pipeline import delay, delay_flags
-from hw.rtl.queue import Queue
+from hw.rtl.reserved_queue import ReservedQueue
 from hw.rtl.residual_reader import ACTIVATION
 from hw.rtl.table_memory import TableMemory
 
 PIPELINE_CYCLES = 10
 """From an accepted sum to its activation at the output queue."""
 
-OUTPUTS_AHEAD = 6
+OUTPUTS_AHEAD = 7
 """Places of the output queue that are taken from acceptance to the pipeline's end and until they are known to be free again,
 besides one for each pipeline step."""
 
@@ -53,7 +53,7 @@ class Requantizer(wiring.Component):
     `finished` when all of them were accepted, until the next `start`.
 
     Latency PIPELINE_CYCLES + 2 cycles, throughput 1 output a cycle. Only acceptance waits, for a place in the output queue and
-    for the residual: the pipeline itself never stalls.
+    for the residual.
     """
 
     job: data.View
@@ -80,17 +80,13 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        places = queue_depth(self._config)
         m.submodules.table = table = TableMemory(TableKind.REQUANTIZE, self._config)
         m.submodules.walk = walk = OutputWalk(self._config)
-        m.submodules.writes = writes = Queue(struct(descriptor.WRITE), places)
+        m.submodules.writes = output = ReservedQueue(struct(descriptor.WRITE), queue_depth(self._config))
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
-        wiring.connect(m, writes.output, wiring.flipped(self.write))
+        wiring.connect(m, output.output, wiring.flipped(self.write))
 
-        accepts, accepted, leaving = Signal(), Signal(), Signal()
-        room, empty, some_room = Signal(range(places + 1), init=places), Signal(init=1), Signal(init=1)
-        started = Signal()
-        following = Signal.like(room)
+        accepts, accepted, started = Signal(), Signal(), Signal()
         m.d.comb += [
             walk.job.eq(self.job),
             walk.start.eq(self.start),
@@ -99,22 +95,15 @@ class Requantizer(wiring.Component):
             table.enable.eq(1),
             table.half.eq(self.job.half),
             table.address.eq(walk.channel),
-            accepts.eq(walk.active & some_room & (~self.job.residual | self.residual.valid)),
+            accepts.eq(walk.active & output.free & (~self.job.residual | self.residual.valid)),
             self.sums.ready.eq(accepts),
             accepted.eq(accepts & self.sums.valid),
             self.residual.ready.eq(accepted & self.job.residual),
-            leaving.eq(self.write.valid & self.write.ready),
-            following.eq(room - accepted + leaving),
-            self.finished.eq(started & ~self.start & ~walk.active & empty),
+            self.finished.eq(started & ~self.start & ~walk.active & output.empty),
+            output.take.eq(accepted),
+            output.enter.eq(delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1]),
         ]
-        m.d.sync += [
-            started.eq(started | self.start),
-            room.eq(following),
-            some_room.eq(following != 0),
-            empty.eq(following == places),
-        ]
-        output = writes.input
-        m.d.comb += output.valid.eq(delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1])
+        m.d.sync += started.eq(started | self.start)
         activation, address, byte = self._rescale(m, table.row, walk.pixel_address)
         m.d.comb += output.payload.address.eq(address)
         with m.If(self.job.raw):
