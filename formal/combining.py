@@ -21,9 +21,12 @@ def write_combiner() -> Bench:
     bench.takes(sink)
     bench.free(unit.flush)
     enters, leaves = bench.let(moves(source), name="enters"), bench.let(moves(sink), name="leaves")
-    address = Signal.like(source.payload.address, name="address")
+    address = Signal.like(source.payload.address, name="address")  # of the last write
     with m.If(enters):
         m.d.sync += address.eq(source.payload.address)
+
+    # What the requantizer says of a write.
+    bench.assume(source.payload.follows == (source.payload.address == address))
 
     # What has entered and not left, byte by byte, all of one word.
     held = Signal.like(source.payload.strobe, name="held")

@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from hw.contract import numerics
-from hw.contract.descriptor import WRITE
+from hw.contract.descriptor import OUTPUT_WRITE
 from hw.contract.numerics import ACTIVATION_BITS, OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import TableKind
 from tb.bench import Bench, configuration
@@ -39,9 +39,10 @@ async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> No
     dut.job.value = 0
     sums = bench.source("sums", Number(OUTPUT_ACCUMULATOR_BITS, signed=True))
     residual = bench.source("residual", Number(ACTIVATION_BITS, signed=True))
-    writes = bench.sink("write", WRITE, meaning=written_byte)
+    writes = bench.sink("write", OUTPUT_WRITE, meaning=written_byte)
     writer = TableWriter(dut, idle=pattern("rarely", bench.random))
     await bench.reset()
+    last: int | None = None
     for number, kind in enumerate(JOBS):
         job = random_output_job(config, random, **kind)
         values = random_sums(job, random)
@@ -52,8 +53,11 @@ async def every_output_is_written(dut: Any, idle: str, back_pressure: str) -> No
         board = bench.follow(Scoreboard(f"job {number}", expected_writes(job, values, residuals)))
 
         def check(item: Any, board: Scoreboard = board) -> None:
+            nonlocal last
             assert not dut.finished.value, f"finished after {board.count} of {len(board.expected)} writes"
-            board.check(item)
+            assert last is None or item["follows"] == (item["address"] == last), f"follows a write to {last}: {item}"
+            last = item["address"]
+            board.check({name: value for name, value in item.items() if name != "follows"})
 
         writes.on_item = check
         await bench.pulse("start")
@@ -91,4 +95,4 @@ def written_byte(write: dict[str, int]) -> dict[str, int]:
     assert count in {1, 4}, f"a write of one or four bytes expected, got strobe {write['strobe']:08b}"
     assert write["strobe"] == ((1 << count) - 1) << byte, f"neighbouring bytes expected, got strobe {write['strobe']:08b}"
     value = Number(8 * count, signed=True).unpack(write["data"] >> (8 * byte) & ((1 << 8 * count) - 1))
-    return {"address": write["address"], "byte": byte, "bytes": count, "value": value}
+    return {"address": write["address"], "byte": byte, "bytes": count, "value": value, "follows": write["follows"]}

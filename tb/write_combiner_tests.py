@@ -1,13 +1,13 @@
 """Write combiner: bytes of a word leave together, in the order in which they came; none waits for longer than it has to."""
 
 import random
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import cocotb
 
 from hw.contract.config import CHANNELS_PER_WORD
-from hw.contract.descriptor import WRITE
+from hw.contract.descriptor import OUTPUT_WRITE, WRITE
 from hw.contract.layout import WORD_BITS
 from tb.bench import Bench
 from tb.streams import Scoreboard, stalls
@@ -23,13 +23,16 @@ async def neighbours_leave_together(dut: Any, idle: str, back_pressure: str) -> 
     """Batches of writes with a flush behind each: every run of writes that fits in a word is one."""
     bench = Bench(dut, "runs", idle, back_pressure)
     dut.flush.value = 0
-    source = bench.source("input", WRITE)
+    source = bench.source("input", OUTPUT_WRITE)
     sink = bench.sink("output", WRITE, meaning=strobed)
     await bench.reset()
     assert dut.empty.value, "not empty after reset"
+    last: list[dict[str, int]] = []
     for number in range(BATCHES):
         writes = random_writes(bench.random)
         runs = [strobed(run) for run in combined(writes)]
+        follow(last + writes)
+        last = writes[-1:]
         board = bench.follow(Scoreboard(f"batch {number}", runs))
         sink.on_item = board.check
         source.send(*writes)
@@ -51,8 +54,9 @@ async def flushed_at_any_time(dut: Any, idle: str, back_pressure: str) -> None:
     """While `flush` comes and goes every byte leaves once, in order."""
     bench = Bench(dut, "flushed", idle, back_pressure)
     dut.flush.value = 0
-    source = bench.source("input", WRITE)
+    source = bench.source("input", OUTPUT_WRITE)
     writes = [write for _ in range(BATCHES) for write in random_writes(bench.random)]
+    follow(writes)
     board = bench.follow(Scoreboard("bytes", chain.from_iterable(map(bytes_of, writes))))
 
     def check(write: dict[str, int]) -> None:
@@ -84,6 +88,13 @@ def random_writes(generator: random.Random) -> list[dict[str, int]]:
         }[kind]
         writes += [{"address": address, "data": generator.getrandbits(WORD_BITS), "strobe": strobe} for strobe in order]
     return writes
+
+
+def follow(writes: list[dict[str, int]]) -> None:
+    """Say of each write whether it is to the word of the one before; of the first one that means nothing."""
+    writes[0].setdefault("follows", 1)
+    for before, write in pairwise(writes):
+        write["follows"] = int(write["address"] == before["address"])
 
 
 def bytes_of(write: dict[str, int]) -> list[dict[str, int]]:

@@ -109,6 +109,9 @@ READ_REQUEST = Layout("read_request", (Field("address", ADDRESS_BITS), Field("le
 WRITE = Layout("write", (Field("address", ADDRESS_BITS), Field("data", WORD_BITS), Field("strobe", CHANNELS_PER_WORD)))
 """Writes the bytes of one word whose strobe bit is set."""
 
+OUTPUT_WRITE = Layout("output_write", (*WRITE.fields, Field("follows", 1)))
+"""A WRITE of outputs; `follows`: it is to the word of the write before it (of the first one it means nothing)."""
+
 COMMAND = Layout("command", (Field("program_address", ADDRESS_BITS),))
 """Starts the program whose first descriptor is at this word address."""
 

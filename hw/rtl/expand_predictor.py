@@ -233,10 +233,13 @@ class ExpandPredictor(wiring.Component):
         # The leading rows: how many there are besides the first, in which one we are, and the way back; all 0 afterwards.
         further, depth = (Signal(range(self._config.kernel), name=name) for name in ("further", "depth"))
         back = Signal(DIMENSION_BITS + len(further) - 1)
+        last_of_row = Signal(DIMENSION_BITS)
         last_column, column_end, permitted = Signal(), Signal(), Signal()
         free = row < self.reading.row + self._config.row_banks
         freed = (row < self.reading.next_row + self._config.row_banks) & (column < self.reading.column)
-        m.d.comb += [last_column.eq(column == job.input_width - 1), column_end.eq(depth == further)]
+        # A pixel begins two cycles after the one before at the earliest: what follows from its place comes from registers.
+        m.d.sync += [last_column.eq(column == last_of_row), last_of_row.eq(job.input_width - 1)]
+        m.d.comb += column_end.eq(depth == further)
         loaded = (rows_left != 0) & (row < self.rows_loaded)
         m.d.sync += permitted.eq(loaded & (free | freed) & ~begin & ~self.start)
         m.d.comb += self.blocked.eq(~self.busy & loaded & ~(free | freed))

@@ -12,7 +12,7 @@ from hw.contract.layout import WORD_BITS
 from hw.contract.numerics import ACTIVATION_BITS, MULTIPLIER_BITS, OUTPUT_ACCUMULATOR_BITS
 from hw.contract.tables import TableKind
 from hw.rtl.arithmetic import round_addend, saturate
-from hw.rtl.interfaces import JOB, PARTIAL, WRITE, struct, table_write
+from hw.rtl.interfaces import JOB, OUTPUT_WRITE, PARTIAL, struct, table_write
 from hw.rtl.output_walk import OutputWalk
 from hw.rtl.pipeline import delay, delay_flags
 from hw.rtl.reserved_queue import ReservedQueue
@@ -73,7 +73,7 @@ class Requantizer(wiring.Component):
                 "table_write": In(table_write(config)),
                 "sums": In(PARTIAL),
                 "residual": In(ACTIVATION),
-                "write": Out(WRITE),
+                "write": Out(OUTPUT_WRITE),
                 "finished": Out(1),
             }
         )
@@ -82,11 +82,12 @@ class Requantizer(wiring.Component):
         m = Module()
         m.submodules.table = table = TableMemory(TableKind.REQUANTIZE, self._config)
         m.submodules.walk = walk = OutputWalk(self._config)
-        m.submodules.writes = output = ReservedQueue(struct(descriptor.WRITE), queue_depth(self._config))
+        m.submodules.writes = output = ReservedQueue(struct(descriptor.OUTPUT_WRITE), queue_depth(self._config))
         wiring.connect(m, wiring.flipped(self.table_write), table.write)
         wiring.connect(m, output.output, wiring.flipped(self.write))
 
         accepts, accepted, started = Signal(), Signal(), Signal()
+        valid = delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))
         m.d.comb += [
             walk.job.eq(self.job),
             walk.start.eq(self.start),
@@ -101,11 +102,16 @@ class Requantizer(wiring.Component):
             self.residual.ready.eq(accepted & self.job.residual),
             self.finished.eq(started & ~self.start & ~walk.active & output.empty),
             output.take.eq(accepted),
-            output.enter.eq(delay_flags(m, accepted, PIPELINE_CYCLES, Const(0))[-1]),
+            output.enter.eq(valid[-1]),
         ]
         m.d.sync += started.eq(started | self.start)
         activation, address, byte = self._rescale(m, table.row, walk.pixel_address)
-        m.d.comb += output.payload.address.eq(address)
+        # Compared with the last one a cycle before it leaves, so that whoever combines writes need not.
+        last, follows = Signal.like(address), Signal()
+        m.d.sync += follows.eq(address == last)
+        with m.If(valid[-2]):
+            m.d.sync += last.eq(address)
+        m.d.comb += [output.payload.address.eq(delay(m, address, 1)), output.payload.follows.eq(follows)]
         with m.If(self.job.raw):
             m.d.comb += [
                 output.payload.data.eq(activation.replicate(WORD_BITS // OUTPUT_ACCUMULATOR_BITS)),
@@ -119,7 +125,7 @@ class Requantizer(wiring.Component):
         return m
 
     def _rescale(self, m: Module, row: Any, pixel: Value) -> tuple[Value, Value, Value]:
-        """The pipeline from the sum to its activation; returns that, the word's address, and the byte in it.
+        """The pipeline from the sum to its activation; returns that, the word's address a cycle earlier, and the byte in it.
 
         1: the sum waits for its table row. 2: and for that in registers. 3: bias. 4: products with both parts of the sum, and
         what rounds. 5: product. 6: rounding. 7, 8: shift. 9: saturation. 10: residual.
@@ -157,4 +163,4 @@ class Requantizer(wiring.Component):
             m.d.sync += added.eq(saturate(result[:ACTIVATION_BITS].as_signed() + residual, ACTIVATION_BITS))
         address = Signal.like(pixel)
         m.d.sync += address.eq(delay(m, pixel, 2) + plane)
-        return added, delay(m, address, PIPELINE_CYCLES - 3), delay(m, row.byte, PIPELINE_CYCLES - 1)
+        return added, delay(m, address, PIPELINE_CYCLES - 4), delay(m, row.byte, PIPELINE_CYCLES - 1)

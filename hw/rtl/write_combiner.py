@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.numerics import ACTIVATION_BITS
-from hw.rtl.interfaces import WRITE
+from hw.rtl.interfaces import OUTPUT_WRITE, WRITE
 
 
 class WriteCombiner(wiring.Component):
@@ -26,16 +26,16 @@ class WriteCombiner(wiring.Component):
     empty: Signal
 
     def __init__(self) -> None:
-        super().__init__({"input": In(WRITE), "output": Out(WRITE), "flush": In(1), "empty": Out(1)})
+        super().__init__({"input": In(OUTPUT_WRITE), "output": Out(WRITE), "flush": In(1), "empty": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        incoming, word = self.input.payload, Signal.like(self.input.payload)
+        incoming, word = self.input.payload, Signal.like(self.output.payload)
         held, offered, joins, enters, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
         strobe = Signal.like(word.strobe)
         due: Value = (held & (self.flush | (self.input.valid & ~joins))) | (enters & strobe.all())
         m.d.comb += [
-            joins.eq(held & (incoming.address == word.address) & ((incoming.strobe & word.strobe) == 0)),
+            joins.eq(held & incoming.follows & ((incoming.strobe & word.strobe) == 0)),
             self.output.payload.eq(word),
             self.output.valid.eq(offered),
             leaves.eq(self.output.valid & self.output.ready),
