@@ -6,7 +6,7 @@ from sim.unit_run import run_unit
 from tb.kinds_cases import VARIANTS
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.slow  # a group shares a model: two processes would build it and wait for it
+@pytest.mark.parametrize("variant", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in VARIANTS])
 def test_kinds_of_blocks(variant: str) -> None:
     run_unit("archon", VARIANTS[variant], "tb.kinds_tests", seed=1 + list(VARIANTS).index(variant))

@@ -39,8 +39,11 @@ TESTS: tuple[str, ...] = (
     "sim/test_rtl_memory_units.py::test_descriptor_check[tiny-5]",
     "sim/test_rtl_memory_units.py::test_controller[3]",
     "sim/test_rtl_predictor.py::test_predictor[tiny]",
+    "sim/test_rtl_predictor.py::test_predictor[wide]",
     "sim/test_rtl_predictor.py::test_predictor[kernel five]",
     "sim/test_rtl_predictor.py::test_expand_predictor[tiny]",
+    "sim/test_rtl_predictor.py::test_expand_predictor[wide]",
+    "sim/test_rtl_predictor.py::test_depthwise_predictor[wide]",
     "sim/test_rtl_survivor_scan.py::test_survivor_scan[4-3]",
     "sim/test_rtl_survivor_scan.py::test_survivor_scan[4-5]",
 )
