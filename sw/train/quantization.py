@@ -80,8 +80,8 @@ class QuantizationStage(PredictionStage):
         if not source.predicted:
             set_scales(self.model, activation_scales(source, self.images))
         for block, following in zip(self.model.blocks, self.model.blocks[1:], strict=False):
-            block.output_scale.assign(following.input_scale)
-        self.model.blocks[-1].output_scale.assign(self.model.last_input_scale)
+            block.output_scale.assign(_value(following.input_scale))
+        self.model.blocks[-1].output_scale.assign(_value(self.model.last_input_scale))
         set_inner_scales(self.model, source, self.images)
         self.after_epoch()
         self.quantized()
