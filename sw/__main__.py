@@ -1,4 +1,4 @@
-"""The command line: archon train, evaluate, export (python -m sw does the same)."""
+"""The command line: archon train, evaluate, export, speed (python -m sw does the same)."""
 
 import sys
 
@@ -6,12 +6,14 @@ from cyclopts import App
 
 from sw.evaluation import evaluate
 from sw.export.__main__ import main as export
+from sw.speed import speed
 from sw.train.__main__ import main as train
 
 app = App(name="archon", help="Train networks stage by stage, evaluate them, and make bundles of integers of them.")
 app.command(train, name="train")
 app.command(evaluate, name="evaluate")
 app.command(export, name="export")
+app.command(speed, name="speed")
 
 
 if __name__ == "__main__":

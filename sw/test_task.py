@@ -54,6 +54,16 @@ def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(DATASETS, name, changed)
 
 
+def test_speeds_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(SPEC.replace("16", "32"), encoding="utf-8")
+    assert app(["speed", str(path), "--steps", "2"], result_action="return_value") == 0
+    printed = capsys.readouterr().out
+    assert float(printed.split("the pipeline is ")[1].split()[0].replace(",", "")) > 0
+    assert app(["speed", str(path), "--steps", "0"], result_action="return_value") == 2
+    assert "steps: expected at least 1, got 0" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("excerpt_as_data")
 def test_networks_are_called_after_what_they_are_for() -> None:
     assert network_for("fusionet-nano", "cifar10") == load_spec("fusionet-nano")

@@ -17,7 +17,6 @@ from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BIT
 from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import IntegerNetwork, Requantization
 from sw.networks.layers import block_diagonal, multiply_channels, pad, shuffle_channels
-from sw.networks.rounding import round_half_away
 from sw.spec import LayerShape
 
 Tensor = Any
@@ -85,7 +84,7 @@ class IntegerModel(keras.Model):
             return pointwise_pair(part, layer, x)
         if layer.kind == "scale" and layer.gates is not None:
             gate = tensors[layer.gates.name]
-            return saturate(round_half_away(x * part["weight"] * gate * part["unit"]), ACTIVATION_BITS)
+            return saturate(nearest(x * part["weight"] * gate * part["unit"]), ACTIVATION_BITS)
         if layer.kind == "dense":
             return ops.matmul(x[:, 0, 0, :], ops.transpose(part["weight"])) + part["bias"]
         return requantized(part, layer, _sums(part, layer, x, self.spec.stem.stride))
@@ -108,7 +107,7 @@ def _sums(part: Part, layer: LayerShape, x: Tensor, stem_stride: int) -> Tensor:
 
 def requantized(part: Part, layer: LayerShape, sums: Tensor) -> Tensor:
     """int8 of accumulators, with the ReLU and the shuffle that the layer may have."""
-    out = saturate(round_half_away((sums + part["bias"]) * part["multiplier"] * part["unit"]), ACTIVATION_BITS)
+    out = saturate(nearest((sums + part["bias"]) * part["multiplier"] * part["unit"]), ACTIVATION_BITS)
     out = ops.relu(out) if layer.relu else out
     shuffled = layer.shuffle and layer.kind != "fused pointwise pair"  # a pair's is between its two layers
     return shuffle_channels(out, layer.groups) if shuffled else out
@@ -118,7 +117,7 @@ def fused_block(part: Part, layer: LayerShape, x: Tensor) -> Tensor:
     """A fused block's output, layer by layer."""
     sums = pointwise(part["predictor_expand_weight"], layer.groups, predictor_input(x))
     excess = (sums - part["predictor_expand_threshold"]) * part["predictor_level_unit"]
-    levels = ops.clip(ops.ceil(excess), 0, LEVEL_MAX)
+    levels = ops.clip(ceiling(ops.relu(excess)), 0, LEVEL_MAX)
     second = depthwise(part["predictor_depthwise_weight"], layer.stride, levels) > part["predictor_depthwise_threshold"]
     a1 = (pointwise(part["expand_weight"], layer.groups, x) + part["expand_bias"]) * ops.cast(levels > 0, EXACT)
     a2 = (depthwise(part["depthwise_weight"], layer.stride, a1) + part["depthwise_bias"]) * ops.cast(second, EXACT)
@@ -136,7 +135,23 @@ def pointwise_pair(part: Part, layer: LayerShape, x: Tensor) -> Tensor:
 
 def predictor_input(x: Tensor) -> Tensor:
     """int8 activations to 4 bits."""
-    return saturate(round_half_away(x * 2.0**-PREDICTOR_INPUT_SHIFT), PREDICTOR_INPUT_BITS)
+    return saturate(nearest(x * 2.0**-PREDICTOR_INPUT_SHIFT), PREDICTOR_INPUT_BITS)
+
+
+def truncated(x: Tensor) -> Tensor:
+    """Integer part. Keras' floor and ceil have 32 bits on JAX, whatever they are given."""
+    return ops.cast(ops.cast(x, "int64"), EXACT)
+
+
+def nearest(x: Tensor) -> Tensor:
+    """Nearest integer, halves away from zero."""
+    return ops.sign(x) * truncated(ops.abs(x) + 0.5)
+
+
+def ceiling(x: Tensor) -> Tensor:
+    """Least integer that is not less than x, for x from 0 up."""
+    whole = truncated(x)
+    return whole + ops.cast(x > whole, EXACT)
 
 
 def saturate(x: Tensor, bits: int) -> Tensor:

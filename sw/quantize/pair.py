@@ -90,11 +90,12 @@ def integer_pair(
 
 
 def constant_pair_channels(spec: PointwisePairSpec, path: PairPath, signs: Integers, threshold: Integers) -> ConstantChannels:
-    """What expanded channels without weights add to each output channel."""
+    """What expanded channels without weights add to each output channel: the same at every pixel, as there is no border."""
     nothing = np.zeros(spec.expanded_channels, dtype=np.int64)
     order = pair_order(spec)
     predictor = QuantizedPredictor(pair_rows(spec, signs), threshold[order], nothing, centre(spec), nothing)
-    return constant_channels(path.as_block(spec), predictor)
+    found = constant_channels(path.as_block(spec), predictor)
+    return dataclasses.replace(found, exact=found.exact + found.interior, interior=0)
 
 
 def with_constants(path: PairPath, constants: ConstantChannels) -> PairPath:

@@ -1,6 +1,8 @@
 """Shuffled, augmented batches, reproducible from (seed, epoch)."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,15 @@ def training_batches(data: ImageSet, classes: int, batch: int, seed: int, epoch:
     for start in range(0, len(order) - batch + 1, batch):
         chosen = order[start : start + batch]
         yield augment(normalise(data.images[chosen]), random), one_hot[data.labels[chosen]]
+
+
+def ahead(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
+    """The same batches in the same order, made by a thread of their own, up to `count` before they are asked for."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        waiting = deque(maker.submit(next, batches, None) for _ in range(count))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(maker.submit(next, batches, None))
+            yield batch
 
 
 def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:

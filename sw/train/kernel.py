@@ -25,7 +25,7 @@ def choose_kernel(kernel: str) -> str:
         library.load()
     if kernel != "auto":
         return kernel
-    return "native" if backend == "tensorflow" and library.available() and not _has_gpu() else "keras"
+    return "native" if backend == "tensorflow" and library.available() and not has_gpu() else "keras"
 
 
 def attach_kernel(model: Network) -> None:
@@ -37,7 +37,13 @@ def attach_kernel(model: Network) -> None:
             block.kernel = apply
 
 
-def _has_gpu() -> bool:
-    import tensorflow as tf  # noqa: PLC0415 (only with this backend)
+def has_gpu() -> bool:
+    """Whether the backend has a GPU."""
+    if keras.backend.backend() == "torch":
+        import torch  # noqa: PLC0415 (only with this backend)
 
-    return bool(tf.config.list_physical_devices("GPU"))
+        return bool(torch.cuda.is_available())
+    try:
+        return bool(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # what JAX says where there is none
+        return False

@@ -75,11 +75,12 @@ def freeze_value_path(model: Network) -> None:
 
 def copy_to_predictor(block: Block) -> None:
     """Start the predictor from the value path's weights, masks and BatchNorms."""
+    # By way of numpy: on JAX, variables assigned from one another would share memory, and training gives memory away.
     for source, target in zip(block.value_layers(), predictor_layers(block), strict=False):
-        target.weight.assign(source.masked())
-        target.mask.assign(source.mask)
+        target.weight.assign(ops.convert_to_numpy(source.masked()))
+        target.mask.assign(ops.convert_to_numpy(source.mask))
         for old, new in zip(source.norm.variables, target.norm.variables, strict=True):
-            new.assign(old)
+            new.assign(ops.convert_to_numpy(old))
 
 
 def scale_chains(spec: NetworkSpec) -> list[int]:

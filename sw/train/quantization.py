@@ -25,6 +25,7 @@ from sw.quantize.pair import PairPath, fake_quantize_pair
 from sw.quantize.value_path import ValuePath
 from sw.train import checkpoint
 from sw.train.export import Arrays, export_weights
+from sw.train.kernel import has_gpu
 from sw.train.prediction import PredictionStage, activation_scales, set_scales, to_scale
 from sw.train.stage import Stage
 
@@ -33,8 +34,8 @@ REFRESH = 50
 SMALLEST_SCALE = 1e-9
 INTEGER_IMAGES = 64
 """Training images on which the scales are found that the trained network does not hold: those outside the blocks."""
-BATCH_ELEMENTS = 100_000_000
-"""Numbers of 64 bits that a batch of integer inference may have in its largest tensor."""
+CPU_ELEMENTS, GPU_ELEMENTS = 2_500_000, 250_000_000
+"""Numbers of 64 bits that a batch of integer inference has in its largest tensor: what caches hold, and what memory does."""
 
 
 class QuantizationStage(PredictionStage):
@@ -79,8 +80,8 @@ class QuantizationStage(PredictionStage):
         if not source.predicted:
             set_scales(self.model, activation_scales(source, self.images))
         for block, following in zip(self.model.blocks, self.model.blocks[1:], strict=False):
-            block.output_scale.assign(following.input_scale)
-        self.model.blocks[-1].output_scale.assign(self.model.last_input_scale)
+            block.output_scale.assign(_value(following.input_scale))
+        self.model.blocks[-1].output_scale.assign(_value(self.model.last_input_scale))
         set_inner_scales(self.model, source, self.images)
         self.after_epoch()
         self.quantized()
@@ -130,7 +131,7 @@ def integer_batch(network: IntegerNetwork) -> int:
         (layer.block.expanded_channels if layer.block else layer.output.channels) * layer.source.pixels
         for layer in network.spec.layers
     )
-    return max(1, BATCH_ELEMENTS // largest)
+    return max(1, (GPU_ELEMENTS if has_gpu() else CPU_ELEMENTS) // largest)
 
 
 def set_inner_scales(model: Network, source: Network, images: NDArray[np.float32]) -> None:

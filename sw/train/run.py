@@ -24,7 +24,7 @@ from sw.networks.network import Network
 from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
-from sw.train.augment import training_batches
+from sw.train.augment import ahead, training_batches
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.recipe import STAGES, Recipe
 from sw.train.stage import Stage
@@ -158,7 +158,8 @@ def compile_model(model: Network, recipe: Recipe) -> None:
     optimizer = keras.optimizers.SGD(recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay or None)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    # XLA makes TensorFlow slower on CPUs; JAX without it runs operation by operation.
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
 
 
@@ -170,7 +171,7 @@ def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[flo
     rate = recipe.rate
     with _progress() as progress:
         task = progress.add_task(f"{run.stage} epoch {epoch + 1}/{recipe.epochs}", total=steps, loss="")
-        batches = training_batches(data, run.spec.classes, recipe.batch, run.seed, epoch)
+        batches = ahead(training_batches(data, run.spec.classes, recipe.batch, run.seed, epoch))
         for index, (images, labels) in enumerate(batches):
             step = epoch * steps + index
             rate = recipe.rate_at(step, recipe.epochs * steps)

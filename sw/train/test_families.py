@@ -134,6 +134,10 @@ def test_pruned_weights_stay_zero(family: tuple[NetworkSpec, Path]) -> None:
                 zeros = pruned[name] == 0
                 assert zeros.mean() == pytest.approx(sparsity, abs=0.5 / zeros.size + 1e-9)
                 np.testing.assert_array_equal(later[name] == 0, zeros)
+                if stage == "pred":  # the value path is frozen
+                    np.testing.assert_array_equal(later[name], pruned[name])
+                else:
+                    assert (later[name] != pruned[name]).any()
     assert pruned["stem.weight"].all()
     for name in (name for name in pruned if "excitation" in name and "weight" in name):
         assert pruned[name].all()

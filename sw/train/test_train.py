@@ -1,6 +1,7 @@
 """Training: pruning, the predictor's stage, resuming, and the command line, on a network of a few hundred weights."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sw.quantize.weights import value_path
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.__main__ import main
-from sw.train.augment import augment, training_batches
+from sw.train.augment import ahead, augment, training_batches
 from sw.train.prediction import PredictionStage, activation_scales, level_shifts, scale_chains
 from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising_sparsity, sparsity_of
 from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe
@@ -280,6 +281,24 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     np.testing.assert_array_equal(first[1][0], again[1][0])
     assert (first[1][0] != later[1][0]).any()
     assert first[0][1].sum(1).tolist() == [1] * 16
+
+
+def test_batches_made_ahead_are_the_same() -> None:
+    data = tiny_data(200)
+    alone, made_ahead = (list(f(training_batches(data, 10, 16, 3, 0))) for f in (iter, ahead))
+    assert len(alone) == len(made_ahead) == 12
+    for expected, got in zip(alone, made_ahead, strict=True):
+        np.testing.assert_array_equal(got[0], expected[0])
+        np.testing.assert_array_equal(got[1], expected[1])
+
+    def failing() -> Iterator[Any]:
+        yield alone[0]
+        raise ArchonError("no more")
+
+    with pytest.raises(ArchonError, match="no more"):
+        list(ahead(failing()))
+    taken = next(ahead(iter(alone)))
+    np.testing.assert_array_equal(taken[0], alone[0][0])
 
 
 def test_augmentation_shifts_and_flips() -> None:
