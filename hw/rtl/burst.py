@@ -49,22 +49,23 @@ class BurstRequester(wiring.Component):
         # Whole bursts and what is left over are counted apart: nothing that wide is compared or subtracted.
         remaining = Signal.like(self.words)
         left_over, bursts = remaining[: exact_log2(self._burst)], remaining[exact_log2(self._burst) :]
-        length = Signal(range(self._burst + 1))
+        # Whether any are left comes from a register: memory's arbiters decide by it.
+        length, asking = Signal(range(self._burst + 1)), Signal()
         m.d.comb += [
-            self.idle.eq(remaining == 0),
+            self.idle.eq(~asking),
             length.eq(Mux(bursts.any(), self._burst, left_over)),
             self.read_request.payload.address.eq(next_address),
             self.read_request.payload.length.eq(length),
-            self.read_request.valid.eq(~self.idle),
+            self.read_request.valid.eq(asking),
         ]
         with m.If(self.read_request.valid & self.read_request.ready):
-            m.d.sync += next_address.eq(next_address + length)
+            m.d.sync += [next_address.eq(next_address + length), asking.eq((bursts > 1) | (bursts.any() & left_over.any()))]
             with m.If(bursts.any()):
                 m.d.sync += bursts.eq(bursts - 1)
             with m.Else():
                 m.d.sync += left_over.eq(0)
         with m.If(self.start):
-            m.d.sync += remaining.eq(self.words)
+            m.d.sync += [remaining.eq(self.words), asking.eq(self.words != 0)]
             with m.If(self.restart):
                 m.d.sync += next_address.eq(self.address)
         return m
