@@ -44,6 +44,7 @@ def burst_requester(word_bits: int, burst: int) -> Bench:
         bench.check(times == ((word >= first) & (word < end)))
     bench.check((first <= due) & (due <= end) & (end <= 1 << ADDRESS_BITS))
     bench.check((end - due == inside.register("remaining")) & (due[:ADDRESS_BITS] == inside.register("next_address")))
+    bench.check(inside.register("asking") == (end != due))
     bench.cover(unit.idle & (times == 1) & (end - first > 2 * burst))
     return bench
 
