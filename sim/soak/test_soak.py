@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,15 @@ def test_the_loop_stops_at_a_failure_if_asked(tmp_path: Path) -> None:
     assert [outcome.seed for outcome in outcomes] == [7, 8, 9]
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT interrupts, though a shell may have started the tests in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_the_results(by: signal.Signals, tmp_path: Path) -> None:
     outcomes, printed = run_fakes(tmp_path, check=fake(set(), ends=9, by=by))
