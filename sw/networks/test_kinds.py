@@ -11,7 +11,7 @@ from sw.networks.block import Block
 from sw.networks.layers import Depthwise, Pointwise, shuffle_channels
 from sw.networks.network import Network, make_block
 from sw.networks.predictor import Survivors
-from sw.networks.test_networks import images, randomise, reference_depthwise
+from sw.networks.test_networks import changes, images, randomise, reference_depthwise
 from sw.spec import AnyBlockSpec, BlockSpec, PointwisePairSpec, UnfusedSpec, known_specs, load_spec
 
 SHUFFLING = UnfusedSpec(
@@ -136,27 +136,6 @@ def test_too_many_survivors_of_a_pair_cost() -> None:
     block.predictor.expand.norm.beta.assign(np.full(12, 50.0))
     block(x, training=True)
     assert float(block.losses[0]) == pytest.approx(2 * 0.75, abs=1e-3)
-
-
-def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Change of each weight after one step of rate 1 on the sum of squares of the output."""
-
-    class Model(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.block = block
-
-        def call(self, inputs: Any, training: bool = False) -> Any:
-            return self.block(inputs, training=training)
-
-    model = Model()
-    model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", jit_compile=False)
-    named = {layer.name: layer.weight for layer in block.masked_layers()}
-    if block.excitation is not None:
-        named |= {variable.name: variable for variable in block.excitation.trainable_variables}
-    before = {name: np.asarray(variable).copy() for name, variable in named.items()}
-    model.train_on_batch(x, np.zeros(block(x).shape, np.float32))
-    return {name: np.asarray(variable) - before[name] for name, variable in named.items()}
 
 
 @pytest.mark.parametrize("spec", [PAIR, ADDING_PAIR, EXCITED])

@@ -9,6 +9,7 @@ from keras import ops
 
 from hw.contract import numerics
 from hw.contract.errors import ArchonError
+from sw.networks.block import Block
 from sw.networks.fused import FusedBlock
 from sw.networks.layers import Depthwise, Pointwise, Stem, shuffle_channels
 from sw.networks.network import Network
@@ -220,8 +221,8 @@ def test_too_many_survivors_cost() -> None:
     assert float(predictor.losses[0]) == pytest.approx(2.0, abs=1e-3)
 
 
-def gradients(block: FusedBlock, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Change of each trainable variable after one step of rate 1 on the sum of squares of the output."""
+def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Change of each weight after one step of rate 1 on the sum of squares of the output."""
 
     class Model(keras.Model):
         def __init__(self) -> None:
@@ -233,10 +234,17 @@ def gradients(block: FusedBlock, x: np.ndarray) -> dict[str, np.ndarray]:
 
     model = Model()
     model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", jit_compile=False)
-    names = {f"{layer.name}.weight": layer.weight for layer in block.masked_layers()}
-    before = {name: np.asarray(variable).copy() for name, variable in names.items()}
-    model.train_on_batch(x, np.zeros_like(x))
-    return {name: before[name] - np.asarray(variable) for name, variable in names.items()}
+    named = {layer.name: layer.weight for layer in block.masked_layers()}
+    if block.excitation is not None:
+        named |= {variable.name: variable for variable in block.excitation.trainable_variables}
+    before = {name: np.asarray(variable).copy() for name, variable in named.items()}
+    model.train_on_batch(x, np.zeros(block(x).shape, np.float32))
+    return {name: np.asarray(variable) - before[name] for name, variable in named.items()}
+
+
+def gradients(block: FusedBlock, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Gradient of each weight of the sum of squares of the output."""
+    return {f"{name}.weight": -change for name, change in changes(block, x).items()}
 
 
 def test_gradients_reach_the_predictor_and_not_the_frozen_value_path() -> None:
