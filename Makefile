@@ -137,6 +137,10 @@ train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTE
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
 		$(call switch,BALANCED,balanced)
 
+.PHONY: results
+results: .venv/.sim ## Write docs/results.md: what every network reached, from the logs, beside what was published
+	@$(BIN)/archon results
+
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock
 	@$(BIN)/uv pip compile $(LOCK_OPTIONS) --group synth --group formal --group train --group dev -o requirements/dev.lock

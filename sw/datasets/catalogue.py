@@ -1,31 +1,39 @@
 """The data sets by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
+from sw.datasets import fashion_mnist, svhn
 from sw.datasets.cifar import CIFAR10, CIFAR100
-from sw.datasets.fashion_mnist import CLASSES as GARMENTS
-from sw.datasets.fashion_mnist import load_fashion_mnist
 from sw.datasets.images import ImageSet
-from sw.datasets.svhn import CLASSES as DIGITS
-from sw.datasets.svhn import load_svhn
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its classes, and how a split ("train" or "test") is loaded, from a folder if one is given."""
+    """A data set.
 
+    Attributes:
+        title: as people call it.
+        classes: how many.
+        images: of a split ("train" or "test").
+        load: a split, from a folder if one is given.
+    """
+
+    title: str
     classes: int
+    images: Mapping[str, int]
     load: Callable[[str, Path | None], ImageSet]
 
 
 DATASETS = {
-    "cifar10": Dataset(CIFAR10.classes, CIFAR10.load),
-    "cifar100": Dataset(CIFAR100.classes, CIFAR100.load),
-    "fashion-mnist": Dataset(GARMENTS, load_fashion_mnist),
-    "svhn": Dataset(DIGITS, load_svhn),
+    "cifar10": Dataset(CIFAR10.title, CIFAR10.classes, CIFAR10.images, CIFAR10.load),
+    "cifar100": Dataset(CIFAR100.title, CIFAR100.classes, CIFAR100.images, CIFAR100.load),
+    "fashion-mnist": Dataset(
+        fashion_mnist.TITLE, fashion_mnist.CLASSES, fashion_mnist.IMAGES, fashion_mnist.load_fashion_mnist
+    ),
+    "svhn": Dataset(svhn.TITLE, svhn.CLASSES, svhn.IMAGES, svhn.load_svhn),
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, Part, PointwisePair, Scaling
+from sw.bundle.network import IntegerNetwork, Part
 from sw.spec import Kind, LayerShape
 
 
@@ -20,24 +20,19 @@ class LayerCost:
     """As separate layers, every weight counted, for what is fused."""
     multiplications_pruned: int
     """Only weights that are not zero."""
+    nonzero_weights: int
+    """How many these are."""
 
 
 def layer_costs(network: IntegerNetwork) -> tuple[LayerCost, ...]:
     """All layers in the order in which they run, under their names of NetworkSpec.layers."""
     parts = network.parts()
-    return tuple(
-        LayerCost(layer.name, layer.kind, layer.multiply_accumulates, _pruned(layer, parts.get(layer.name)))
-        for layer in network.spec.layers
-    )
+    return tuple(_cost(layer, parts.get(layer.name)) for layer in network.spec.layers)
 
 
-def _pruned(layer: LayerShape, part: Part | None) -> int:
-    inside, outside = layer.source.pixels, layer.output.pixels
-    if isinstance(part, DenseLayer | Scaling):
-        return int(np.count_nonzero(part.weight)) * outside
-    if isinstance(part, FusedBlock):
-        behind = np.count_nonzero(part.depthwise_weight) + np.count_nonzero(part.project_weight)
-        return int(np.count_nonzero(part.expand_weight) * inside + behind * outside)
-    if isinstance(part, PointwisePair):
-        return int(np.count_nonzero(part.expand_weight) + np.count_nonzero(part.project_weight)) * outside
-    return 0
+def _cost(layer: LayerShape, part: Part | None) -> LayerCost:
+    counts = {name: int(np.count_nonzero(getattr(part, name))) for name in layer.weight_pixels}
+    pruned = sum(count * layer.weight_pixels[name] for name, count in counts.items())
+    # What gates multiply are activations: the integers of such a layer are no weights.
+    weights = sum(counts.values()) if layer.weights else 0
+    return LayerCost(layer.name, layer.kind, layer.multiply_accumulates, pruned, weights)

@@ -12,7 +12,10 @@ from sw.networks.layers import Depthwise, Pointwise, shuffle_channels
 from sw.networks.network import Network, make_block
 from sw.networks.predictor import Survivors
 from sw.networks.test_networks import changes, images, randomise, reference_depthwise
+from sw.results.published import load_published
+from sw.results.weights import Counts, float_counts
 from sw.spec import AnyBlockSpec, BlockSpec, PointwisePairSpec, UnfusedSpec, known_specs, load_spec
+from sw.train.export import export_weights
 
 SHUFFLING = UnfusedSpec(
     kind="unfused", in_channels=6, expanded_channels=12, out_channels=15, kernel=3, stride=2, groups=3, inner_shuffle=True,
@@ -36,8 +39,6 @@ PAIR = PointwisePairSpec(
 ADDING_PAIR = PointwisePairSpec(
     kind="pointwise_pair", in_channels=6, expanded_channels=12, out_channels=6, kernel=3, stride=1, groups=2, residual=True
 )
-PUBLISHED = {"fusionet": 414, "mobilenetv2": 297}
-"""Millions of multiply-accumulates."""
 ALL = pytest.mark.parametrize("spec", [SHUFFLING, ADDING, BARE, EXCITED, PAIR, ADDING_PAIR])
 
 
@@ -211,10 +212,13 @@ def test_models_have_the_size_of_their_descriptions(name: str) -> None:
     operations = counted(model)
     assert parameters == spec.parameters()
     assert operations == spec.multiply_accumulates()
-    if name in PUBLISHED:
-        assert operations / 1e6 == pytest.approx(PUBLISHED[name], abs=1)
-    if name == "fusionet":
-        assert parameters / 1e6 == pytest.approx(2.7, abs=0.05)
+    ones = {key: np.ones_like(array) for key, array in export_weights(model).items()}
+    assert float_counts(ones, spec) == Counts(sum(layer.weights for layer in spec.layers), operations)
+    published = load_published().find(name, "cifar10")
+    if published.multiplications:
+        assert operations / 1e6 == pytest.approx(published.multiplications["vanilla"], abs=1)
+    if published.parameters is not None:
+        assert parameters / 1e6 == pytest.approx(published.parameters, abs=0.05)
 
 
 def test_front_and_head_are_as_described() -> None:

@@ -100,6 +100,16 @@ class LayerShape:
         """The whole tensor that the output is, or is part of: what later layers read."""
         return self.target or self.output
 
+    @property
+    def weight_pixels(self) -> dict[str, int]:
+        """At how many pixels of an image each of its weight tensors is applied, by the tensor's name among its integers."""
+        inside, outside = self.source.pixels, self.output.pixels
+        if self.kind == "fused block":
+            return {"expand_weight": inside, "depthwise_weight": outside, "project_weight": outside}
+        if self.kind == "fused pointwise pair":
+            return {"expand_weight": outside, "project_weight": outside}
+        return {"weight": outside} if self.multiply_accumulates else {}
+
 
 def list_layers(spec: NetworkSpec) -> tuple[LayerShape, ...]:
     """All layers of a network."""

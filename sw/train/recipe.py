@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from hw.contract.errors import ArchonError
+from sw.spec import NetworkSpec
 
 STAGES = ("vanilla", "pruned", "pred", "quantized")
 """In order: each starts from the checkpoint of the one before. Networks without fused blocks have no stage pred."""
@@ -92,3 +93,8 @@ def find_recipe(network: str, stage: str) -> Recipe:
     if stage not in STAGES:
         raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
     return RECIPES.get(network, RECIPES["fusionet-nano" if NANO in network else "fusionet"])[stage]
+
+
+def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
+    """The stages of a network, in order: each starts from the checkpoint of the one before."""
+    return STAGES if spec.predicts else tuple(stage for stage in STAGES if stage != "pred")

@@ -8,15 +8,10 @@ from sw.spec import NetworkSpec
 from sw.train.prediction import PredictionStage
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
-from sw.train.recipe import STAGES, Recipe
+from sw.train.recipe import STAGES, Recipe, stages_of
 from sw.train.stage import Stage
 
 PREDICTORS = ("forward", "constraint")
-
-
-def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
-    """The stages of a network, in order: each starts from the checkpoint of the one before."""
-    return STAGES if spec.predicts else tuple(stage for stage in STAGES if stage != "pred")
 
 
 def check_stage(spec: NetworkSpec, stage: str) -> None:

@@ -1,0 +1,1 @@
+"""What all networks reached, from the logs of their training and evaluation, beside what was published."""

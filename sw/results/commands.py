@@ -1,0 +1,55 @@
+"""The commands that make what the table shows, or what it lacks."""
+
+from sw.results.runs import is_balanced
+from sw.results.subjects import Subject
+from sw.run_folder import RunFacts
+from sw.train.recipe import find_recipe
+
+FUSED_IMAGES = 960
+"""On which operations are counted: some minutes of a small network."""
+
+
+def train_command(subject: Subject, stage: str, facts: RunFacts | None = None, *, resume: bool = False) -> str:
+    """Trains a stage; with a run's facts, in the way in which that run was trained, as far as options can say it."""
+    options = [] if facts is None else _options(subject, stage, facts)
+    words = ["archon", "train", subject.argument, "--dataset", subject.dataset, "--stage", stage, *options]
+    return " ".join([*words, "--resume"] if resume else words)
+
+
+def export_command(subject: Subject) -> str:
+    """Makes the bundle of what was trained."""
+    return f"archon export {subject.argument} --dataset {subject.dataset} --weights trained"
+
+
+def evaluate_command(subject: Subject, *, fused: bool = False, images: int | None = None) -> str:
+    """Evaluates the bundle in integers."""
+    name = subject.spec.name
+    network = f"build/{name}/{name}.archon" if subject.own else subject.network
+    words = ["archon", "evaluate", network, "--dataset", subject.dataset]
+    words += ["--mode", "fused"] if fused else []
+    words += ["--images", str(images)] if images is not None and images < subject.images else []
+    return " ".join(words)
+
+
+def _options(subject: Subject, stage: str, facts: RunFacts) -> list[str]:
+    """Those in which a run differs from the recipe as it is now."""
+    recipe, said = find_recipe(subject.spec.name, stage), []
+    size = facts.training_images or [subject.training_images, subject.spec.height, subject.spec.width, 0]
+    tested = subject.images if facts.test_images is None else facts.test_images[0]
+    changed: list[tuple[str, object, object]] = [
+        ("--epochs", facts.recipe.epochs, recipe.epochs),
+        ("--seed", facts.seed, 0),
+        ("--predictor", facts.predictor, "forward"),
+        ("--survivors-first", facts.recipe.survivors_first, recipe.survivors_first),
+        ("--survivors-second", facts.recipe.survivors_second, recipe.survivors_second),
+        ("--images", size[0], subject.training_images),
+        ("--test-images", tested, subject.images),
+        ("--resolution", size[1], subject.spec.height),
+    ]
+    for option, value, usual in changed:
+        said += [] if value == usual else [option, str(value)]
+    if is_balanced(facts) and not subject.spec.sparsity.balanced:
+        said.append("--balanced")
+    if facts.widened_from is not None:
+        said += ["--widen", f"build/{facts.widened_from}"]
+    return said

@@ -1,0 +1,86 @@
+"""Evaluations of bundles in integers: a record counts only for the very bundle that it was made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sw.golden.record import IntegerRecord, read_record
+from sw.results.runs import same_network
+from sw.results.subjects import Sources, Subject
+from sw.results.weights import BundleFacts, bundle_facts
+
+DIGITS = 12
+"""Of a digest, in messages."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A record, and the bundle that it is of."""
+
+    path: Path
+    record: IntegerRecord
+    bundle: BundleFacts
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of it besides its figures."""
+        bundle = self.bundle.provenance
+        said = [f"stage {bundle['stage']}"] if "stage" in bundle else []
+        said += [f"grown from {bundle['grown_from']}"] if "grown_from" in bundle else []
+        return *said, f"bundle {self.record.bundle_sha256[:DIGITS]}"
+
+
+@dataclass(frozen=True)
+class NotEvaluated:
+    """No record that counts.
+
+    Attributes:
+        bundle: a trained one, if there is any.
+        faults: why records that are there do not count.
+    """
+
+    bundle: Path | None
+    faults: tuple[str, ...]
+
+
+def find_evaluated(sources: Sources, subject: Subject) -> Evaluated | NotEvaluated:
+    """The first record that counts.
+
+    Raises:
+        ArchonError: a record or a bundle that cannot be read.
+    """
+    found: list[str] = []
+    trained: Path | None = None
+    for path, bundle in sources.evaluated(subject.spec.name):
+        facts = bundle_facts(bundle) if bundle.exists() else None
+        if facts is not None and facts.provenance.get("weights") == "trained" and same_network(facts.spec, subject):
+            trained = trained or bundle
+        if not path.exists():
+            continue
+        record = read_record(path)
+        problems = _faults(record, facts, subject)
+        if facts is not None and not problems:
+            return Evaluated(path, record, facts)
+        found += [f"{sources.shown(path)}: {problem}" for problem in problems]
+    return NotEvaluated(trained, tuple(found))
+
+
+def _faults(record: IntegerRecord, bundle: BundleFacts | None, subject: Subject) -> list[str]:
+    """Why a record cannot be shown; empty if it can."""
+    if bundle is None:
+        return [f"expected the bundle {record.bundle_sha256[:DIGITS]} beside it, got none"]
+    if record.bundle_sha256 != bundle.digest:
+        return [f"expected a record of the bundle {bundle.digest[:DIGITS]}, got one of {record.bundle_sha256[:DIGITS]}"]
+    found = []
+    for what, expected, got in (
+        ("network", subject.spec.name, record.network),
+        ("data set", subject.dataset, record.dataset),
+        ("weights", "trained", bundle.provenance.get("weights")),
+    ):
+        if got != expected:
+            found.append(f"expected {what} {expected}, got {got}")
+    if not same_network(bundle.spec, subject):
+        found.append("expected a bundle of the network as it is described now, got one of another")
+    most = max((evaluation.images for evaluation in record.evaluations.values()), default=0)
+    if not 0 < most <= subject.images:
+        found.append(f"expected 1 to {subject.images} images, got {most}")
+    return found

@@ -1,0 +1,125 @@
+"""Run folders: which one a row of the table is of, whether its figures can be trusted, and what is special about it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isclose
+from pathlib import Path
+
+from hw.contract.errors import ArchonError
+from sw.results.subjects import Sources, Subject
+from sw.run_folder import CONFIG, LOG, RunFacts, is_finished, read_facts, read_log
+from sw.spec import NetworkSpec, parse_spec
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run folder; without facts, one of a run that has not come to its end."""
+
+    folder: Path
+    facts: RunFacts | None
+
+    @property
+    def log(self) -> Path:
+        """What shows its figures: the epochs' log, or its settings where there were no epochs."""
+        path = self.folder / LOG
+        return path if path.exists() else self.folder / CONFIG
+
+
+def find_run(sources: Sources, subject: Subject, stage: str) -> FoundRun | None:
+    """The first finished run of a stage, else the first one that was begun.
+
+    Raises:
+        ArchonError: settings that are not those of a run.
+    """
+    folders = [folder for folder in sources.run_folders(subject.spec.name, stage) if (folder / CONFIG).exists()]
+    finished = next((folder for folder in folders if is_finished(folder)), None)
+    if finished is not None:
+        return FoundRun(finished, read_facts(finished))
+    return FoundRun(folders[0], None) if folders else None
+
+
+def same_network(network: NetworkSpec, subject: Subject) -> bool:
+    """Whether a description is that of the subject; how evenly it is pruned does not matter."""
+    return network in (subject.spec, subject.spec.with_balanced_pruning())
+
+
+def faults(run: FoundRun, facts: RunFacts, subject: Subject, stage: str) -> list[str]:
+    """Why a run's figures cannot be shown; empty if they can."""
+    found = []
+    for what, expected, got in (("stage", stage, facts.stage), ("data set", subject.dataset, facts.dataset)):
+        if got != expected:
+            found.append(f"{CONFIG}: expected the {what} {expected}, got {got}")
+    if facts.network is not None and not _is_of(facts, subject):
+        found.append(f"{CONFIG}: expected the network as it is described now, got another one")
+    if evaluated_on(facts, subject) > subject.images:
+        found.append(f"{CONFIG}: expected at most {subject.images} test images, got {evaluated_on(facts, subject)}")
+    return found + _log_faults(run.folder, facts)
+
+
+def _is_of(facts: RunFacts, subject: Subject) -> bool:
+    try:
+        return same_network(parse_spec(facts.network or {}), subject)
+    except ArchonError:
+        return False
+
+
+def _log_faults(folder: Path, facts: RunFacts) -> list[str]:
+    """No figure without a log that shows it: the last epoch's accuracy must be the one in the settings."""
+    epochs = facts.recipe.epochs
+    if not epochs:
+        return []
+    rows = read_log(folder)
+    if len(rows) != epochs:
+        return [f"{LOG}: expected {epochs} epochs, got {len(rows)}"]
+    try:
+        logged = float(rows[-1]["test_accuracy"])
+    except (KeyError, TypeError, ValueError):
+        return [f"{LOG}: expected a test_accuracy of the last epoch, got none"]
+    if not isclose(logged, facts.test_accuracy, abs_tol=1e-9):
+        return [f"{LOG}: expected the accuracy {facts.test_accuracy} after the last epoch, as in {CONFIG}, got {logged}"]
+    return []
+
+
+def evaluated_on(facts: RunFacts, subject: Subject) -> int:
+    """How many images a run was evaluated on; 0 if it cannot be known.
+
+    Old runs do not say. The accuracy is a share of them, so their number is a multiple of the reduced fraction's denominator:
+    where that is the whole test set, it was the whole test set.
+    """
+    if facts.test_images is not None:
+        return facts.test_images[0]
+    share = Fraction(facts.test_accuracy).limit_denominator(subject.images)
+    exact = isclose(share, facts.test_accuracy, rel_tol=1e-12)
+    return subject.images if exact and share.denominator == subject.images else 0
+
+
+def notes(facts: RunFacts, subject: Subject) -> list[str]:
+    """What a reader must know of a run besides its figures."""
+    epochs = facts.recipe.epochs
+    said = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+    if facts.stage == "pred" and not epochs:
+        said = ["calibrated, not trained"]
+    if facts.widened_from is not None:
+        said.append(f"grown from {facts.widened_from}")
+    shape = facts.training_images
+    if shape is not None and epochs and shape[0] < subject.training_images:
+        said.append(f"trained on {shape[0]:,} of {subject.training_images:,} images")
+    size = facts.test_images or shape
+    if size is not None and size[1:3] != [subject.spec.height, subject.spec.width]:
+        said.append(f"images of {size[1]}x{size[2]} pixels")
+    if facts.recipe.survivor_weight:
+        said.append(f"survivors limited to {facts.recipe.survivors_first} / {facts.recipe.survivors_second}")
+    if facts.predictor != "forward":
+        said.append(f"predictor: {facts.predictor}")
+    if is_balanced(facts):
+        said.append("pruned evenly over input channels")
+    if facts.test_images is None:
+        known = evaluated_on(facts, subject)
+        share = f"a share of no fewer than {known:,}" if known else "a share of an unknown number"
+        said.append(f"{share} test images ({CONFIG} does not say of how many)")
+    return said
+
+
+def is_balanced(facts: RunFacts) -> bool:
+    """Whether blocks were pruned evenly over their input channels."""
+    return bool((facts.network or {}).get("sparsity", {}).get("balanced", False))
