@@ -34,52 +34,54 @@ class NotEvaluated:
     """No record that counts.
 
     Attributes:
-        bundle: a trained one, if there is any.
-        faults: why records that are there do not count.
+        exported: whether there is a trained bundle.
+        faults: why the record that should be of it does not count.
     """
 
-    bundle: Path | None
+    exported: bool
     faults: tuple[str, ...]
 
 
 def find_evaluated(sources: Sources, subject: Subject) -> Evaluated | NotEvaluated:
-    """The first record that counts.
+    """The evaluations of the first trained bundle.
 
     Raises:
         ArchonError: a record or a bundle that cannot be read.
     """
+    pairs = sources.bundles_and_records(subject.spec.name)
+    bundle = next((path for path, _ in pairs if path.exists() and _is_trained(bundle_facts(path), subject)), None)
+    facts = None if bundle is None else bundle_facts(bundle)
     found: list[str] = []
-    trained: Path | None = None
-    for path, bundle in sources.evaluated(subject.spec.name):
-        facts = bundle_facts(bundle) if bundle.exists() else None
-        if facts is not None and facts.provenance.get("weights") == "trained" and same_network(facts.spec, subject):
-            trained = trained or bundle
+    for beside, path in pairs:
         if not path.exists():
             continue
         record = read_record(path)
+        if facts is not None and beside != bundle and record.bundle_sha256 != facts.digest:
+            continue  # another bundle's, of which nothing is shown
         problems = _faults(record, facts, subject)
         if facts is not None and not problems:
             return Evaluated(path, record, facts)
         found += [f"{sources.shown(path)}: {problem}" for problem in problems]
-    return NotEvaluated(trained, tuple(found))
+    return NotEvaluated(bundle is not None, tuple(found))
+
+
+def _is_trained(bundle: BundleFacts, subject: Subject) -> bool:
+    return bundle.provenance.get("weights") == "trained" and same_network(bundle.spec, subject)
 
 
 def _faults(record: IntegerRecord, bundle: BundleFacts | None, subject: Subject) -> list[str]:
     """Why a record cannot be shown; empty if it can."""
     if bundle is None:
-        return [f"expected the bundle {record.bundle_sha256[:DIGITS]} beside it, got none"]
+        return [f"expected a trained bundle of {subject.spec.name} as it is described now, got none"]
     if record.bundle_sha256 != bundle.digest:
         return [f"expected a record of the bundle {bundle.digest[:DIGITS]}, got one of {record.bundle_sha256[:DIGITS]}"]
     found = []
     for what, expected, got in (
         ("network", subject.spec.name, record.network),
         ("data set", subject.dataset, record.dataset),
-        ("weights", "trained", bundle.provenance.get("weights")),
     ):
         if got != expected:
-            found.append(f"expected {what} {expected}, got {got}")
-    if not same_network(bundle.spec, subject):
-        found.append("expected a bundle of the network as it is described now, got one of another")
+            found.append(f"expected the {what} {expected}, got {got}")
     most = max((evaluation.images for evaluation in record.evaluations.values()), default=0)
     if not 0 < most <= subject.images:
         found.append(f"expected 1 to {subject.images} images, got {most}")

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from hw.contract.errors import ArchonError
 from sw.bundle.bundle_file import SUFFIX, TRAINED_FOLDER
@@ -14,6 +16,14 @@ from sw.task import NAMED_BY_CLASSES, network_for
 
 ROOT = Path(__file__).parents[2]
 """The project, to which paths in it are given."""
+
+
+class Sizes(NamedTuple):
+    """Parameters, multiply-accumulates of an image, and those of what is fused, all weights counted."""
+
+    parameters: int
+    multiply_accumulates: int
+    fused: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,12 @@ class Subject:
     def argument(self) -> str:
         """What a command line calls it."""
         return f"{self.network}.toml" if self.own else self.network
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """What follows from the description alone."""
+        fused = sum(layer.multiply_accumulates for layer in self.spec.layers if layer.kind.startswith("fused"))
+        return Sizes(self.spec.parameters(), self.spec.multiply_accumulates(), fused)
 
     @property
     def images(self) -> int:
@@ -68,14 +84,10 @@ class Sources:
         here = [] if self.build is None else [self.build / name / "train" / stage]
         return [*here, self.runs / name / stage]
 
-    def evaluated(self, name: str) -> list[tuple[Path, Path]]:
-        """Records of evaluations in integers, each with the bundle that it should be of."""
-        kept = self.bundles / f"{name}{SUFFIX}"
-        pairs = [(self.runs / name / RECORD, kept)]
-        if self.build is not None:
-            exported = self.build / name / f"{name}{SUFFIX}"
-            pairs.insert(0, (self.build / name / RECORD, exported if exported.exists() else kept))
-        return pairs
+    def bundles_and_records(self, name: str) -> list[tuple[Path, Path]]:
+        """Files that may hold a bundle, each with that of its evaluations; the first pair first."""
+        here = [] if self.build is None else [(self.build / name / f"{name}{SUFFIX}", self.build / name / RECORD)]
+        return [*here, (self.bundles / f"{name}{SUFFIX}", self.runs / name / RECORD)]
 
     def configs(self) -> list[Path]:
         """The settings of all runs."""
@@ -95,7 +107,8 @@ def subjects(sources: Sources) -> list[Subject]:
         ArchonError: settings of a run that cannot be read.
     """
     found = {name_of(path): path for path in sources.configs()}
-    known = [Subject(name, dataset, network_for(name, dataset)) for dataset in DATASETS for name in known_specs()]
+    datasets = [name for name in DATASETS if name in NAMED_BY_CLASSES or any(run.endswith(f"-{name}") for run in found)]
+    known = [Subject(name, dataset, network_for(name, dataset)) for dataset in datasets for name in known_specs()]
     shown = [subject for subject in known if subject.dataset in NAMED_BY_CLASSES or subject.spec.name in found]
     names = {subject.spec.name for subject in known}
     shown += [own_subject(path) for name, path in found.items() if name not in names]

@@ -82,13 +82,12 @@ def _subject_rows(sources: Sources, subject: Subject, published: Published) -> I
 
 
 def _row(subject: Subject, stage: str, published: PublishedNetwork, **figures: object) -> Row:
-    spec = subject.spec
-    fused = sum(layer.multiply_accumulates for layer in spec.layers if layer.kind.startswith("fused"))
+    sizes = subject.sizes
     accuracies = {str(name): share / 100 for name, share in published.accuracy.items()}
     multiplications = {str(name): 1e6 * millions for name, millions in published.multiplications.items()}
     values: dict[str, object] = {
         "network": subject.network, "dataset": subject.dataset, "stage": stage, "test_set": subject.images,
-        "parameters": spec.parameters(), "multiply_accumulates": spec.multiply_accumulates(), "fused_dense": fused,
+        "parameters": sizes.parameters, "multiply_accumulates": sizes.multiply_accumulates, "fused_dense": sizes.fused,
         "published_accuracy": accuracies.get(stage), "published_without_log": stage in published.listed_without_log,
         "published_parameters": None if published.parameters is None else 1e6 * published.parameters,
         "published_multiplications": multiplications.get(stage),
@@ -97,7 +96,7 @@ def _row(subject: Subject, stage: str, published: PublishedNetwork, **figures: o
 
 
 def _untrained(subject: Subject) -> Status:
-    return "needs a GPU" if subject.spec.multiply_accumulates() > FULL_SIZE else "not trained yet"
+    return "needs a GPU" if subject.sizes.multiply_accumulates > FULL_SIZE else "not trained yet"
 
 
 def _stage_row(sources: Sources, subject: Subject, stage: str, run: FoundRun | None, published: PublishedNetwork) -> Row:
@@ -138,11 +137,11 @@ def _integers_row(sources: Sources, subject: Subject, *, exportable: bool, publi
         return _row(subject, INTEGERS, published, status="measured", **_evaluated_figures(sources, subject, found))
     if found.faults:
         status: Status = "refused"
-    elif found.bundle is not None:
+    elif found.exported:
         status = "not evaluated yet"
     else:
         status = "not exported yet" if exportable else _untrained(subject)
-    export = [] if found.bundle is not None else [commands.export_command(subject)]
+    export = [] if found.exported else [commands.export_command(subject)]
     return _row(subject, INTEGERS, published, status=status, notes=found.faults, commands=tuple(export + evaluate))
 
 
