@@ -5,8 +5,8 @@ from sw.results.subjects import Subject
 from sw.run_folder import RunFacts
 from sw.train.recipe import find_recipe
 
-FUSED_IMAGES = 960
-"""On which operations are counted: some minutes of a small network."""
+MANY_IMAGES, FEW_IMAGES = 960, 4
+"""On which operations are counted, of a small network and of a large one: some minutes."""
 
 
 def train_command(subject: Subject, stage: str, facts: RunFacts | None = None, *, resume: bool = False) -> str:

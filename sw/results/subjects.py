@@ -14,6 +14,9 @@ from sw.run_folder import CONFIG, KEPT_RUNS
 from sw.spec import NetworkSpec, known_specs, parse_spec
 from sw.task import NAMED_BY_CLASSES, network_for
 
+FULL_SIZE = 100_000_000
+"""Multiply-accumulates of an image that are too many for training on a CPU."""
+
 ROOT = Path(__file__).parents[2]
 """The project, to which paths in it are given."""
 
@@ -52,6 +55,11 @@ class Subject:
         """What follows from the description alone."""
         fused = sum(layer.multiply_accumulates for layer in self.spec.layers if layer.kind.startswith("fused"))
         return Sizes(self.spec.parameters(), self.spec.multiply_accumulates(), fused)
+
+    @property
+    def full_size(self) -> bool:
+        """Whether it is too large to be trained on a CPU."""
+        return self.sizes.multiply_accumulates > FULL_SIZE
 
     @property
     def images(self) -> int:

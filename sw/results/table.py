@@ -14,9 +14,6 @@ from sw.results.weights import has_scales, run_counts
 from sw.run_folder import WEIGHTS, RunFacts, read_log
 from sw.train.recipe import stages_of
 
-FULL_SIZE = 100_000_000
-"""Multiply-accumulates from which on a network is not trained on a CPU."""
-
 INTEGERS = "integers"
 
 Status = Literal[
@@ -96,7 +93,7 @@ def _row(subject: Subject, stage: str, published: PublishedNetwork, **figures: o
 
 
 def _untrained(subject: Subject) -> Status:
-    return "needs a GPU" if subject.sizes.multiply_accumulates > FULL_SIZE else "not trained yet"
+    return "needs a GPU" if subject.full_size else "not trained yet"
 
 
 def _stage_row(sources: Sources, subject: Subject, stage: str, run: FoundRun | None, published: PublishedNetwork) -> Row:
@@ -132,7 +129,8 @@ def _integers_row(sources: Sources, subject: Subject, *, exportable: bool, publi
     found = find_evaluated(sources, subject)
     evaluate = [commands.evaluate_command(subject)]
     if subject.spec.predicts:
-        evaluate.append(commands.evaluate_command(subject, fused=True, images=commands.FUSED_IMAGES))
+        images = commands.FEW_IMAGES if subject.full_size else commands.MANY_IMAGES
+        evaluate.append(commands.evaluate_command(subject, fused=True, images=images))
     if isinstance(found, Evaluated):
         return _row(subject, INTEGERS, published, status="measured", **_evaluated_figures(sources, subject, found))
     if found.faults:

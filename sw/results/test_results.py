@@ -14,8 +14,8 @@ from hw.contract.errors import ArchonError
 from sw.results.__main__ import PAGE, main
 from sw.results.published import load_published
 from sw.results.render import cells, page
-from sw.results.subjects import Sources
-from sw.results.table import FULL_SIZE, Row, make_rows
+from sw.results.subjects import FULL_SIZE, Sources
+from sw.results.table import Row, make_rows
 from sw.run_folder import CONFIG, KEPT_RUNS, LOG, WEIGHTS
 from sw.task import network_for
 
