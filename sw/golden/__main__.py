@@ -14,6 +14,7 @@ from rich.table import Table
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
 from sw.bundle import find_bundle, load_bundle
+from sw.command import refused
 from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
 from sw.task import images_for
@@ -47,8 +48,7 @@ def evaluate_command(
         values = {**result.as_json(), "bundle": path.name, "data": data, "provenance": network.provenance}
         write_whole(target, (json.dumps(values, indent=2) + "\n").encode())
     except (ArchonError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.print(_table(result))
     console.print(
         f"accuracy {100 * result.accuracy:.2f} % ({result.correct} of {result.images} images, {data}), "
