@@ -8,6 +8,7 @@ from rich.console import Console
 
 from hw.contract.errors import ArchonError
 from sw.bundle import find_bundle, known_bundles
+from sw.command import refused
 from sw.datasets import reduced
 from sw.golden.__main__ import evaluate_command
 from sw.spec import known_specs
@@ -42,8 +43,7 @@ def evaluate(
         data = reduced(images_for(spec, dataset or "cifar10", "test"), images, None)
         accuracy = stage_accuracy(spec, stage, folder, data)
     except (ArchonError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.print(f"{spec.name} {stage}: accuracy {100 * accuracy:.2f} % of {len(data.labels)} test images, {folder}")
     return 0
 

@@ -6,6 +6,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
+from sw.command import refused
 from sw.spec import load_spec
 from sw.train.recipe import find_recipe
 
@@ -24,8 +25,7 @@ def speed(
         spec = load_spec(network)
         found = measure(spec, find_recipe(spec.name, "vanilla"), kernel, steps)
     except ArchonError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.print(
         f"{spec.name}: input pipeline {found.pipeline:,.0f} images/s, training step {found.step:,.1f} images/s; "
         f"the pipeline is {found.pipeline / found.step:,.1f} times as fast",

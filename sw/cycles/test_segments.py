@@ -13,7 +13,8 @@ from sw.golden import random_block
 from sw.program.fixed import FixedLayer
 from sw.program.mapping import Mapping
 from sw.program.network import depthwise_layer, pointwise_layer
-from sw.program.tables import group_weights, list_steps, table_segment
+from sw.program.steps import list_steps
+from sw.program.tables import group_weights, table_segment
 from sw.spec import BlockSpec
 
 CONFIG = preset("tiny")

@@ -14,6 +14,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.bundle import check_network_bounds, find_bundle, load_bundle, save_bundle
+from sw.command import refused
 from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
@@ -65,8 +66,7 @@ def main(
                 quantized = export_trained(network, build, path)
             console.print(layer_table(quantized, Widths()))
     except (ArchonError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.print(f"{network.name}, {weights} weights: {path}", highlight=False, soft_wrap=True)
     return 0
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
 from sw.bundle import bundle_digest, find_bundle, load_bundle
+from sw.command import refused
 from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
 from sw.golden.record import RECORD, record_for
@@ -57,8 +58,7 @@ def evaluate_command(
         if kept:
             record_for(record, *key).extended(result).write(record)
     except (ArchonError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.print(_table(result))
     console.print(
         f"accuracy {100 * result.accuracy:.2f} % ({result.correct} of {result.images} images, {data}), "

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
+from sw.command import refused
 from sw.results.published import load_published
 from sw.results.render import page, terminal_tables, write_files
 from sw.results.subjects import ROOT, Sources
@@ -40,8 +41,7 @@ def main(
         paths = write_files(rows, published, build / "results")
         write_whole(docs, text.encode())
     except (ArchonError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        return 2
+        return refused(error)
     console.width = max(console.width, TABLE_WIDTH)
     for table in terminal_tables(rows):
         console.print(table)

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
+from sw.command import refused
 from sw.datasets import reduced
 from sw.task import images_for, network_for
 from sw.train.recipe import find_recipe
@@ -55,12 +56,9 @@ def main(
         training = reduced(images_for(spec, dataset, "train"), images, resolution)
         accuracy = train(run, training, reduced(images_for(spec, dataset, "test"), test_images, resolution))
     except ModuleNotFoundError as error:
-        message = f"training needs {error.name}, which is not installed: `make train` installs it"
-        Console(stderr=True).print(f"error: {message}", style="red", highlight=False, soft_wrap=True)
-        return 2
+        return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
     except ArchonError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
-        return 2
+        return refused(error)
     if accuracy is None:
         console.print(f"{spec.name} {stage}: time is up; continue with --resume")
     else:
