@@ -9,8 +9,8 @@ so that all channels count in steps of the block's int8 output:
   ReLU survives.
 
 The weight of a ReLU's false positives is the sum of |c| where the mask is 1 and the pre-activation is not above zero: what is
-in the output, but should not be. That of its false negatives is the sum where the mask is 0 and the pre-activation is above zero:
-what is missing. Both are shares of the sum of |c| wherever the mask is 1 or the pre-activation is above zero.
+in the output, but should not be. That of its false negatives is the sum where the mask is 0 and the pre-activation is above
+zero: what is missing. Both are shares of the sum of |c| wherever the mask is 1 or the pre-activation is above zero.
 
 In a pair of pointwise layers one ReLU is predicted, and c[k,e,p] = r[k] W2[k,e] z1[e,p].
 """

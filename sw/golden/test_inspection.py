@@ -205,7 +205,8 @@ def test_nothing_that_contributes_has_no_shares() -> None:
 
 
 def test_whole_networks_do_not_depend_on_the_batch() -> None:
-    network, layers = random_network(kinds_spec(), 4, Survivors(0.5, 0.5), images()).network, []
+    network = random_network(kinds_spec(), 4, Survivors(0.5, 0.5), images()).network
+    layers: list[str] = []
     whole = run(network, images(3), inspect=True, batch=3)
     single = run(network, images(3), inspect=True, batch=1, on_layer=layers.append)
     assert list(whole.inspections) == list(whole.statistics) == ["block 4 pair", "block 5 pair", "block 6 pair"]
