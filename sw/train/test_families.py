@@ -58,6 +58,11 @@ def run_of(folder: Path, spec: NetworkSpec, stage: str, **changes: Any) -> Run:
     return Run(spec, stage, replace(recipe, **changes.pop("recipe", {})), folder / stage, **changes)
 
 
+def trained(name: str) -> Any:
+    """A parameter for `family`; its tests run in one process, which trains it once."""
+    return pytest.param(name, marks=pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _eager() -> Iterator[None]:
     """A few steps take less time than compiling them."""
@@ -66,7 +71,7 @@ def _eager() -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[trained(name) for name in FAMILIES])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[NetworkSpec, Path]:
     """A network, and the folder of its stages, trained one after the other."""
     spec, folder, data = small_spec(request.param), tmp_path_factory.mktemp(request.param), small_data()
@@ -145,7 +150,7 @@ def test_pruned_weights_stay_zero(family: tuple[NetworkSpec, Path]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["mnasnet-modified-nano", "shufflenet-nano"], indirect=True)
+@pytest.mark.parametrize("family", [trained("mnasnet-modified-nano"), trained("shufflenet-nano")], indirect=True)
 def test_resumed_equals_uninterrupted(family: tuple[NetworkSpec, Path]) -> None:
     spec, folder = family
     data = small_data()
