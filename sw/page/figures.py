@@ -43,7 +43,7 @@ def accuracy_figure(measured: Sequence[Measured]) -> str:
         for place, (item, value) in enumerate(zip(measured, values, strict=True)):
             axes.scatter(place, value, 60, color=STAGES[item.stage], zorder=2)
             axes.annotate(f"{value:.2f}", (place, value), (0, 8), textcoords="offset points", ha="center")
-        labels = [item.stage if item.images is None else f"{item.stage}\nof {item.images:,}" for item in measured]
+        labels = [f"{item.stage}\n" + ("-" if item.images is None else f"of {item.images:,}") for item in measured]
         axes.set_xticks(range(len(values)), labels)
         axes.tick_params(axis="x", length=0, labelcolor=INK)
         axes.margins(x=0.12, y=0.3)

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sw.__main__ import app
 from sw.bundle import load_bundle, save_bundle
 from sw.bundle.network import IntegerNetwork
 from sw.datasets import load_excerpt
@@ -279,8 +278,7 @@ def test_numbers_beside_the_page(written: Path, golden: NetworkRun) -> None:
 
 def test_networks_that_predict_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_bundle(make_network([UNFUSED], classes=4), tmp_path / "it.archon")
-    command = ["report", str(tmp_path / "it.archon"), "--images", "1", "--build", str(tmp_path)]
-    assert app(command, result_action="return_value") == 0
+    assert report(str(tmp_path / "it.archon"), images=1, build=tmp_path) == 0
     path = tmp_path / "a & b" / "a & b.html"
     assert str(path) in capsys.readouterr().out
     found = Page(path.read_text(encoding="utf-8"))
