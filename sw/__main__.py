@@ -1,4 +1,4 @@
-"""The command line: archon train, evaluate, export, speed (python -m sw does the same)."""
+"""The command line: archon train, evaluate, export, report, speed (python -m sw does the same)."""
 
 import sys
 
@@ -6,6 +6,7 @@ from cyclopts import App
 
 from sw.evaluation import evaluate
 from sw.export.__main__ import main as export
+from sw.page.command import report
 from sw.speed import speed
 from sw.train.__main__ import main as train
 
@@ -13,6 +14,7 @@ app = App(name="archon", help="Train networks stage by stage, evaluate them, and
 app.command(train, name="train")
 app.command(evaluate, name="evaluate")
 app.command(export, name="export")
+app.command(report, name="report")
 app.command(speed, name="speed")
 
 

@@ -19,12 +19,26 @@ class Dataset:
 
     classes: int
     load: Callable[[str, Path | None], ImageSet]
+    names: tuple[str, ...] = ()
+    """Of the classes, in the order of their labels, where they are not called by number."""
+
+    def class_name(self, label: int) -> str:
+        """What people call a class."""
+        return self.names[label] if label < len(self.names) else str(label)
 
 
 DATASETS = {
-    "cifar10": Dataset(CIFAR10.classes, CIFAR10.load),
+    "cifar10": Dataset(
+        CIFAR10.classes,
+        CIFAR10.load,
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
     "cifar100": Dataset(CIFAR100.classes, CIFAR100.load),
-    "fashion-mnist": Dataset(GARMENTS, load_fashion_mnist),
+    "fashion-mnist": Dataset(
+        GARMENTS,
+        load_fashion_mnist,
+        ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
     "svhn": Dataset(DIGITS, load_svhn),
 }
 

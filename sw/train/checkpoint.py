@@ -62,15 +62,6 @@ def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) 
     return int(arrays[EPOCH])
 
 
-def read_log(folder: Path, epochs: int) -> list[dict[str, str]]:
-    """Rows of the log for the first `epochs` epochs."""
-    path = folder / LOG
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))[:epochs]
-
-
 def write_log(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write the whole log."""
     text = io.StringIO()

@@ -21,7 +21,7 @@ from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays, save_arrays
 from sw.datasets import ImageSet
 from sw.networks.network import Network
-from sw.run_folder import CHECKPOINT, CONFIG, LOG, WEIGHTS
+from sw.run_folder import CHECKPOINT, CONFIG, KEPT_RUNS, LOG, WEIGHTS, read_log
 from sw.spec import NetworkSpec, parse_spec
 from sw.train import checkpoint
 from sw.train.augment import ahead, training_batches
@@ -32,8 +32,6 @@ from sw.train.stages import make_stage, stages_of
 from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
-KEPT_RUNS = Path(__file__).parent / "runs"
-"""Run folders that come with the project, by network."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     }
     checkpoint.write_config(run.folder, config)
     accuracy = None
-    rows: list[dict[str, Any]] = list(checkpoint.read_log(run.folder, first_epoch))
+    rows: list[dict[str, Any]] = list(read_log(run.folder, first_epoch))
     for epoch in range(first_epoch, run.recipe.epochs):
         if _must_stop(run, epoch, time.monotonic() - started):
             return None

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sw.arrays import load_arrays
+from sw.run_folder import read_log
 from sw.spec import NetworkSpec, parse_spec
-from sw.train import checkpoint
 from sw.train.recipe import Recipe
 from sw.train.run import Run, train
 from sw.train.test_train import tiny_data, tiny_spec
@@ -55,7 +55,7 @@ def test_jax_does_what_tensorflow_does(tmp_path: Path) -> None:
             np.testing.assert_allclose(other[name], array, rtol=2e-3, atol=2e-3, err_msg=f"{stage} {name}")
         if stage == "pred":
             continue
-        losses = [float(checkpoint.read_log(folder / stage, 1)[0]["loss"]) for folder in (here, there)]
+        losses = [float(read_log(folder / stage, 1)[0]["loss"]) for folder in (here, there)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 

@@ -17,6 +17,7 @@ from sw.golden import run as run_golden
 from sw.networks.layers import Depthwise
 from sw.networks.network import Network
 from sw.quantize.network import quantize_network
+from sw.run_folder import read_log
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.quantization import QuantizationStage
@@ -100,7 +101,7 @@ def test_export_gives_the_integers_that_keras_evaluated(family: tuple[NetworkSpe
     golden = run_golden(network, data.images)
     np.testing.assert_array_equal(stage.inference()(data.images), golden.logits)
     accuracy = float((golden.classes == data.labels).mean())
-    assert checkpoint.read_log(folder / "quantized", 9)[-1]["test_accuracy"] == str(accuracy)
+    assert read_log(folder / "quantized", 9)[-1]["test_accuracy"] == str(accuracy)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
+from sw.run_folder import read_log
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.__main__ import main
@@ -72,7 +73,7 @@ def test_training_learns(stages: tuple[Path, dict[str, float | None]]) -> None:
     config = json.loads((folder / "vanilla" / "config.json").read_text())
     assert config["test_accuracy"] == accuracies["vanilla"]
     assert config["seed"] == 0
-    rows = checkpoint.read_log(folder / "vanilla", 9)
+    rows = read_log(folder / "vanilla", 9)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[2]["loss"]) < float(rows[0]["loss"])
 
@@ -138,7 +139,7 @@ def test_resumed_equals_uninterrupted(stages: tuple[Path, dict[str, float | None
     assert train(run_of(tmp_path, stage, max_minutes=0.0), data, data) is None
     assert not (tmp_path / stage / "weights.npz").exists()
     train(run_of(tmp_path, stage, resume=True, stop_after=1), data, data)
-    assert len(checkpoint.read_log(tmp_path / stage, 9)) == 1
+    assert len(read_log(tmp_path / stage, 9)) == 1
     train(run_of(tmp_path, stage, resume=True), data, data)
     expected, resumed = (load_arrays(folder / stage / "weights.npz") for folder in (stages[0], tmp_path))
     assert expected.keys() == resumed.keys()
