@@ -101,7 +101,7 @@ formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumula
 	@$(BIN)/python -m sim formal $(call option,ONLY,only)
 
 .PHONY: coverage
-coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
+coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 45 minutes)
 	@$(BIN)/python -m sim coverage
 
 .PHONY: soak
