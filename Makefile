@@ -16,6 +16,7 @@ without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 require = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $($(2)),,$(error $(2) is missing, for example: make $(1) $(3))))
 $(call require,sim,NET,NET=fusionet-nano)
 $(call require,estimate,NET,NET=fusionet)
+$(call require,report,NET,NET=fusionet-nano)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
@@ -30,8 +31,8 @@ help: ## This list
 	@echo
 	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
 
-#: NET=fusionet-nano      sim, bench: a network's name or a bundle's path; train: a network's name or its .toml's path
-#: IMAGES=2               sim: how many test images; train: only the first so many training images
+#: NET=fusionet-nano      sim, bench, report: a network's name or a bundle's path; train: a network's name or its .toml's path
+#: IMAGES=2               sim, report: how many test images; train: only the first so many training images
 #: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: MAX_KERNEL=5           sim, verilog, synth, fpga: largest depthwise kernel of the accelerator, 3 or 5
@@ -49,7 +50,7 @@ help: ## This list
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
-#: DATASET=cifar100       train, export: cifar10 (default), cifar100, fashion-mnist or svhn
+#: DATASET=cifar100       train, export, report: cifar10 (default), cifar100, fashion-mnist or svhn
 #: STAGE=vanilla          train: vanilla, pruned, pred (networks with fused blocks) or quantized
 #: EPOCHS=10              train: instead of the recipe's number
 #: MINUTES=60             train: stop after the epoch in which this time ends; soak: begin no further network
@@ -100,7 +101,7 @@ formal: .venv/.formal ## Prove properties of queues, arbiters, scan and accumula
 	@$(BIN)/python -m sim formal $(call option,ONLY,only)
 
 .PHONY: coverage
-coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 20 minutes)
+coverage: .venv/.dev ## Measure line, toggle and functional coverage of the tests (about 45 minutes)
 	@$(BIN)/python -m sim coverage
 
 .PHONY: soak
@@ -116,6 +117,10 @@ bench: .venv/.sim ## Measure speed and memory of building, simulation and golden
 .PHONY: estimate
 estimate: .venv/.sim ## Estimate the cycles of every layer of a network, beside the last run's (NET PRESET LANES SEED)
 	@$(BIN)/python -m sim estimate '$(NET)' $(call option,PRESET,preset) $(call option,LANES,lanes) $(call option,SEED,seed)
+
+.PHONY: report
+report: .venv/.sim ## Write a page of HTML on a network: accuracy, sparsity, survivors, predictions (NET DATASET IMAGES)
+	@$(BIN)/archon report '$(NET)' $(call option,DATASET,dataset) $(call option,IMAGES,images)
 
 .PHONY: explore
 explore: .venv/.synth ## Sweep generator parameters: cycles against LUT4 and DSP, the best on the RTL (NET PRESET MANY CONFIRM SEED)

@@ -13,9 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.report import LayerReport, Report, write_whole
-
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""Of CIFAR-10, in the order of its labels."""
+from sw.datasets import find_dataset
 
 _KINDS = {
     "dense": ("dense", "tab:blue"),
@@ -55,8 +53,9 @@ def layer_table(report: Report) -> Table:
 
 def verdict(report: Report) -> Group:
     """Classes, accuracy, speed, and the last line: PASS or FAIL."""
+    name = find_dataset("cifar10").class_name
     lines = [
-        f"test image {index}: predicted {_class_name(guess)}, label {_class_name(label)}{'' if guess == label else '  (wrong)'}"
+        f"test image {index}: predicted {name(guess)}, label {name(label)}{'' if guess == label else '  (wrong)'}"
         for index, guess, label in zip(report.image_indices, report.predictions, report.labels, strict=True)
     ]
     right = sum(guess == label for guess, label in zip(report.predictions, report.labels, strict=True))
@@ -124,10 +123,6 @@ def _draw_multiplications(axes: Axes, layers: Sequence[LayerReport]) -> None:
 
 def _images(report: Report) -> str:
     return "one image" if report.images == 1 else f"means of {report.images} images"
-
-
-def _class_name(label: int) -> str:
-    return CLASS_NAMES[label] if label < len(CLASS_NAMES) else str(label)
 
 
 def _cells(layer: LayerReport) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: archon train, evaluate, export, results, speed (python -m sw does the same)."""
+"""The command line: archon train, evaluate, export, report, results, speed (python -m sw does the same)."""
 
 import sys
 
@@ -6,6 +6,7 @@ from cyclopts import App
 
 from sw.evaluation import evaluate
 from sw.export.__main__ import main as export
+from sw.page.command import report
 from sw.results.__main__ import main as results
 from sw.speed import speed
 from sw.train.__main__ import main as train
@@ -14,6 +15,7 @@ app = App(name="archon", help="Train networks stage by stage, evaluate them, and
 app.command(train, name="train")
 app.command(evaluate, name="evaluate")
 app.command(export, name="export")
+app.command(report, name="report")
 app.command(results, name="results")
 app.command(speed, name="speed")
 

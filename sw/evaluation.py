@@ -7,12 +7,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.bundle import find_bundle, known_bundles
 from sw.command import refused
 from sw.datasets import reduced
 from sw.golden.__main__ import evaluate_command
-from sw.spec import known_specs
-from sw.task import images_for, network_for
+from sw.task import bundle_for, images_for, network_for
 
 
 def evaluate(
@@ -34,7 +32,12 @@ def evaluate(
     try:
         if stage is None:
             return evaluate_command(
-                str(_bundle(network, dataset, build)), images=images, mode=mode, dataset=dataset, workers=workers, build=build
+                str(bundle_for(network, dataset, build)),
+                images=images,
+                mode=mode,
+                dataset=dataset,
+                workers=workers,
+                build=build,
             )
         spec = network_for(network, dataset or "cifar10")
         folder = build / spec.name / "train" / stage
@@ -46,16 +49,3 @@ def evaluate(
         return refused(error)
     console.print(f"{spec.name} {stage}: accuracy {100 * accuracy:.2f} % of {len(data.labels)} test images, {folder}")
     return 0
-
-
-def _bundle(network: str, dataset: str | None, build: Path) -> Path:
-    """The bundle's file."""
-    if network in known_specs():
-        name = network_for(network, dataset or "cifar10").name
-        exported = build / name / f"{name}.archon"
-        if exported.exists():
-            return exported
-        if name not in known_bundles():
-            raise ArchonError(f"{exported} is missing: expected it, or a bundle that comes with the project, of {name}")
-        return find_bundle(name)
-    return find_bundle(network)

@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,15 +13,18 @@ CHECKPOINT = "checkpoint.npz"
 WEIGHTS = "weights.npz"
 CONFIG = "config.json"
 LOG = "log.csv"
+
 KEPT_RUNS = Path(__file__).parent / "train" / "runs"
 """Run folders that come with the project, NETWORK/STAGE."""
 
-_ACCURACY = "test_accuracy"
-"""In CONFIG of a finished run only."""
+
+Shape = Annotated[list[int], Field(min_length=4, max_length=4)]
+"""Of images: number, height, width, channels."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class RunFacts(BaseModel):
-    """The part of CONFIG that bundles and the table of results repeat; what older runs do not say is None."""
+class RunSettings(BaseModel):
+    """The part of CONFIG that people ask for, of any run: a running one, or one of a version that wrote less."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -36,28 +39,37 @@ class RunFacts(BaseModel):
     stage: str
     seed: int
     recipe: Recipe
-    test_accuracy: Annotated[float, Field(ge=0, le=1)]
-    """In floats with the stage's quantisation."""
-    training_images: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
-    """Shape."""
-    test_images: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
-    """Shape."""
+    training_images: Shape | None = None
+    test_images: Shape | None = None
+    test_accuracy: Share | None = None
+    """In floats with the stage's quantisation; None until the run has ended."""
     dataset: str = "cifar10"
     widened_from: str | None = None
     predictor: str = "forward"
     network: dict[str, Any] | None = None
     """Its description."""
 
+
+class FinishedRun(RunSettings):
+    """The same of a run that has ended."""
+
+    test_accuracy: Share
+
+
+class RunFacts(FinishedRun):
+    """The part of a finished run's CONFIG that a bundle repeats."""
+
+    test_images: Shape
+
     def provenance(self) -> dict[str, str]:
         """As text by name, for a bundle."""
-        images = "test images" if self.test_images is None else f"{self.test_images[0]} test images"
         facts = {
             "weights": "trained",
             "dataset": self.dataset,
             "stage": self.stage,
             "epochs": str(self.recipe.epochs),
             "seed": str(self.seed),
-            "accuracy": f"{100 * self.test_accuracy:.2f} % of {images}, in floats",
+            "accuracy": f"{100 * self.test_accuracy:.2f} % of {self.test_images[0]} test images, in floats",
         }
         if self.widened_from is not None:
             facts["grown_from"] = self.widened_from
@@ -70,23 +82,30 @@ def read_facts(folder: Path) -> RunFacts:
     Raises:
         ArchonError: CONFIG is missing or not what a finished run leaves.
     """
-    try:
-        return RunFacts.model_validate(_read_config(folder))
-    except ValidationError as error:
-        raise _foreign(folder) from error
+    return _read(folder, RunFacts, "a finished training run")
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a run came to its end.
+def read_settings(folder: Path) -> RunSettings:
+    """The settings of a run, finished or not.
 
     Raises:
-        ArchonError: CONFIG is missing or damaged.
+        ArchonError: CONFIG is missing or not what training writes.
     """
-    return _ACCURACY in _read_config(folder)
+    return _read(folder, RunSettings, "a training run")
+
+
+def read_finished(folder: Path) -> FinishedRun | None:
+    """The settings of a run that has ended; None of one that has not.
+
+    Raises:
+        ArchonError: CONFIG is missing or not what training writes.
+    """
+    settings = read_settings(folder)
+    return None if settings.test_accuracy is None else FinishedRun.model_validate(settings.model_dump())
 
 
 def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, str]]:
-    """Rows of the log, for the first `epochs` epochs or for all."""
+    """Rows of the log, for the first `epochs` epochs if they are given; none where there is no log."""
     path = folder / LOG
     if not path.exists():
         return []
@@ -94,18 +113,14 @@ def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))[:epochs]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+def _read(folder: Path, kind: type[Settings], what: str) -> Settings:
     path = folder / CONFIG
     if not path.is_file():
         raise ArchonError(f"{path} is missing: expected it beside {WEIGHTS}, as training leaves it")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _foreign(folder) from error
-    if not isinstance(config, dict):
-        raise _foreign(folder)
-    return config
-
-
-def _foreign(folder: Path) -> ArchonError:
-    return ArchonError(f"{folder / CONFIG}: expected the settings of a finished training run, got something else")
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise ArchonError(f"{path}: expected the settings of {what}, got something else") from error

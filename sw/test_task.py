@@ -1,5 +1,8 @@
 """Networks for data sets, and the command line from training to a bundle."""
 
+import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from hw.contract.errors import ArchonError
 from sw import evaluation
 from sw.__main__ import app
 from sw.bundle import load_bundle
-from sw.datasets import DATASETS, ImageSet, load_excerpt
+from sw.datasets import DATASETS, Dataset, ImageSet, load_excerpt
 from sw.spec import load_spec
 from sw.task import images_for, network_for
 
@@ -43,15 +46,14 @@ def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """The excerpt in place of all data sets, its labels spread over CIFAR-100's classes there."""
     excerpt = load_excerpt()
 
-    def load(self: object, split: str, folder: Path | None) -> ImageSet:
+    def load(dataset: Dataset, split: str, folder: Path | None) -> ImageSet:
         assert split in {"train", "test"}
         assert folder is None
         images = np.tile(excerpt.images, (2, 1, 1, 1))
-        return ImageSet(images, np.arange(len(images), dtype=np.uint8) % self.classes)  # type: ignore[attr-defined]
+        return ImageSet(images, np.arange(len(images), dtype=np.uint8) % dataset.classes)
 
     for name, dataset in DATASETS.items():
-        changed = type("Excerpt", (), {"classes": dataset.classes, "load": load})()
-        monkeypatch.setitem(DATASETS, name, changed)
+        monkeypatch.setitem(DATASETS, name, replace(dataset, load=partial(load, dataset)))
 
 
 def test_speeds_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,18 +82,24 @@ def test_networks_are_called_after_what_they_are_for() -> None:
 def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path, build = tmp_path / "small.toml", ["--build", str(tmp_path)]
     path.write_text(SPEC, encoding="utf-8")
-    few = ["--dataset", "cifar100", *build]
+    few, reached = ["--dataset", "cifar100", *build], {}
     monkeypatch.setattr(evaluation, "evaluate_command", say)
     for stage in ("vanilla", "pruned", "quantized"):
         assert app(["train", str(path), "--stage", stage, "--epochs", "1", *few], result_action="return_value") == 0
         assert (tmp_path / "small-100" / "train" / stage / "weights.npz").exists()
         trained = capsys.readouterr().out.split("test accuracy ")[1].split(",")[0]
         assert app(["evaluate", str(path), "--stage", stage, *few], result_action="return_value") == 0
+        reached[stage] = float(trained.split()[0])
         assert f"small-100 {stage}: accuracy {trained} of 200 test images" in capsys.readouterr().out.replace("\n", " ")
     assert app(["export", str(path), "--weights", "trained", *few], result_action="return_value") == 0
     network = load_bundle(tmp_path / "small-100" / "small-100.archon")
     assert network.provenance["dataset"] == "cifar100"
     assert network.dense_weight.shape == (100, 12)
+    bundle = str(tmp_path / "small-100" / "small-100.archon")
+    assert app(["report", bundle, "--images", "2", *build], result_action="return_value") == 0
+    numbers = json.loads((tmp_path / "small-100" / "small-100.json").read_text(encoding="utf-8"))
+    assert {stage: round(100 * accuracy, 2) for stage, accuracy in numbers["stages"].items()} == reached
+    assert [image["label"] for image in numbers["images"]] == ["0", "1"]
     assert app(["train", str(path), "--stage", "pred", *few], result_action="return_value") == 2
     assert "none of this network's blocks is fused" in capsys.readouterr().err
     assert app(["evaluate", "shufflenet-nano", *build], result_action="return_value") == 2

@@ -127,6 +127,10 @@ POOL = Rule(
 )
 GROUPS = Rule("only fused and pointwise layers have a choice of groups", _only(GROUPED, "groups", "several"))
 NO_LANES = Rule("the image unit has no lanes", lambda values: values["kind"] == "image" and values["remainder"] != "0")
+ALL_BYTES = Rule(
+    "the stem reads all bytes of the windows' words, as many as there are lanes or a multiple",
+    lambda values: values["kind"] == "convolution" and values["remainder"] != "0",
+)
 NO_TABLES = Rule("the image unit has no tables, and takes an image as a whole", lambda values: values["kind"] == "image")
 ONE_PIXEL = Rule("a dense layer sees one pixel", lambda values: values["kind"] == "dense" and values["size"] != "pixel")
 ONE_ROW = Rule("a dense layer has one row", lambda values: values["kind"] == "dense" and values["bands"] == "cut")
@@ -149,7 +153,11 @@ SHORTCUT = Rule(
 EITHER = Rule("a block has a residual or a shortcut", lambda values: values["residual"] == "yes" and values["tensor"] == "part")
 
 CROSSES: tuple[Cross, ...] = (
-    Cross("layers", ("kind", "stride", "kernel", "groups", "remainder", "stall"), (KERNEL, STRIDE, POOL, GROUPS, NO_LANES)),
+    Cross(
+        "layers",
+        ("kind", "stride", "kernel", "groups", "remainder", "stall"),
+        (KERNEL, STRIDE, POOL, GROUPS, NO_LANES, ALL_BYTES),
+    ),
     Cross("sizes", ("kind", "size"), (ONE_PIXEL,)),
     Cross("cuts", ("kind", "bands", "half"), (NO_TABLES, ONE_ROW)),
     Cross("order", ("kind", "barrier")),

@@ -53,7 +53,7 @@ lanes, one to three clusters, kernels of 3 and 5. The other variants of the regr
 PARALLEL = REPOSITORY / "sim" / "parallel.pytest"
 """Options with which pytest runs tests in several processes."""
 
-SEEDS = 600
+SEEDS = 1500
 """Random networks among which those are run that add to functional coverage (sim.soak.covering)."""
 
 

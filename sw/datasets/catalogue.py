@@ -19,19 +19,35 @@ class Dataset:
         classes: how many.
         images: of a split ("train" or "test").
         load: a split, from a folder if one is given.
+        names: of the classes, in the order of their labels, where they are not called by number.
     """
 
     title: str
     classes: int
     images: Mapping[str, int]
     load: Callable[[str, Path | None], ImageSet]
+    names: tuple[str, ...] = ()
+
+    def class_name(self, label: int) -> str:
+        """What people call a class."""
+        return self.names[label] if label < len(self.names) else str(label)
 
 
 DATASETS = {
-    "cifar10": Dataset(CIFAR10.title, CIFAR10.classes, CIFAR10.images, CIFAR10.load),
+    "cifar10": Dataset(
+        CIFAR10.title,
+        CIFAR10.classes,
+        CIFAR10.images,
+        CIFAR10.load,
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
     "cifar100": Dataset(CIFAR100.title, CIFAR100.classes, CIFAR100.images, CIFAR100.load),
     "fashion-mnist": Dataset(
-        fashion_mnist.TITLE, fashion_mnist.CLASSES, fashion_mnist.IMAGES, fashion_mnist.load_fashion_mnist
+        fashion_mnist.TITLE,
+        fashion_mnist.CLASSES,
+        fashion_mnist.IMAGES,
+        fashion_mnist.load_fashion_mnist,
+        ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     ),
     "svhn": Dataset(svhn.TITLE, svhn.CLASSES, svhn.IMAGES, svhn.load_svhn),
 }

@@ -85,26 +85,51 @@ def _group_output(
     statistics: BlockStatistics | None,
 ) -> NDArray[np.int8]:
     """int8 (K/G, output height, output width, N) of one group, requantised."""
-    inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
-    expanded = spec.expanded_channels // spec.groups
-    rows, columns = slice(group * expanded, (group + 1) * expanded), slice(group * outputs, (group + 1) * outputs)
-    x_group = x[group * inputs : (group + 1) * inputs].astype(types.first).reshape(inputs, -1)
-    z1 = block.expand_weight[rows].astype(types.first) @ x_group
-    z1 += block.expand_bias[rows].astype(types.first)[:, None]
-    z1 = z1.reshape(expanded, *x.shape[1:])
+    columns = output_channels(spec, group)
+    z1 = expanded_sums(block, spec, group, x, types.first)
     first = masks.first
     if statistics is not None:
         statistics.add_first(first, z1)
     np.multiply(z1, first, out=z1)
-    z2 = depthwise_sums(padded(z1, types.first, spec.kernel), block.depthwise_weight[rows], spec.stride)
-    np.add(z2, block.depthwise_bias[rows].astype(types.first)[:, None, None, None], out=z2)
+    z2 = filtered_sums(block, spec, group, z1)
     if statistics is not None:
         statistics.add_second(masks.survives, z2)
     np.multiply(z2, masks.survives, out=z2)
     weight = block.project_weight[columns].astype(types.project)
-    a2 = z2.astype(types.project, copy=False).reshape(expanded, -1)
+    a2 = z2.astype(types.project, copy=False).reshape(len(z2), -1)
     y = (weight @ a2).astype(np.int64)
     requantization = block.requantization
     biased = y + requantization.bias[columns].astype(np.int64)[:, None]
     out = numerics.requantize(biased, requantization.multiplier[columns, None], requantization.shift[columns, None])
-    return out.astype(np.int8).reshape(outputs, *z2.shape[1:])
+    return out.astype(np.int8).reshape(len(weight), *z2.shape[1:])
+
+
+def expanded_sums(
+    block: FusedBlock, spec: BlockSpec, group: int, x: NDArray[np.int8], dtype: FloatType
+) -> NDArray[np.floating]:
+    """z1 of one group, (E/G, H, W, N) of `dtype`, from the block's input (C, H, W, N)."""
+    inputs, rows = spec.in_channels // spec.groups, expanded_channels(spec, group)
+    x_group = x[group * inputs : (group + 1) * inputs].astype(dtype).reshape(inputs, -1)
+    z1 = block.expand_weight[rows].astype(dtype) @ x_group
+    z1 += block.expand_bias[rows].astype(dtype)[:, None]
+    return z1.reshape(-1, *x.shape[1:])
+
+
+def filtered_sums(block: FusedBlock, spec: BlockSpec, group: int, a1: NDArray[np.number]) -> NDArray[np.number]:
+    """z2 of one group, (E/G, output height, output width, N), from a1 (E/G, H, W, N), of its type."""
+    rows, dtype = expanded_channels(spec, group), a1.dtype.type
+    z2 = depthwise_sums(padded(a1, dtype, spec.kernel), block.depthwise_weight[rows], spec.stride)
+    z2 += block.depthwise_bias[rows].astype(dtype)[:, None, None, None]
+    return z2
+
+
+def expanded_channels(spec: BlockSpec, group: int) -> slice:
+    """The expanded channels of a group."""
+    width = spec.expanded_channels // spec.groups
+    return slice(group * width, (group + 1) * width)
+
+
+def output_channels(spec: BlockSpec, group: int) -> slice:
+    """The output channels of a group, before the shuffle."""
+    width = spec.out_channels // spec.groups
+    return slice(group * width, (group + 1) * width)

@@ -16,6 +16,7 @@ from sw.bundle.network import DenseLayer, FusedBlock, IntegerNetwork, PointwiseP
 from sw.golden import dense
 from sw.golden.counting import BlockCounts
 from sw.golden.fused import run_fused
+from sw.golden.inspection import BlockInspection, inspect_block, inspect_pair
 from sw.golden.layerwise import run_layerwise
 from sw.golden.pair import run_pair, run_pair_layerwise
 from sw.golden.predictor import predict_group
@@ -45,6 +46,8 @@ class NetworkRun:
     """Fused layer's name to the counts of every image; empty unless run fused."""
     statistics: dict[str, BlockStatistics]
     """Fused layer's name to survivors and agreement over all images; empty unless asked for."""
+    inspections: dict[str, BlockInspection]
+    """Fused layer's name to where activations survive and what wrong predictions weigh; empty unless asked for."""
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -57,15 +60,22 @@ class _Record:
     """Collected while batches run."""
 
     keep: bool
+    on_layer: Callable[[str], None] | None = None
     activations: dict[str, list[Activations]] = field(default_factory=dict)
     counts: dict[str, list[BlockCounts]] = field(default_factory=dict)
     statistics: dict[str, BlockStatistics] = field(default_factory=dict)
+    inspections: dict[str, BlockInspection] = field(default_factory=dict)
 
     def output(self, name: str, x: Activations) -> Activations:
         """Keep a layer's output (channels, ..., N) if asked."""
         if self.keep:
             self.activations.setdefault(name, []).append(np.ascontiguousarray(np.moveaxis(x, -1, 0)))
         return x
+
+    def done(self, name: str) -> None:
+        """Say that a layer ran."""
+        if self.on_layer is not None:
+            self.on_layer(name)
 
 
 def run(
@@ -75,7 +85,9 @@ def run(
     *,
     keep_activations: bool = False,
     statistics: bool = True,
+    inspect: bool = False,
     batch: int | None = None,
+    on_layer: Callable[[str], None] | None = None,
 ) -> NetworkRun:
     """Run images through the network; both modes give the same integers.
 
@@ -85,7 +97,9 @@ def run(
         mode: "layerwise", or "fused", which is slower and gives operation counts as well.
         keep_activations: every layer's output is part of the result.
         statistics: count survivors and the predictor's agreement with the true signs.
+        inspect: look into predicted ReLUs (sw.golden.inspection), which takes several times as long.
         batch: images that run through a layer together, as many as are fast when left out; no result depends on it.
+        on_layer: called with the name of every layer but the first and the last one when a batch has run through it.
 
     Raises:
         ArchonError: unknown mode, or images of another shape or type.
@@ -94,12 +108,13 @@ def run(
     if mode not in {"layerwise", "fused"}:
         raise ArchonError(f"mode: expected layerwise or fused, got {mode!r}")
     batch = batch or _fast_batch(network)
-    record = _Record(keep_activations)
-    run_batch = _Batch(network, mode, record, statistics)
+    record = _Record(keep_activations, on_layer)
+    run_batch = _Batch(network, mode, record, statistics, inspect)
     logits = [run_batch(images[start : start + batch]) for start in range(0, len(images), batch)]
     activations = {name: np.concatenate(parts) for name, parts in record.activations.items()}
     block_inputs = activations.pop("input", None)
-    return NetworkRun(np.concatenate(logits), activations, block_inputs, record.counts, record.statistics)
+    found = record.counts, record.statistics, record.inspections
+    return NetworkRun(np.concatenate(logits), activations, block_inputs, *found)
 
 
 def run_block(block: FusedBlock, spec: BlockSpec, x: Activations) -> tuple[Activations, BlockCounts]:
@@ -123,8 +138,9 @@ def _layerwise(block: FusedBlock, spec: BlockSpec, x: Activations, statistics: B
 class _Batch:
     """Runs all layers on some images."""
 
-    def __init__(self, network: IntegerNetwork, mode: Mode, record: _Record, statistics: bool) -> None:
-        self.network, self.parts, self.mode, self.record, self.statistics = network, network.parts(), mode, record, statistics
+    def __init__(self, network: IntegerNetwork, mode: Mode, record: _Record, statistics: bool, inspect: bool) -> None:
+        self.network, self.parts, self.mode, self.record = network, network.parts(), mode, record
+        self.statistics, self.inspect = statistics, inspect
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Logits (N, classes)."""
@@ -143,6 +159,7 @@ class _Batch:
                 if layer.residual is not None and layer.kind != "fused block":
                     x = numerics.add_residual(x, tensors[layer.residual]).astype(np.int8)
             self.record.output(layer.name, x)
+            self.record.done(layer.name)
             if layer.target is None:
                 tensors[layer.name] = x
             else:
@@ -166,7 +183,9 @@ class _Batch:
         return dense.pool(part, x) if isinstance(part, Requantization) else np.maximum(x, 0)
 
     def _fused(self, layer: LayerShape, part: FusedBlock | PointwisePair, x: Activations) -> Activations:
-        layerwise, fused = _ways(part, layer)
+        layerwise, fused, inspect = _ways(part, layer)
+        if self.inspect:
+            inspect(self.record.inspections.setdefault(layer.name, BlockInspection()), x)
         counted = self.record.statistics.setdefault(layer.name, BlockStatistics()) if self.statistics else None
         if self.mode == "layerwise":
             return layerwise(x, counted)
@@ -179,15 +198,16 @@ class _Batch:
 
 Layerwise = Callable[[Activations, BlockStatistics | None], Activations]
 Fused = Callable[[Activations], tuple[Activations, BlockCounts]]
+Inspect = Callable[[BlockInspection, Activations], None]
 
 
-def _ways(part: FusedBlock | PointwisePair, layer: LayerShape) -> tuple[Layerwise, Fused]:
-    """How a fused layer is run: on images last, layer by layer; on one image, fused."""
+def _ways(part: FusedBlock | PointwisePair, layer: LayerShape) -> tuple[Layerwise, Fused, Inspect]:
+    """How a fused layer is run: on images last, layer by layer; on one image, fused; and on images last, inspected."""
     spec = layer.block
     if isinstance(part, FusedBlock) and isinstance(spec, BlockSpec):
-        return partial(_layerwise, part, spec), partial(run_block, part, spec)
+        return partial(_layerwise, part, spec), partial(run_block, part, spec), partial(inspect_block, part, spec)
     if isinstance(part, PointwisePair) and isinstance(spec, PointwisePairSpec):
-        return partial(run_pair_layerwise, part, spec), partial(run_pair, part, spec)
+        return partial(run_pair_layerwise, part, spec), partial(run_pair, part, spec), partial(inspect_pair, part, spec)
     raise ArchonError(f"{layer.name}: expected integers of a {layer.kind}, got {type(part).__name__}")
 
 

@@ -10,34 +10,59 @@ from numpy.typing import NDArray
 
 @dataclass
 class MaskStatistics:
-    """One of a block's two ReLUs, over all expanded channels, pixels and images."""
+    """One of a block's two ReLUs, over all expanded channels, pixels and images: decisions against true signs.
 
-    decisions: int = 0
-    survivors: int = 0
-    agreements: int = 0
-    """Decisions that equal the sign of the pre-activation: survives exactly where it is above zero."""
+    A decision is positive where the mask lets the activation survive, and true where the pre-activation is above zero exactly
+    there.
+    """
+
+    true_positives: int = 0
+    false_positives: int = 0
+    """Let through, although the pre-activation is not above zero."""
+    false_negatives: int = 0
+    """Dropped, although it is."""
+    true_negatives: int = 0
+
+    @property
+    def decisions(self) -> int:
+        """All of them."""
+        return self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
+
+    @property
+    def survivors(self) -> int:
+        """Decisions that let the activation survive."""
+        return self.true_positives + self.false_positives
 
     @property
     def survivor_share(self) -> float:
         """Share of decisions that let the activation survive."""
-        return self.survivors / self.decisions if self.decisions else 0.0
+        return self.share(self.survivors)
 
     @property
     def agreement(self) -> float:
         """Share of decisions that agree with the true sign."""
-        return self.agreements / self.decisions if self.decisions else 0.0
+        return self.share(self.true_positives + self.true_negatives)
+
+    def share(self, decisions: int) -> float:
+        """Which part so many decisions are of all."""
+        return decisions / self.decisions if self.decisions else 0.0
 
     def add(self, mask: NDArray[np.bool_], preactivation: NDArray[np.number]) -> None:
         """Count the decisions of one array."""
-        self.decisions += mask.size
-        self.survivors += int(np.count_nonzero(mask))
-        self.agreements += int(np.count_nonzero(mask == (preactivation > 0)))
+        positive = preactivation > 0
+        both = int(np.count_nonzero(mask & positive))
+        survivors, positives = int(np.count_nonzero(mask)), int(np.count_nonzero(positive))
+        self.true_positives += both
+        self.false_positives += survivors - both
+        self.false_negatives += positives - both
+        self.true_negatives += mask.size - survivors - positives + both
 
     def merge(self, other: MaskStatistics) -> None:
         """Add what was counted elsewhere."""
-        self.decisions += other.decisions
-        self.survivors += other.survivors
-        self.agreements += other.agreements
+        self.true_positives += other.true_positives
+        self.false_positives += other.false_positives
+        self.false_negatives += other.false_negatives
+        self.true_negatives += other.true_negatives
 
 
 class BlockStatistics:

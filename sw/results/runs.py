@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
-from sw.run_folder import CONFIG, LOG, RunFacts, is_finished, read_facts, read_log
+from sw.run_folder import CONFIG, LOG, FinishedRun, read_finished, read_log
 from sw.spec import NetworkSpec, parse_spec
 
 
@@ -16,7 +16,7 @@ class FoundRun:
     """A run folder; without facts, one of a run that has not come to its end."""
 
     folder: Path
-    facts: RunFacts | None
+    facts: FinishedRun | None
 
     @property
     def log(self) -> Path:
@@ -32,10 +32,8 @@ def find_run(sources: Sources, subject: Subject, stage: str) -> FoundRun | None:
         ArchonError: settings that are not those of a run.
     """
     folders = [folder for folder in sources.run_folders(subject.spec.name, stage) if (folder / CONFIG).exists()]
-    finished = next((folder for folder in folders if is_finished(folder)), None)
-    if finished is not None:
-        return FoundRun(finished, read_facts(finished))
-    return FoundRun(folders[0], None) if folders else None
+    runs = [FoundRun(folder, read_finished(folder)) for folder in folders]
+    return next((run for run in runs if run.facts is not None), runs[0] if runs else None)
 
 
 def same_network(network: NetworkSpec, subject: Subject) -> bool:
@@ -43,7 +41,7 @@ def same_network(network: NetworkSpec, subject: Subject) -> bool:
     return network in (subject.spec, subject.spec.with_balanced_pruning())
 
 
-def faults(run: FoundRun, facts: RunFacts, subject: Subject, stage: str) -> list[str]:
+def faults(run: FoundRun, facts: FinishedRun, subject: Subject, stage: str) -> list[str]:
     """Why a run's figures cannot be shown; empty if they can."""
     found = []
     for what, expected, got in (("stage", stage, facts.stage), ("data set", subject.dataset, facts.dataset)):
@@ -56,14 +54,14 @@ def faults(run: FoundRun, facts: RunFacts, subject: Subject, stage: str) -> list
     return found + _log_faults(run.folder, facts)
 
 
-def _is_of(facts: RunFacts, subject: Subject) -> bool:
+def _is_of(facts: FinishedRun, subject: Subject) -> bool:
     try:
         return same_network(parse_spec(facts.network or {}), subject)
     except ArchonError:
         return False
 
 
-def _log_faults(folder: Path, facts: RunFacts) -> list[str]:
+def _log_faults(folder: Path, facts: FinishedRun) -> list[str]:
     """No figure without a log that shows it: the last epoch's accuracy must be the one in the settings."""
     epochs = facts.recipe.epochs
     if not epochs:
@@ -80,7 +78,7 @@ def _log_faults(folder: Path, facts: RunFacts) -> list[str]:
     return []
 
 
-def evaluated_on(facts: RunFacts, subject: Subject) -> int:
+def evaluated_on(facts: FinishedRun, subject: Subject) -> int:
     """How many images a run was evaluated on; 0 if it cannot be known.
 
     Old runs do not say. The accuracy is a share of them, so their number is a multiple of the reduced fraction's denominator:
@@ -93,7 +91,7 @@ def evaluated_on(facts: RunFacts, subject: Subject) -> int:
     return subject.images if exact and share.denominator == subject.images else 0
 
 
-def notes(facts: RunFacts, subject: Subject) -> list[str]:
+def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     """What a reader must know of a run besides its figures."""
     epochs = facts.recipe.epochs
     said = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
@@ -120,6 +118,6 @@ def notes(facts: RunFacts, subject: Subject) -> list[str]:
     return said
 
 
-def is_balanced(facts: RunFacts) -> bool:
+def is_balanced(facts: FinishedRun) -> bool:
     """Whether blocks were pruned evenly over their input channels."""
     return bool((facts.network or {}).get("sparsity", {}).get("balanced", False))

@@ -11,7 +11,7 @@ from sw.results.published import Published, PublishedNetwork
 from sw.results.runs import FoundRun, evaluated_on, faults, find_run, notes
 from sw.results.subjects import Sources, Subject, subjects
 from sw.results.weights import has_scales, run_counts
-from sw.run_folder import WEIGHTS, RunFacts, read_log
+from sw.run_folder import WEIGHTS, FinishedRun, read_log
 from sw.train.recipe import stages_of
 
 INTEGERS = "integers"
@@ -114,7 +114,7 @@ def _stage_row(sources: Sources, subject: Subject, stage: str, run: FoundRun | N
     )  # fmt: skip
 
 
-def _run_figures(run: FoundRun, facts: RunFacts, subject: Subject) -> dict[str, object]:
+def _run_figures(run: FoundRun, facts: FinishedRun, subject: Subject) -> dict[str, object]:
     figures: dict[str, object] = {"accuracy": facts.test_accuracy, "images": evaluated_on(facts, subject)}
     said, weights = notes(facts, subject), run.folder / WEIGHTS
     if weights.exists():

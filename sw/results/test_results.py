@@ -202,7 +202,7 @@ def test_settings_of_no_run_end_in_one_sentence(text: str, tmp_path: Path, capsy
     folder = put_run(tmp_path / NANO / "train" / "vanilla", settings("vanilla"))
     (folder / CONFIG).write_text(text, encoding="utf-8")
     assert main(docs=tmp_path / "page.md", build=tmp_path) == 2
-    assert "expected the settings of a finished training run, got something else" in capsys.readouterr().err
+    assert "expected the settings of a training run, got something else" in capsys.readouterr().err
     assert not (tmp_path / "page.md").exists()
     assert not (tmp_path / "results").exists()
 

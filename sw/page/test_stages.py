@@ -1,0 +1,112 @@
+"""Accuracy by stage and training curves: from run folders, of the project or one's own."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hw.contract.errors import ArchonError
+from sw.page.figures import CURVES, Measured, accuracy_figure, curve_figures, missing_curves
+from sw.page.stages import read_integers, read_stages
+from sw.run_folder import CONFIG, KEPT_RUNS, LOG
+
+PROVENANCE = {"weights": "random", "seed": "1"}
+
+
+def put_run(build: Path, stage: str, log: str = "", **facts: Any) -> Path:
+    folder = build / "net" / "train" / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"stage": stage, "seed": 1, "recipe": {"epochs": 3}, "test_images": [50, 32, 32, 3], "test_accuracy": 0.75}
+    (folder / CONFIG).write_text(json.dumps(settings | facts), encoding="utf-8")
+    if log:
+        (folder / LOG).write_text(log, encoding="utf-8")
+    return folder
+
+
+def test_runs_that_come_with_the_project(tmp_path: Path) -> None:
+    stages = read_stages("fusionet-nano", tmp_path)
+    assert [stage.name for stage in stages] == ["vanilla", "pruned", "pred", "quantized"]
+    for stage in stages:
+        config = json.loads((KEPT_RUNS / "fusionet-nano" / stage.name / CONFIG).read_text(encoding="utf-8"))
+        assert (stage.accuracy, stage.settings.recipe.epochs) == (config["test_accuracy"], config["recipe"]["epochs"])
+        assert stage.kept
+        assert stage.finished
+    assert [stage.epochs for stage in stages] == [10, 18, 0, 12]
+    assert stages[0].curves["test_accuracy"][-1] == stages[0].accuracy
+    assert list(curve_figures(stages)) == ["loss", "accuracy"]
+    assert missing_curves(stages) == ["survivors", "sparsity"]
+
+
+def test_ones_own_runs_come_first(tmp_path: Path) -> None:
+    folder = put_run(tmp_path, "pruned", test_accuracy=0.5)
+    folder.parent.parent.rename(tmp_path / "fusionet-nano")
+    stages = {stage.name: stage for stage in read_stages("fusionet-nano", tmp_path)}
+    assert (stages["pruned"].accuracy, stages["pruned"].kept) == (0.5, False)
+    assert stages["vanilla"].kept
+    assert read_stages("net", tmp_path) == ()
+
+
+def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
+    put_run(tmp_path, "vanilla", "epoch,loss,test_accuracy\n1,2.5,0.25\n2,2.0,\n", test_accuracy=None, test_images=None)
+    (stage,) = read_stages("net", tmp_path)
+    assert not stage.finished
+    assert (stage.accuracy, stage.epochs) == (0.25, 2)
+    assert math.isnan(stage.curves["test_accuracy"][1])
+
+
+def test_all_curves_that_a_log_may_hold(tmp_path: Path) -> None:
+    header = "epoch,loss,test_accuracy,survivors_first,survivors_second,sparsity\n"
+    put_run(tmp_path, "vanilla", "epoch,loss,test_accuracy\n1,2.5,0.25\n")
+    put_run(tmp_path, "pred", header + "1,2.5,0.25,0.5,0.4,0.8\n2,2.4,0.35,0.4,0.3,0.8\n")
+    stages = read_stages("net", tmp_path)
+    figures = curve_figures(stages)
+    assert list(figures) == list(CURVES)
+    assert missing_curves(stages) == []
+    assert ">survivors second</text>" in figures["survivors"]
+    assert ">survivors, %</text>" in figures["survivors"]
+
+
+def test_accuracies_stand_in_the_figure() -> None:
+    figure = accuracy_figure([Measured("vanilla", 0.8329, None), Measured("integers", 0.79421, 10000)])
+    for text in ("83.29", "79.42", "of 10,000", "vanilla", "integers"):
+        assert f">{text}</text>" in figure or f">{text}</tspan>" in figure
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ("epoch,loss\n1,much\n", "expected a table of numbers, got something else"),
+        ("epoch,loss\n1\n", "expected a table of numbers, got something else"),
+        ("epoch,loss\n1,2,3\n", "expected a table of numbers, got something else"),
+        ("time,loss\n1,2\n", "expected a column epoch, got time, loss"),
+    ],
+)
+def test_damaged_logs_are_refused(log: str, message: str, tmp_path: Path) -> None:
+    put_run(tmp_path, "vanilla", log)
+    with pytest.raises(ArchonError, match=f"vanilla/log.csv: {message}"):
+        read_stages("net", tmp_path)
+
+
+def test_damaged_settings_are_refused(tmp_path: Path) -> None:
+    (put_run(tmp_path, "vanilla") / CONFIG).write_text("{}", encoding="utf-8")
+    with pytest.raises(ArchonError, match="expected the settings of a training run, got something else"):
+        read_stages("net", tmp_path)
+
+
+def test_integers_are_those_of_this_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "net" / "evaluation.json"
+    values = {"accuracy": 0.625, "images": 96, "bundle": "net.archon", "provenance": PROVENANCE, "mode": "layerwise"}
+    bundle = tmp_path / "net.archon"
+    assert read_integers("net", bundle, PROVENANCE, tmp_path) is None
+    path.parent.mkdir()
+    path.write_text(json.dumps(values), encoding="utf-8")
+    found = read_integers("net", bundle, PROVENANCE, tmp_path)
+    assert found is not None
+    assert (found.accuracy, found.images) == (0.625, 96)
+    assert read_integers("net", bundle, PROVENANCE | {"seed": "2"}, tmp_path) is None
+    assert read_integers("net", tmp_path / "other.archon", PROVENANCE, tmp_path) is None
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(ArchonError, match="expected what archon evaluate writes, got something else"):
+        read_integers("net", bundle, PROVENANCE, tmp_path)
