@@ -4,11 +4,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras import ops
 
 from sw.networks.excitation import Excitation
-from sw.networks.layers import MaskedLayer, average_pool
+from sw.networks.layers import MaskedLayer, NamedLayer, average_pool
 from sw.networks.predictor import ExpandPredictor
 from sw.networks.rounding import quantize_activation
 from sw.spec import AnyBlockSpec, BlockSpec
@@ -17,7 +16,7 @@ Tensor = Any
 Recorder = Callable[[str, Tensor], None]
 
 
-class Block(keras.layers.Layer):
+class Block(NamedLayer):
     """A block [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), K].
 
     A quantised block has int8 activations wherever the integer network has them; their scales are called as the layers that
@@ -33,7 +32,7 @@ class Block(keras.layers.Layer):
     """Tensors within the block that are int8 in the integer network."""
 
     def __init__(self, spec: AnyBlockSpec, name: str, quantized: bool = False) -> None:
-        super().__init__(name=name)
+        super().__init__(name)
         self.spec: Any = spec
         self.predictor: Any = None
         self.excitation: Excitation | None = None
@@ -92,7 +91,7 @@ class Block(keras.layers.Layer):
             named |= {f"predictor.{variable.name}": variable for variable in self.predictor.own_variables()}
         if self.excitation is not None:
             named |= {f"excitation.{variable.name}": variable for variable in self.excitation.variables}
-        return {f"{self.name}.{name}": variable for name, variable in named.items()}
+        return {f"{self.label}.{name}": variable for name, variable in named.items()}
 
     def rounded(self, part: str, x: Tensor) -> Tensor:
         """A tensor within the block as the integer network has it; recorded if someone asks for it."""

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from hw.contract.numerics import HARD_SIGMOID_REACH
-from sw.networks.layers import he_deviation
+from sw.networks.layers import NamedLayer, he_deviation
 from sw.networks.rounding import quantize_activation, quantize_gate
 
 Tensor = Any
@@ -14,7 +14,7 @@ Tensor = Any
 SCALES = ("squeeze", "reduce")
 
 
-class Excitation(keras.layers.Layer):
+class Excitation(NamedLayer):
     """Input [N, H, W, C] times hard_sigmoid(excite relu(reduce mean over pixels)), a gate from 0 to 1 a channel.
 
     J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018; the hard sigmoid is clamp((z + 3) / 6, 0, 1).
@@ -27,7 +27,7 @@ class Excitation(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, squeezed: int, name: str, quantized: bool = False) -> None:
-        super().__init__(name=name)
+        super().__init__(name)
         for part, shape in (("reduce", (squeezed, channels)), ("excite", (channels, squeezed))):
             normal = keras.initializers.RandomNormal(stddev=he_deviation(shape))
             setattr(self, f"{part}_weight", self.add_weight(shape=shape, initializer=normal, name=f"{part}_weight"))

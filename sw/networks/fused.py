@@ -78,7 +78,7 @@ class FusedBlock(Block):
     def gated(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Input of the project layer [N, H', W', E] behind both gates."""
         if self.predictor is None:
-            raise ArchonError(f"{self.name}: gates need a predictor, this block has none")
+            raise ArchonError(f"{self.label}: gates need a predictor, this block has none")
         r1, s2 = self.predictor(inputs, training=training)
         z1 = self.expand(inputs, training=training)
         a1 = ops.where(r1 > 0, z1, 0.0)

@@ -17,7 +17,19 @@ EPSILON = 1e-3
 STATISTICS_MOMENTUM = 0.9
 
 
-class Norm(keras.layers.Layer):
+class NamedLayer(keras.layers.Layer):
+    """A layer whose name in files may have dots, which PyTorch's parameters may not.
+
+    Args:
+        name: what it is called in files, NAME.label.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name.replace(".", "_"))
+        self.label = name
+
+
+class Norm(NamedLayer):
     """BatchNorm that can be folded: y = scale * x + offset per channel.
 
     Args:
@@ -26,7 +38,7 @@ class Norm(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name)
         self.frozen = False
         self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
@@ -62,7 +74,7 @@ class Norm(keras.layers.Layer):
         return scale, self.beta - mean * scale
 
 
-class MaskedLayer(keras.layers.Layer):
+class MaskedLayer(NamedLayer):
     """A layer with one weight, its mask and its BatchNorm.
 
     Args:
@@ -71,7 +83,7 @@ class MaskedLayer(keras.layers.Layer):
     """
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name)
         self.weight = self.add_weight(
             shape=shape, initializer=keras.initializers.RandomNormal(stddev=he_deviation(shape)), name="weight"
         )

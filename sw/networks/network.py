@@ -106,10 +106,10 @@ class Network(keras.Model):
         """Every variable of the model under a name that does not depend on the stage."""
         named = {"dense.weight": self.dense.kernel, "dense.bias": self.dense.bias}
         for layer in self.masked_layers():
-            named |= {f"{layer.name}.{v.name}": v for v in (layer.weight, layer.mask)}
-            named |= {f"{layer.name}.{v.name}": v for v in layer.norm.variables}
+            named |= {f"{layer.label}.{v.name}": v for v in (layer.weight, layer.mask)}
+            named |= {f"{layer.label}.{v.name}": v for v in layer.norm.variables}
             if layer.rounding is not None:
-                named[f"{layer.name}.rounding"] = layer.rounding
+                named[f"{layer.label}.rounding"] = layer.rounding
         if self.scaled:
             named[self.last_scale_name] = self.last_input_scale
         for block in self.blocks:

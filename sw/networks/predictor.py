@@ -9,11 +9,10 @@ and ternarisation unchanged (straight-through; Olyaiy, Ng, Lis, ICS 2021).
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import ops
 
 from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
-from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, linear_statistics, multiply_channels
+from sw.networks.layers import Depthwise, MaskedLayer, NamedLayer, Pointwise, linear_statistics, multiply_channels
 from sw.networks.rounding import round_half_away, straight_through, to_activation
 from sw.spec import BlockSpec, PointwisePairSpec
 
@@ -54,7 +53,7 @@ class Survivors:
     weight: float
 
 
-class ExpandPredictor(keras.layers.Layer):
+class ExpandPredictor(NamedLayer):
     """Predicts which activations of an expand layer survive its ReLU.
 
     Args:
@@ -63,7 +62,7 @@ class ExpandPredictor(keras.layers.Layer):
     """
 
     def __init__(self, spec: BlockSpec | PointwisePairSpec, name: str) -> None:
-        super().__init__(name=f"{name}.predictor")
+        super().__init__(f"{name}.predictor")
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
         self.survivors: Survivors | None = None

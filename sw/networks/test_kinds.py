@@ -160,9 +160,9 @@ def test_gradients_reach_every_weight_of_a_quantized_block(spec: AnyBlockSpec) -
             scale.assign(0.5)
     changed = changes(block, images(2, 6, 6, 6))
     for layer in block.masked_layers():
-        change, mask = changed[layer.name], np.asarray(layer.mask)
-        assert change[mask == 1].any(), layer.name
-        assert not change[mask == 0].any(), layer.name
+        change, mask = changed[layer.label], np.asarray(layer.mask)
+        assert change[mask == 1].any(), layer.label
+        assert not change[mask == 0].any(), layer.label
     if block.excitation is not None:
         for part in ("reduce_weight", "excite_weight", "excite_bias"):
             assert changed[part].any()

@@ -234,7 +234,7 @@ def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
 
     model = Model()
     model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", jit_compile=False)
-    named = {layer.name: layer.weight for layer in block.masked_layers()}
+    named = {layer.label: layer.weight for layer in block.masked_layers()}
     if block.excitation is not None:
         named |= {variable.name: variable for variable in block.excitation.trainable_variables}
     before = {name: np.asarray(variable).copy() for name, variable in named.items()}
@@ -275,8 +275,8 @@ def test_gradients_reach_a_quantized_block_s_value_path() -> None:
     change = gradients(block, images(2, 6, 6, 8))
     for layer in block.masked_layers():
         mask = np.asarray(layer.mask)
-        assert change[f"{layer.name}.weight"][mask == 1].any()
-        assert not change[f"{layer.name}.weight"][mask == 0].any()
+        assert change[f"{layer.label}.weight"][mask == 1].any()
+        assert not change[f"{layer.label}.weight"][mask == 0].any()
 
 
 def test_a_block_without_predictor_has_no_gates() -> None:

@@ -43,7 +43,7 @@ def export_layer(layer: MaskedLayer) -> Arrays:
     """Weight, not rounded, and folded BatchNorm of one layer."""
     scale, offset = layer.norm.folded()
     tensors = {"weight": layer.masked(), "scale": scale, "offset": offset}
-    return {f"{layer.name}.{part}": _numpy(tensor) for part, tensor in tensors.items()}
+    return {f"{layer.label}.{part}": _numpy(tensor) for part, tensor in tensors.items()}
 
 
 def _block_arrays(block: Block) -> Arrays:
@@ -51,18 +51,18 @@ def _block_arrays(block: Block) -> Arrays:
     predictor = block.predictor
     arrays: Arrays = {}
     if block.excitation is not None:
-        arrays |= {f"{block.name}.excitation.{variable.name}": _numpy(variable) for variable in block.excitation.variables}
-    arrays |= {f"{block.name}.{part}_scale": _numpy(scale) for part, scale in block.scales.items()}
+        arrays |= {f"{block.label}.excitation.{variable.name}": _numpy(variable) for variable in block.excitation.variables}
+    arrays |= {f"{block.label}.{part}_scale": _numpy(scale) for part, scale in block.scales.items()}
     if block.input_scale is not None:
-        arrays[f"{block.name}.input_scale"] = _numpy(block.input_scale)
+        arrays[f"{block.label}.input_scale"] = _numpy(block.input_scale)
     if predictor is None:
         return arrays
     if isinstance(predictor, Predictor):
-        arrays[f"{predictor.name}.shift"] = ops.convert_to_numpy(predictor.shift).astype(np.int8)
+        arrays[f"{predictor.label}.shift"] = ops.convert_to_numpy(predictor.shift).astype(np.int8)
     for layer in predictor.masked_layers():
         signs, alpha = ternarize(layer.masked())
-        arrays[f"{layer.name}.weight"] = ops.convert_to_numpy(signs).astype(np.int8)
-        arrays[f"{layer.name}.alpha"] = _numpy(alpha)
+        arrays[f"{layer.label}.weight"] = ops.convert_to_numpy(signs).astype(np.int8)
+        arrays[f"{layer.label}.alpha"] = _numpy(alpha)
     return arrays
 
 

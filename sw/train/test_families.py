@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import ops
 
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
@@ -22,7 +23,8 @@ from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.quantization import QuantizationStage
 from sw.train.recipe import Recipe, stages_of
-from sw.train.run import Run, train
+from sw.train.run import train
+from sw.train.settings import Run
 from sw.train.stages import make_stage
 
 tf = pytest.importorskip("tensorflow", reason="these tests run TensorFlow's functions eagerly")
@@ -119,7 +121,7 @@ def test_what_is_trained_follows_the_integers(family: tuple[NetworkSpec, Path]) 
         parts = [name for name in names if name in {names[-1], f"block {index} shortcut"}]
         expected = np.concatenate([golden.activations[name] for name in parts], axis=1)
         x = source.transpose(0, 2, 3, 1) * np.asarray(block.input_scale)
-        levels = np.asarray(block(x)).transpose(0, 3, 1, 2) / np.asarray(block.output_scale)
+        levels = ops.convert_to_numpy(block(x)).transpose(0, 3, 1, 2) / np.asarray(block.output_scale)
         np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
         inner = (..., slice(1, -1), slice(1, -1))  # at the border, channels without weights differ
         assert np.corrcoef(levels[inner].ravel(), expected[inner].ravel())[0, 1] > 0.99, names
@@ -134,7 +136,7 @@ def test_pruned_weights_stay_zero(family: tuple[NetworkSpec, Path]) -> None:
         later = load_arrays(folder / stage / "weights.npz")
         for block in Network(spec).blocks:
             for layer in block.value_layers():
-                name, sparsity = f"{layer.name}.weight", spec.sparsity.pointwise
+                name, sparsity = f"{layer.label}.weight", spec.sparsity.pointwise
                 if isinstance(layer, Depthwise):
                     sparsity = spec.sparsity.depthwise
                 zeros = pruned[name] == 0
