@@ -1,7 +1,10 @@
 """What a training run leaves in its folder, BUILD/NETWORK/train/STAGE, and what it says of where its weights come from."""
 
 import csv
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,9 +16,49 @@ CHECKPOINT = "checkpoint.npz"
 WEIGHTS = "weights.npz"
 CONFIG = "config.json"
 LOG = "log.csv"
-
+LOCK = ".lock"
+ACCURACY = "test_accuracy"
+"""In CONFIG once the run has ended; a column of LOG."""
 KEPT_RUNS = Path(__file__).parent / "train" / "runs"
 """Run folders that come with the project, NETWORK/STAGE."""
+
+
+def stages_folder(build: Path, network: str, seed: int = 0) -> Path:
+    """The folder of a network's stages: BUILD/NETWORK/train, of other seeds than 0 BUILD/NETWORK/train-seed-SEED."""
+    return build / network / ("train" if seed == 0 else f"train-seed-{seed}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, no other process trains in the folder, which is made if need be.
+
+    Raises:
+        ArchonError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ArchonError(f"another process trains in {folder}: expected one at a time") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The settings that a run noted; None without any, or where they cannot be read."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def finished_accuracy(folder: Path) -> float | None:
+    """Test accuracy, 0 to 1, of a run that has ended; None of another."""
+    config = read_config(folder)
+    return config.get(ACCURACY) if config is not None and (folder / WEIGHTS).exists() else None
 
 
 Shape = Annotated[list[int], Field(min_length=4, max_length=4)]

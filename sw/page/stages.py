@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CONFIG, KEPT_RUNS, LOG, RunSettings, read_log, read_settings
+from sw.run_folder import CONFIG, KEPT_RUNS, LOG, RunSettings, read_log, read_settings, stages_folder
 from sw.train.recipe import STAGES
 
 EPOCH = "epoch"
@@ -65,7 +65,7 @@ def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
         ArchonError: settings or a log that training does not write.
     """
     places = [
-        (stage, folder) for stage in STAGES for folder in (build / network / "train" / stage, KEPT_RUNS / network / stage)
+        (stage, folder) for stage in STAGES for folder in (stages_folder(build, network) / stage, KEPT_RUNS / network / stage)
     ]
     found: dict[str, Stage] = {}
     for name, folder in places:

@@ -10,7 +10,7 @@ from hw.contract.errors import ArchonError
 from sw.bundle.bundle_file import SUFFIX, TRAINED_FOLDER
 from sw.datasets import DATASETS, find_dataset
 from sw.golden.record import RECORD
-from sw.run_folder import CONFIG, KEPT_RUNS
+from sw.run_folder import CONFIG, KEPT_RUNS, stages_folder
 from sw.spec import NetworkSpec, known_specs, parse_spec
 from sw.task import NAMED_BY_CLASSES, network_for
 
@@ -89,7 +89,7 @@ class Sources:
 
     def run_folders(self, name: str, stage: str) -> list[Path]:
         """Folders that may hold a run, the first one first."""
-        here = [] if self.build is None else [self.build / name / "train" / stage]
+        here = [] if self.build is None else [stages_folder(self.build, name) / stage]
         return [*here, self.runs / name / stage]
 
     def bundles_and_records(self, name: str) -> list[tuple[Path, Path]]:

@@ -6,6 +6,7 @@ from hw.contract.errors import ArchonError
 from sw.networks.fused import FusedBlock
 from sw.networks.native import library
 from sw.networks.network import Network
+from sw.train.devices import gpu_count
 
 KERNELS = ("auto", "keras", "native")
 
@@ -25,7 +26,7 @@ def choose_kernel(kernel: str) -> str:
         library.load()
     if kernel != "auto":
         return kernel
-    return "native" if backend == "tensorflow" and library.available() and not has_gpu() else "keras"
+    return "native" if backend == "tensorflow" and library.available() and not gpu_count() else "keras"
 
 
 def attach_kernel(model: Network) -> None:
@@ -35,15 +36,3 @@ def attach_kernel(model: Network) -> None:
     for block in model.blocks:
         if isinstance(block, FusedBlock) and (block.predictor is None or block.output_scale is not None):
             block.kernel = apply
-
-
-def has_gpu() -> bool:
-    """Whether the backend has a GPU."""
-    if keras.backend.backend() == "torch":
-        import torch  # noqa: PLC0415 (only with this backend)
-
-        return bool(torch.cuda.is_available())
-    try:
-        return bool(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # what JAX says where there is none
-        return False

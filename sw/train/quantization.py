@@ -24,8 +24,8 @@ from sw.quantize.network import Quantized, quantize_network
 from sw.quantize.pair import PairPath, fake_quantize_pair
 from sw.quantize.value_path import ValuePath
 from sw.train import checkpoint
+from sw.train.devices import gpu_count, predict
 from sw.train.export import Arrays, export_weights
-from sw.train.kernel import has_gpu
 from sw.train.prediction import PredictionStage, activation_scales, set_scales, to_scale
 from sw.train.stage import Stage
 
@@ -120,7 +120,7 @@ def integer_inference(model: IntegerModel, network: IntegerNetwork) -> Callable[
 
     def logits(images: NDArray[np.uint8]) -> NDArray[Any]:
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-        return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
+        return np.concatenate([predict(model, part) for part in parts])
 
     return logits
 
@@ -131,7 +131,7 @@ def integer_batch(network: IntegerNetwork) -> int:
         (layer.block.expanded_channels if layer.block else layer.output.channels) * layer.source.pixels
         for layer in network.spec.layers
     )
-    return max(1, (GPU_ELEMENTS if has_gpu() else CPU_ELEMENTS) // largest)
+    return max(1, (GPU_ELEMENTS if gpu_count() else CPU_ELEMENTS) // largest)
 
 
 def set_inner_scales(model: Network, source: Network, images: NDArray[np.float32]) -> None:

@@ -98,3 +98,41 @@ def find_recipe(network: str, stage: str) -> Recipe:
 def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
     """The stages of a network, in order: each starts from the checkpoint of the one before."""
     return STAGES if spec.predicts else tuple(stage for stage in STAGES if stage != "pred")
+
+
+def check_stage(spec: NetworkSpec, stage: str) -> None:
+    """Raise ArchonError unless the network has the stage."""
+    if stage not in STAGES:
+        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    if stage not in stages_of(spec):
+        raise ArchonError(
+            f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
+            "none of this network's blocks is fused"
+        )
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe with another number of epochs, if one is given.
+
+    Raises:
+        ArchonError: a negative number.
+    """
+    if epochs is not None and epochs < 0:
+        raise ArchonError(f"epochs: expected 0 or more, got {epochs}")
+    return recipe if epochs is None else replace(recipe, epochs=epochs)
+
+
+def with_survivors(recipe: Recipe, first: float | None, second: float | None) -> Recipe:
+    """The recipe with other limits on the shares of survivors, where they are given.
+
+    Raises:
+        ArchonError: not a share.
+    """
+    for share in (first, second):
+        if share is not None and not 0 < share <= 1:
+            raise ArchonError(f"share of survivors: expected more than 0 and at most 1, got {share}")
+    return replace(
+        recipe,
+        survivors_first=recipe.survivors_first if first is None else first,
+        survivors_second=recipe.survivors_second if second is None else second,
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sw.datasets import normalise
 from sw.networks.network import Network
 from sw.train import checkpoint
+from sw.train.devices import predict
 from sw.train.export import Arrays, export_weights
 
 
@@ -39,7 +40,7 @@ class Stage:
 
     def inference(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
         """What is evaluated: images [N, H, W, 3] to logits [N, classes]."""
-        return lambda images: np.asarray(self.model.predict_on_batch(normalise(images)))
+        return lambda images: predict(self.model, normalise(images))
 
     def weights(self) -> Arrays:
         """What the finished stage leaves for the exporter."""

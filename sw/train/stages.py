@@ -8,21 +8,10 @@ from sw.spec import NetworkSpec
 from sw.train.prediction import PredictionStage
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
-from sw.train.recipe import STAGES, Recipe, stages_of
+from sw.train.recipe import Recipe, check_stage
 from sw.train.stage import Stage
 
 PREDICTORS = ("forward", "constraint")
-
-
-def check_stage(spec: NetworkSpec, stage: str) -> None:
-    """Raise ArchonError unless the network has the stage."""
-    if stage not in STAGES:
-        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
-    if stage not in stages_of(spec):
-        raise ArchonError(
-            f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
-            "none of this network's blocks is fused"
-        )
 
 
 def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet, predictor: str) -> Stage:

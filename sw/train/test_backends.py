@@ -14,7 +14,8 @@ from sw.arrays import load_arrays
 from sw.run_folder import read_log
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import Recipe
-from sw.train.run import Run, train
+from sw.train.run import train
+from sw.train.settings import Run
 from sw.train.test_train import tiny_data, tiny_spec
 
 QUICK = Recipe(epochs=1, rate=0.01, final_rate=0.01, batch=32, ramp=0.5, decay=1e-3)

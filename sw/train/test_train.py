@@ -16,15 +16,17 @@ from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
-from sw.run_folder import read_log
+from sw.run_folder import locked, read_log
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.__main__ import main
 from sw.train.augment import ahead, augment, training_batches
+from sw.train.options import Options
 from sw.train.prediction import PredictionStage, activation_scales, level_shifts, scale_chains
 from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising_sparsity, sparsity_of
-from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe
-from sw.train.run import Run, train, with_survivors
+from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe, with_survivors
+from sw.train.run import train
+from sw.train.settings import Run
 
 QUICK = Recipe(epochs=3, rate=0.05, final_rate=0.01, batch=32, ramp=0.5, decay=1e-3)
 
@@ -169,6 +171,12 @@ def test_checkpoint_of_another_network_is_refused(stages: tuple[Path, dict[str, 
     values["last_pointwise"]["channels"] = 20
     run = replace(run_of(tmp_path, "pruned"), spec=parse_spec(values))
     with pytest.raises(ArchonError, match=r"expected dense\.weight of shape \(20, 10\), got \(16, 10\)"):
+        train(run, tiny_data(32), tiny_data(32))
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "vanilla")
+    with locked(run.folder), pytest.raises(ArchonError, match=r"another process trains in .*vanilla: expected one at a time"):
         train(run, tiny_data(32), tiny_data(32))
 
 
@@ -331,6 +339,6 @@ def test_survivor_limits_are_shares() -> None:
 
 
 def test_command_line_reports_errors_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("resnet", build=tmp_path) == 2
+    assert main("resnet", options=Options(build=tmp_path)) == 2
     assert capsys.readouterr().err.startswith("error: unknown network 'resnet': expected one of fusionet")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,8 @@ from sw.networks.network import Network
 from sw.networks.test_networks import images, randomise, tiny_spec
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
-from sw.train.run import Run, train
+from sw.train.run import train
+from sw.train.settings import Run
 from sw.train.test_train import QUICK, tiny_data
 from sw.train.widen import widen, widening
 
