@@ -1,4 +1,4 @@
-"""The command line: archon train, evaluate, export, report, results, speed (python -m sw does the same)."""
+"""The command line: archon train, matrix, evaluate, export, report, results, speed (python -m sw does the same)."""
 
 import sys
 
@@ -10,9 +10,11 @@ from sw.page.command import report
 from sw.results.__main__ import main as results
 from sw.speed import speed
 from sw.train.__main__ import main as train
+from sw.train.matrix.__main__ import main as matrix
 
 app = App(name="archon", help="Train networks stage by stage, evaluate them, and make bundles of integers of them.")
 app.command(train, name="train")
+app.command(matrix, name="matrix")
 app.command(evaluate, name="evaluate")
 app.command(export, name="export")
 app.command(report, name="report")

@@ -10,6 +10,7 @@ from hw.contract.errors import ArchonError
 from sw.command import refused
 from sw.datasets import reduced
 from sw.golden.__main__ import evaluate_command
+from sw.run_folder import stages_folder
 from sw.task import bundle_for, images_for, network_for
 
 
@@ -18,6 +19,7 @@ def evaluate(
     *,
     dataset: Annotated[str | None, Parameter(help="cifar10, cifar100, fashion-mnist or svhn; else the one it is for")] = None,
     stage: Annotated[Literal["vanilla", "pruned", "pred", "quantized"] | None, Parameter(help="of training, in Keras")] = None,
+    seed: Annotated[int, Parameter(help="of the stage's training")] = 0,
     images: Annotated[int | None, Parameter(help="only the first so many test images")] = None,
     mode: Annotated[Literal["layerwise", "fused"], Parameter(help="of integers: fused counts operations")] = "layerwise",
     workers: Annotated[int | None, Parameter(help="of integers: processes; as many as processors by default")] = None,
@@ -26,7 +28,7 @@ def evaluate(
     """Accuracy on the test images.
 
     Without a stage, of NETWORK's bundle in integers: a bundle's path, the one that was exported to BUILD, or the one that comes
-    with the project. With a stage, of what training left in BUILD/NETWORK/train/STAGE.
+    with the project. With a stage, of what training left in BUILD/NETWORK/train/STAGE, with a seed in train-seed-SEED.
     """
     console = Console()
     try:
@@ -40,7 +42,7 @@ def evaluate(
                 build=build,
             )
         spec = network_for(network, dataset or "cifar10")
-        folder = build / spec.name / "train" / stage
+        folder = stages_folder(build, spec.name, seed) / stage
         from sw.train.evaluation import stage_accuracy  # noqa: PLC0415 (Keras takes seconds to load)
 
         data = reduced(images_for(spec, dataset or "cifar10", "test"), images, None)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from sw import evaluation
 from sw.__main__ import app
 from sw.bundle import load_bundle
 from sw.datasets import DATASETS, Dataset, ImageSet, load_excerpt
+from sw.export.__main__ import trained_weights
+from sw.run_folder import WEIGHTS
 from sw.spec import load_spec
 from sw.task import images_for, network_for
 
@@ -41,8 +44,7 @@ def say(net: str, **_: object) -> int:
     return 0
 
 
-@pytest.fixture
-def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def excerpt_datasets() -> dict[str, Any]:
     """The excerpt in place of all data sets, its labels spread over CIFAR-100's classes there."""
     excerpt = load_excerpt()
 
@@ -52,8 +54,13 @@ def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
         images = np.tile(excerpt.images, (2, 1, 1, 1))
         return ImageSet(images, np.arange(len(images), dtype=np.uint8) % dataset.classes)
 
-    for name, dataset in DATASETS.items():
-        monkeypatch.setitem(DATASETS, name, replace(dataset, load=partial(load, dataset)))
+    return {name: replace(dataset, load=partial(load, dataset)) for name, dataset in DATASETS.items()}
+
+
+@pytest.fixture
+def excerpt_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, dataset in excerpt_datasets().items():
+        monkeypatch.setitem(DATASETS, name, dataset)
 
 
 def test_speeds_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +84,15 @@ def test_networks_are_called_after_what_they_are_for() -> None:
         network_for("fusionet", "imagenet")
 
 
+def test_seeds_have_folders_of_their_own(tmp_path: Path) -> None:
+    spec, folder = load_spec("shufflenet-nano"), tmp_path / "shufflenet-nano"
+    weights = [folder / parent / "quantized" / WEIGHTS for parent in ("train", "train-seed-3")]
+    for path in weights:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert [trained_weights(spec, tmp_path, seed) for seed in (0, 3, 4)] == [*weights, None]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("excerpt_as_data")
 def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +107,12 @@ def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture
         assert app(["evaluate", str(path), "--stage", stage, *few], result_action="return_value") == 0
         reached[stage] = float(trained.split()[0])
         assert f"small-100 {stage}: accuracy {trained} of 200 test images" in capsys.readouterr().out.replace("\n", " ")
-    assert app(["export", str(path), "--weights", "trained", *few], result_action="return_value") == 0
+    train, moved = (tmp_path / "small-100" / name for name in ("train", "train-seed-3"))
+    train.rename(moved)
+    assert app(["evaluate", str(path), "--stage", "quantized", "--seed", "3", *few], result_action="return_value") == 0
+    assert f"accuracy {trained} of 200 test images" in capsys.readouterr().out.replace("\n", " ")
+    assert app(["export", str(path), "--weights", "trained", "--seed", "3", *few], result_action="return_value") == 0
+    moved.rename(train)
     network = load_bundle(tmp_path / "small-100" / "small-100.archon")
     assert network.provenance["dataset"] == "cifar100"
     assert network.dense_weight.shape == (100, 12)

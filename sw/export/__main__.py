@@ -19,12 +19,15 @@ from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
 from sw.quantize.network import HAS_SCALES, Quantized, quantize_network
-from sw.run_folder import WEIGHTS, read_facts
+from sw.run_folder import WEIGHTS, read_facts, stages_folder
 from sw.spec import NetworkSpec, load_spec
 from sw.task import images_for, network_for
 
 STAGES = ("quantized", "pred")
 """Stages whose weights can be exported; the first one that was trained is taken."""
+
+RANDOM_SEED = 1
+"""Of random weights, unless another one is given."""
 
 RANDOM_IMAGES = 2
 """Calibration images of a random network: more change little and take their time at full size."""
@@ -40,7 +43,7 @@ def main(
     spec: str,
     *,
     weights: Literal["random", "trained"] = "random",
-    seed: int = 1,
+    seed: Annotated[int | None, Parameter(help="of random weights, else 1; of the training, else 0")] = None,
     survivors_first: Annotated[float, Parameter(help="share of first ReLUs that survive (random)")] = 0.4,
     survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
     balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
@@ -59,11 +62,11 @@ def main(
             with console.status(f"{network.name}: random weights, calibration"):
                 quantized = export_random(network.with_balanced_pruning() if balanced else network, seed, survivors, path)
             console.print(layer_table(quantized, Widths()))
-        elif trained_weights(network, build) is None:
+        elif trained_weights(network, build, seed or 0) is None:
             copy_bundle(network, path)
         else:
             with console.status(f"{network.name}: quantisation of the trained weights"):
-                quantized = export_trained(network, build, path)
+                quantized = export_trained(network, build, path, seed or 0)
             console.print(layer_table(quantized, Widths()))
     except (ArchonError, OSError) as error:
         return refused(error)
@@ -71,8 +74,9 @@ def main(
     return 0
 
 
-def export_random(spec: NetworkSpec, seed: int, survivors: Survivors, path: Path) -> Quantized:
+def export_random(spec: NetworkSpec, seed: int | None, survivors: Survivors, path: Path) -> Quantized:
     """Make a random network and write its bundle."""
+    seed = RANDOM_SEED if seed is None else seed
     images = cropped(load_excerpt().images[:RANDOM_IMAGES], spec.height, spec.width)
     quantized = random_network(spec, seed, survivors, images)
     provenance = {
@@ -83,15 +87,15 @@ def export_random(spec: NetworkSpec, seed: int, survivors: Survivors, path: Path
     return _written(quantized, provenance, path)
 
 
-def trained_weights(spec: NetworkSpec, build: Path) -> Path | None:
+def trained_weights(spec: NetworkSpec, build: Path, seed: int = 0) -> Path | None:
     """The weights of the last stage that was trained, if any."""
-    candidates = [build / spec.name / "train" / stage / WEIGHTS for stage in STAGES]
+    candidates = [stages_folder(build, spec.name, seed) / stage / WEIGHTS for stage in STAGES]
     return next((path for path in candidates if path.exists()), None)
 
 
-def export_trained(spec: NetworkSpec, build: Path, path: Path) -> Quantized:
+def export_trained(spec: NetworkSpec, build: Path, path: Path, seed: int = 0) -> Quantized:
     """Quantise the weights that training left in the build folder and write their bundle."""
-    source = trained_weights(spec, build)
+    source = trained_weights(spec, build, seed)
     if source is None:
         raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {build}, got none")
     arrays, facts = load_arrays(source), read_facts(source.parent)

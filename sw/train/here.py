@@ -1,0 +1,34 @@
+"""A run in this process, from its options to its exit status."""
+
+from rich.console import Console
+
+from hw.contract.errors import ArchonError
+from sw.command import refused
+from sw.train.options import Options
+from sw.train.settings import Run
+
+
+def train_here(network: str, options: Options) -> int:
+    """Train, and say how it went; the exit status of `archon train`."""
+    console = Console()
+    try:
+        run = options.run(network)
+        from sw.train.devices import left_out  # noqa: PLC0415 (Keras takes seconds to load)
+        from sw.train.run import train  # noqa: PLC0415
+
+        if (notice := left_out(run.devices, run.recipe.batch)) is not None:
+            console.print(notice)
+        accuracy = train(run, *options.data(run.spec, run.dataset))
+    except ModuleNotFoundError as error:
+        return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
+    except ArchonError as error:
+        return refused(error)
+    console.print(ended(run, accuracy))
+    return 0
+
+
+def ended(run: Run, accuracy: float | None) -> str:
+    """How a run ended that did not fail."""
+    if accuracy is None:
+        return f"{run.spec.name} {run.stage}: time is up; continue with --resume"
+    return f"{run.spec.name} {run.stage}: test accuracy {100 * accuracy:.2f} %, weights in {run.folder}"

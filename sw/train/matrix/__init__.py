@@ -1,0 +1,1 @@
+"""Many runs with one command: networks x data sets x stages x seeds."""

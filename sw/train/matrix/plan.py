@@ -1,0 +1,112 @@
+"""The runs of a matrix: chains of stages, each of which starts from the one before."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from hw.contract.errors import ArchonError
+from sw.datasets import find_dataset
+from sw.train.options import Common, Options, StageName
+from sw.train.recipe import stages_of
+from sw.train.settings import Run, check_images, progress_of, shapes, stage_before, start_of
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A run of the matrix.
+
+    Args:
+        network: as on the command line.
+        options: of the run.
+        run: what they ask for.
+        images: of the run, as sw.train.settings.shapes gives them.
+    """
+
+    network: str
+    options: Options
+    run: Run
+    images: dict[str, list[int]]
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.run.spec.name} {self.run.stage}" + (f", seed {self.run.seed}" if self.run.seed else "")
+
+    @property
+    def resumed(self) -> "Combination":
+        """The same, to continue from its checkpoint."""
+        return replace(self, options=replace(self.options, resume=True), run=replace(self.run, resume=True))
+
+
+Chain = list[Combination]
+"""Stages of one network, data set and seed, in order."""
+
+
+def plan(
+    networks: Sequence[str], datasets: Sequence[str], stages: Sequence[StageName] | None, seeds: Sequence[int], common: Common
+) -> list[Chain]:
+    """Every combination, as chains; a stage that a network has not got is left out for it.
+
+    Args:
+        networks: names, or paths of descriptions.
+        datasets: names.
+        stages: in any order; None: all.
+        seeds: of everything random.
+        common: what all runs have in common.
+
+    Raises:
+        ArchonError: something that one of the runs cannot have, a run asked for twice, or a stage to start from missing.
+    """
+    chains = []
+    for dataset in datasets:
+        for network in networks:
+            present = [stage for stage in stages_of(common.spec(network, dataset)) if stages is None or stage in stages]
+            for seed in seeds:
+                chain = [_combination(network, dataset, stage, seed, common) for stage in present]
+                _check_starts(chain)
+                chains.append(chain)
+    _check_folders(combination.run.folder for chain in chains for combination in chain)
+    found = {dataset: [chain for chain in chains if chain and chain[0].run.dataset == dataset] for dataset in datasets}
+    return [chain for dataset, without in found.items() for chain in _with_images(dataset, without, common)]
+
+
+def _combination(network: str, dataset: str, stage: str, seed: int, common: Common) -> Combination:
+    shared = {field.name: getattr(common, field.name) for field in fields(common)}
+    options = Options(**shared, dataset=dataset, stage=stage, seed=seed)  # type: ignore[arg-type]
+    return Combination(network, options, options.run(network), {})
+
+
+def _with_images(dataset: str, chains: Sequence[Chain], common: Common) -> Iterator[Chain]:
+    """The chains of a data set, which is loaded once, with what their runs see of it."""
+    load = find_dataset(dataset).load
+    whole = [load("train", None), load("test", None)] if chains else []
+    for chain in chains:
+        training, test = common.fitted(chain[0].run.spec, *whole)
+        for combination in chain:
+            check_images(combination.run, training)
+        yield [replace(combination, images=shapes(training, test)) for combination in chain]
+
+
+def _check_starts(chain: Chain) -> None:
+    """Raise ArchonError where a stage starts from one that is neither there nor in the chain."""
+    stages = [combination.run.stage for combination in chain]
+    for combination in chain:
+        if combination.run.stage != stages_of(combination.run.spec)[0] and stage_before(combination.run) not in stages:
+            start_of(combination.run)
+
+
+def _check_folders(folders: Iterable[Path]) -> None:
+    seen: set[Path] = set()
+    for folder in folders:
+        if folder in seen:
+            raise ArchonError(f"{folder}: expected each run once, got it twice; networks need names of their own")
+        seen.add(folder)
+
+
+def progress(chain: Chain) -> list[str]:
+    """How far each run of a chain has come, as progress_of says it; what follows a run to be trained is to be trained anew."""
+    found: list[str] = []
+    for combination in chain:
+        anew = bool(found) and found[-1] != "finished"
+        found.append("waiting" if anew else progress_of(combination.run, combination.images, start_of(combination.run)))
+    return found

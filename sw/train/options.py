@@ -1,0 +1,145 @@
+"""Options of a training run on the command line, and the run that they ask for."""
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from hw.contract.errors import ArchonError
+from sw.datasets import ImageSet, find_dataset, fitted, reduced
+from sw.run_folder import stages_folder
+from sw.spec import NetworkSpec
+from sw.task import network_for
+from sw.train.recipe import check_stage, find_recipe, with_epochs, with_survivors
+from sw.train.settings import Run
+
+StageName = Literal["vanilla", "pruned", "pred", "quantized"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What runs of any network, data set, stage and seed may have in common."""
+
+    epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None
+    max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None
+    predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward"
+    kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto"
+    devices: Annotated[int | None, Parameter(help="that share every batch (JAX); all GPUs by default")] = None
+    balanced: Annotated[bool, Parameter(help="prune as many weights of each input channel of a block")] = False
+    survivors_first: Annotated[float | None, Parameter(help="share that may survive a block's first ReLU, 0 to 1")] = None
+    survivors_second: Annotated[float | None, Parameter(help="the same of the second ReLU")] = None
+    images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None
+    test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None
+    resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build")
+
+    def spec(self, network: str, dataset: str) -> NetworkSpec:
+        """The description of a network for a data set.
+
+        Raises:
+            ArchonError: unknown network or data set, or a description that fails validation.
+        """
+        spec = network_for(network, dataset)
+        return spec.with_balanced_pruning() if self.balanced else spec
+
+    def data(self, spec: NetworkSpec, dataset: str) -> tuple[ImageSet, ImageSet]:
+        """Training and test images in the network's size.
+
+        Raises:
+            ArchonError: missing or damaged data, or more images than there are.
+        """
+        load = find_dataset(dataset).load
+        return self.fitted(spec, load("train", None), load("test", None))
+
+    def fitted(self, spec: NetworkSpec, training: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
+        """Those of a data set's images that are wanted, in the network's size.
+
+        Raises:
+            ArchonError: more images than there are, or of another number of colours.
+        """
+        size = (spec.height, spec.width, spec.channels)
+        wanted = ((training, self.images), (test, self.test_images))
+        chosen = [reduced(fitted(data, *size), count, self.resolution) for data, count in wanted]
+        return chosen[0], chosen[1]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options(Common):
+    """What a run is chosen by."""
+
+    dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10"
+    stage: StageName = "vanilla"
+    seed: Annotated[int, Parameter(help="of everything random; of others than 0 the run has a folder of its own")] = 0
+    resume: Annotated[bool, Parameter(help="continue an interrupted run")] = False
+    widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None
+
+    def run(self, network: str) -> Run:
+        """The run of a network.
+
+        Raises:
+            ArchonError: something that no run can have.
+        """
+        if self.seed < 0:
+            raise ArchonError(f"seed: expected 0 or more, got {self.seed}")
+        spec = self.spec(network, self.dataset)
+        check_stage(spec, self.stage)
+        recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
+        return Run(
+            spec=spec,
+            stage=self.stage,
+            recipe=with_survivors(recipe, self.survivors_first, self.survivors_second),
+            folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
+            seed=self.seed,
+            resume=self.resume,
+            max_minutes=self.max_minutes,
+            predictor=self.predictor,
+            kernel=self.kernel,
+            widen=self.widen,
+            dataset=self.dataset,
+            devices=self.devices,
+        )
+
+    def arguments(self, network: str) -> list[str]:
+        """What asks for this run behind `archon train`."""
+        found = [network]
+        for field in dataclasses.fields(self):
+            value, flag = getattr(self, field.name), "--" + field.name.replace("_", "-")
+            if value != field.default:
+                found += [flag] if value is True else [flag, str(value)]
+        return found
+
+    def command(self, network: str) -> str:
+        """The same as a line for a shell."""
+        return shlex.join(["archon", "train", *self.arguments(network)])
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs run, and what they ask Slurm for."""
+
+    cluster: Annotated[Literal["local", "slurm"] | None, Parameter(help="submit jobs: processes here, or Slurm's")] = None
+    time_limit: Annotated[int | None, Parameter(help="minutes, then a job is queued again and resumes; Slurm: 240")] = None
+    gpus: Annotated[int | None, Parameter(help="of a job; Slurm: 1, 0 for none; else all that there are")] = None
+    cpus: Annotated[int | None, Parameter(help="of a job on Slurm, 4 by default")] = None
+    memory: Annotated[int | None, Parameter(help="of a job on Slurm in GB, 16 by default")] = None
+    partition: Annotated[str | None, Parameter(help="of Slurm; else its default")] = None
+
+    def check(self) -> None:
+        """Raise ArchonError where an option has no meaning, or no possible value."""
+        for name, least in {"time_limit": 1, "gpus": 0, "cpus": 1, "memory": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {value}")
+        of_slurm = () if self.cluster == "slurm" else ("cpus", "memory", "partition")
+        of_jobs = ("time_limit", "gpus") if self.cluster is None else ()
+        for name in (*of_jobs, *of_slurm):
+            if getattr(self, name) is not None:
+                wanted = "slurm" if name in of_slurm else "local or slurm"
+                flag = name.replace("_", "-")
+                raise ArchonError(f"{flag}: expected --cluster {wanted} with it, got {self.cluster or 'none'}")
