@@ -10,6 +10,7 @@ export PYTHONPATH := $(CURDIR)
 
 # An option is passed on only where its variable was set: defaults live in the programs.
 option = $(if $($(1)),--$(2) '$($(1))')
+list = $(if $($(1)),--$(2) $($(1)))
 switch = $(if $(filter-out 0,$($(1))),--$(2))
 without_counters = $(if $(filter 0,$(COUNTERS)),--no-counters)
 # Said before anything is installed: $(call require,target,VARIABLE,example).
@@ -22,6 +23,7 @@ $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
 $(call require,export,SPEC,SPEC=my-network.toml WEIGHTS=random SEED=1)
 $(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
+$(call require,matrix,NET,NET='fusionet-nano shufflenet-nano' SEED='0 1')
 
 .PHONY: help
 help: ## This list
@@ -31,12 +33,12 @@ help: ## This list
 	@echo
 	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
 
-#: NET=fusionet-nano      sim, bench, report: a network's name or a bundle's path; train: a network's name or its .toml's path
-#: IMAGES=2               sim, report: how many test images; train: only the first so many training images
+#: NET=fusionet-nano      sim, bench, report: a network's name or a bundle's path; train: a network's name or its .toml's path; matrix: some
+#: IMAGES=2               sim, report: how many test images; train, matrix: only the first so many training images
 #: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: MAX_KERNEL=5           sim, verilog, synth, fpga: largest depthwise kernel of the accelerator, 3 or 5
-#: SEED=1                 sim, soak, export, train: seed of everything random
+#: SEED=1                 sim, soak, export, train: seed of everything random; matrix: some
 #: WAVES=1                sim: record waveforms
 #: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
@@ -50,21 +52,23 @@ help: ## This list
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
-#: DATASET=cifar100       train, export, report: cifar10 (default), cifar100, fashion-mnist or svhn
-#: STAGE=vanilla          train: vanilla, pruned, pred (networks with fused blocks) or quantized
-#: EPOCHS=10              train: instead of the recipe's number
-#: MINUTES=60             train: stop after the epoch in which this time ends; soak: begin no further network
+#: DATASET=cifar100       train, export, report: cifar10 (default), cifar100, fashion-mnist or svhn; matrix: some
+#: STAGE=vanilla          train: vanilla, pruned, pred (networks with fused blocks) or quantized; matrix: some, else all
+#: EPOCHS=10              train, matrix: instead of the recipe's number
+#: MINUTES=60             train, matrix: stop a run after the epoch in which this time ends; soak: begin no further network
 #: NETWORKS=10            soak: how many random networks at most
 #: STOP=1                 soak: at the first network that fails
 #: RESUME=1               train: continue the interrupted run
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
-#: TEST_IMAGES=1000       train: only the first so many test images
+#: TEST_IMAGES=1000       train, matrix: only the first so many test images
 #: RESOLUTION=16          train: average all images down to this size
 #: KERNEL=keras           train: what computes the blocks, auto (default), keras or native
 #: BALANCED=1             train, export: prune blocks evenly over their input channels, so that lanes share the work evenly
 #: SURVIVORS_FIRST=0.5    train: share that may survive a block's first ReLU; export: of random weights
 #: SURVIVORS_SECOND=0.4   train, export: the same of the second ReLU
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
+#: CLUSTER=slurm          train, matrix: submit jobs, as processes here (local) or to Slurm (slurm)
+#: JOBS=2                 matrix: runs at a time, as processes here
 
 .PHONY: sim
 sim: .venv/.sim ## Run a network's real images through the RTL and compare every bit (NET IMAGES PRESET LANES MAX_KERNEL SEED WAVES TRACE SIM BUS)
@@ -134,13 +138,19 @@ export: .venv/.sim ## Write a network's bundle, with random or trained weights (
 		$(call switch,BALANCED,balanced)
 
 .PHONY: train
-train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTES RESUME SEED ...)
+train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTES RESUME SEED CLUSTER ...)
 	@$(BIN)/archon train '$(NET)' $(call option,DATASET,dataset) $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
 		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
 		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) \
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
-		$(call switch,BALANCED,balanced)
+		$(call switch,BALANCED,balanced) $(call option,CLUSTER,cluster)
+
+.PHONY: matrix
+matrix: .venv/.dev ## Train networks x data sets x stages x seeds, with one table (NET DATASET STAGE SEED CLUSTER JOBS EPOCHS MINUTES ...)
+	@$(BIN)/archon matrix $(NET) $(call list,DATASET,dataset) $(call list,STAGE,stage) $(call list,SEED,seed) \
+		$(call option,CLUSTER,cluster) $(call option,JOBS,jobs) $(call option,EPOCHS,epochs) \
+		$(call option,MINUTES,max-minutes) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images)
 
 .PHONY: results
 results: .venv/.sim ## Write docs/results.md: what every network reached, from the logs, beside what was published
