@@ -12,13 +12,14 @@ from sw.datasets import reduced
 from sw.golden.__main__ import evaluate_command
 from sw.run_folder import stages_folder
 from sw.task import bundle_for, images_for, network_for
+from sw.train.recipe import StageName
 
 
 def evaluate(
     network: str,
     *,
     dataset: Annotated[str | None, Parameter(help="cifar10, cifar100, fashion-mnist or svhn; else the one it is for")] = None,
-    stage: Annotated[Literal["vanilla", "pruned", "pred", "quantized"] | None, Parameter(help="of training, in Keras")] = None,
+    stage: Annotated[StageName | None, Parameter(help="of training, in Keras")] = None,
     seed: Annotated[int, Parameter(help="of the stage's training")] = 0,
     images: Annotated[int | None, Parameter(help="only the first so many test images")] = None,
     mode: Annotated[Literal["layerwise", "fused"], Parameter(help="of integers: fused counts operations")] = "layerwise",

@@ -10,10 +10,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from sw.page.facts import ConfusionRow, MultiplicationRow, Relu, SparsityRow, WeightRow
 from sw.page.stages import EPOCH, Stage
 from sw.page.style import DECISIONS, GREY, INK, MULTIPLICATIONS, PALE, PANEL, PARTS, ROW, STAGES, WRONG, Canvas, label_rows
+from sw.run_folder import ACCURACY
 
 CURVES = {
     "loss": ("loss", "training loss (cross-entropy)", 1),
-    "accuracy": ("test_accuracy", "accuracy on test images, %", 100),
+    "accuracy": (ACCURACY, "accuracy on test images, %", 100),
     "survivors": ("surviv", "survivors, %", 100),
     "sparsity": ("spars", "zero weights, %", 100),
 }

@@ -8,11 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CONFIG, KEPT_RUNS, LOG, RunSettings, read_log, read_settings, stages_folder
+from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, LOG, RunSettings, read_log, read_settings, stages_folder
 from sw.train.recipe import STAGES
 
 EPOCH = "epoch"
-ACCURACY = "test_accuracy"
 
 
 @dataclass(frozen=True)

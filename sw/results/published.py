@@ -3,15 +3,15 @@
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hw.contract.errors import ArchonError
+from sw.train.recipe import StageName
 
 PUBLISHED = Path(__file__).parent / "published.toml"
 
-Stage = Literal["vanilla", "pruned", "pred", "quantized"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Millions = Annotated[float, Field(gt=0)]
 
@@ -33,11 +33,11 @@ class PublishedNetwork(_Section):
 
     network: str
     dataset: str
-    accuracy: dict[Stage, Percent] = {}
-    listed_without_log: tuple[Stage, ...] = ()
+    accuracy: dict[StageName, Percent] = {}
+    listed_without_log: tuple[StageName, ...] = ()
     """Stages that the authors list without a figure in a log."""
     parameters: Millions | None = None
-    multiplications: dict[Stage, Millions] = {}
+    multiplications: dict[StageName, Millions] = {}
     note: str | None = None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
-from sw.run_folder import CONFIG, LOG, FinishedRun, read_finished, read_log
+from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, read_finished, read_log
 from sw.spec import NetworkSpec, parse_spec
 
 
@@ -70,9 +70,9 @@ def _log_faults(folder: Path, facts: FinishedRun) -> list[str]:
     if len(rows) != epochs:
         return [f"{LOG}: expected {epochs} epochs, got {len(rows)}"]
     try:
-        logged = float(rows[-1]["test_accuracy"])
+        logged = float(rows[-1][ACCURACY])
     except (KeyError, TypeError, ValueError):
-        return [f"{LOG}: expected a test_accuracy of the last epoch, got none"]
+        return [f"{LOG}: expected a {ACCURACY} of the last epoch, got none"]
     if not isclose(logged, facts.test_accuracy, abs_tol=1e-9):
         return [f"{LOG}: expected the accuracy {facts.test_accuracy} after the last epoch, as in {CONFIG}, got {logged}"]
     return []

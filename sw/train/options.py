@@ -13,10 +13,8 @@ from sw.datasets import ImageSet, find_dataset, fitted, reduced
 from sw.run_folder import stages_folder
 from sw.spec import NetworkSpec
 from sw.task import network_for
-from sw.train.recipe import check_stage, find_recipe, with_epochs, with_survivors
+from sw.train.recipe import StageName, check_stage, find_recipe, with_epochs, with_survivors
 from sw.train.settings import Run
-
-StageName = Literal["vanilla", "pruned", "pred", "quantized"]
 
 
 @Parameter(name="*")

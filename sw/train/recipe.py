@@ -1,11 +1,13 @@
 """How long and how fast each stage trains, per network."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from hw.contract.errors import ArchonError
 from sw.spec import NetworkSpec
 
-STAGES = ("vanilla", "pruned", "pred", "quantized")
+StageName = Literal["vanilla", "pruned", "pred", "quantized"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
 """In order: each starts from the checkpoint of the one before. Networks without fused blocks have no stage pred."""
 
 NANO = "-nano"
@@ -90,8 +92,7 @@ def find_recipe(network: str, stage: str) -> Recipe:
     Raises:
         ArchonError: unknown stage.
     """
-    if stage not in STAGES:
-        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    _check_known(stage)
     return RECIPES.get(network, RECIPES["fusionet-nano" if NANO in network else "fusionet"])[stage]
 
 
@@ -102,8 +103,7 @@ def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
 
 def check_stage(spec: NetworkSpec, stage: str) -> None:
     """Raise ArchonError unless the network has the stage."""
-    if stage not in STAGES:
-        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
+    _check_known(stage)
     if stage not in stages_of(spec):
         raise ArchonError(
             f"{spec.name}: expected one of the stages {', '.join(stages_of(spec))}, got {stage}, which trains predictors: "
@@ -136,3 +136,8 @@ def with_survivors(recipe: Recipe, first: float | None, second: float | None) ->
         survivors_first=recipe.survivors_first if first is None else first,
         survivors_second=recipe.survivors_second if second is None else second,
     )
+
+
+def _check_known(stage: str) -> None:
+    if stage not in STAGES:
+        raise ArchonError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")

@@ -11,7 +11,8 @@ from rich.console import Console
 from hw.contract.errors import ArchonError
 from sw.command import refused
 from sw.train.matrix.plan import Chain, plan
-from sw.train.options import Cluster, Common, StageName
+from sw.train.options import Cluster, Common
+from sw.train.recipe import StageName
 
 FAILED = 1
 """Exit status where a run has failed."""

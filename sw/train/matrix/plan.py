@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.datasets import find_dataset
-from sw.train.options import Common, Options, StageName
-from sw.train.recipe import stages_of
+from sw.train.options import Common, Options
+from sw.train.recipe import StageName, stages_of
 from sw.train.settings import Run, check_images, progress_of, shapes, stage_before, start_of
 
 
