@@ -19,6 +19,9 @@ LOG = "log.csv"
 LOCK = ".lock"
 ACCURACY = "test_accuracy"
 """In CONFIG once the run has ended; a column of LOG."""
+SPARSITY = "sparsity"
+SURVIVORS = ("survivors_first", "survivors_second")
+"""Columns of LOG: share of zero weights, and shares of activations that survive a block's two ReLUs (sw.train.measures)."""
 KEPT_RUNS = Path(__file__).parent / "train" / "runs"
 """Run folders that come with the project, NETWORK/STAGE."""
 

@@ -74,6 +74,10 @@ class Block(NamedLayer):
     def freeze_value_path(self) -> None:
         """Freeze all but the predictor and the BatchNorms that its masks change."""
 
+    def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None] | None:  # noqa: ARG002 (fused blocks need it)
+        """What passes the first and the second ReLU that a predictor predicts, or would, as booleans; None: not predicted."""
+        return None
+
     def masked_layers(self) -> list[MaskedLayer]:
         """The block's convolutions, in order; the predictor's last."""
         layers = self.value_layers()

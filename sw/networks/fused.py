@@ -75,6 +75,14 @@ class FusedBlock(Block):
         x = ops.relu(self.expand(inputs, training=training))
         return ops.relu(self.depthwise(x, training=training))
 
+    def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What passes the two ReLUs [N, H, W, E] and [N, H', W', E], as booleans: by the predictor if there is one."""
+        if self.predictor is not None:
+            r1, s2 = self.predictor(inputs)
+            return r1 > 0, s2 > 0
+        z1 = self.expand(inputs)
+        return z1 > 0, self.depthwise(ops.relu(z1)) > 0
+
     def gated(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Input of the project layer [N, H', W', E] behind both gates."""
         if self.predictor is None:

@@ -7,18 +7,10 @@ from typing import Literal, NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from sw.curves import CURVES, EPOCH
 from sw.page.facts import ConfusionRow, MultiplicationRow, Relu, SparsityRow, WeightRow
-from sw.page.stages import EPOCH, Stage
+from sw.page.stages import Stage
 from sw.page.style import DECISIONS, GREY, INK, MULTIPLICATIONS, PALE, PANEL, PARTS, ROW, STAGES, WRONG, Canvas, label_rows
-from sw.run_folder import ACCURACY
-
-CURVES = {
-    "loss": ("loss", "training loss (cross-entropy)", 1),
-    "accuracy": (ACCURACY, "accuracy on test images, %", 100),
-    "survivors": ("surviv", "survivors, %", 100),
-    "sparsity": ("spars", "zero weights, %", 100),
-}
-"""What is drawn of the logs: which part of a column's name says that it is in it, what the axis says, and its unit's factor."""
 
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 
@@ -68,7 +60,7 @@ def missing_curves(stages: Sequence[Stage]) -> list[str]:
 
 def _columns(key: str, stages: Sequence[Stage]) -> list[str]:
     """Of all logs, those with one of CURVES."""
-    return sorted({name for stage in stages for name in stage.curves if CURVES[key][0] in name})
+    return [name for name in CURVES[key].columns if any(name in stage.curves for stage in stages)]
 
 
 def _curve_figure(key: str, stages: Sequence[Stage]) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, LOG, RunSettings, read_log, read_settings, stages_folder
+from sw.curves import EPOCH, Curves, read_curves
+from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, read_settings, stages_folder
 from sw.train.recipe import STAGES
-
-EPOCH = "epoch"
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,7 @@ class Stage:
 
     name: str
     settings: RunSettings
-    curves: dict[str, list[float]]
-    """Column of the log to its value in every epoch, NaN where there is none; empty without a log."""
+    curves: Curves
     kept: bool
     """Whether the run comes with the project, as there is none in the build folder."""
 
@@ -70,7 +68,7 @@ def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
     for name, folder in places:
         if name not in found and (folder / CONFIG).is_file():
             kept = folder.is_relative_to(KEPT_RUNS)
-            found[name] = Stage(name, read_settings(folder), _read_curves(folder), kept)
+            found[name] = Stage(name, read_settings(folder), read_curves(folder), kept)
     return tuple(found.values())
 
 
@@ -88,15 +86,3 @@ def read_integers(network: str, bundle: Path, provenance: dict[str, str], build:
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise ArchonError(f"{path}: expected what archon evaluate writes, got something else; delete it") from error
     return found if (found.bundle, found.provenance) == (bundle.name, provenance) else None
-
-
-def _read_curves(folder: Path) -> dict[str, list[float]]:
-    rows = read_log(folder)
-    names = list(rows[0]) if rows else []
-    try:
-        curves = {name: [float("nan" if row[name] == "" else row[name]) for row in rows] for name in names}
-    except (TypeError, ValueError) as error:
-        raise ArchonError(f"{folder / LOG}: expected a table of numbers, got something else: {error}") from error
-    if curves and EPOCH not in curves:
-        raise ArchonError(f"{folder / LOG}: expected a column {EPOCH}, got {', '.join(names)}")
-    return curves

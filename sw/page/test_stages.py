@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hw.contract.errors import ArchonError
-from sw.page.figures import CURVES, Measured, accuracy_figure, curve_figures, missing_curves
+from sw.curves import CURVES
+from sw.page.figures import Measured, accuracy_figure, curve_figures, missing_curves
 from sw.page.stages import read_integers, read_stages
 from sw.run_folder import CONFIG, KEPT_RUNS, LOG
 

@@ -65,7 +65,7 @@ def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) 
 def write_log(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write the whole log."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(folder / LOG, text.getvalue().encode())

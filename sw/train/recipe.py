@@ -64,6 +64,10 @@ class Recipe:
 CALIBRATED = Recipe(epochs=0, rate=1e-3, final_rate=1e-4, batch=64)
 """Predictors copied from the value path and calibrated, not trained: small networks train them with all else, afterwards."""
 
+NANO_VANILLA = Recipe(epochs=8, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64)
+NANO_PRUNED = Recipe(epochs=10, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64)
+NANO_QUANTIZED = Recipe(epochs=6, rate=0.02, final_rate=1e-5, warmup=0.05, batch=64).limited(0.5, 0.4)
+
 RECIPES = {
     "fusionet": {
         "vanilla": Recipe(epochs=200, rate=0.1, final_rate=1e-4, power=3, decay=5e-3),
@@ -72,10 +76,16 @@ RECIPES = {
         "quantized": Recipe(epochs=10, rate=1e-3, final_rate=1e-5, power=3),
     },
     "fusionet-nano": {
-        "vanilla": Recipe(epochs=10, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
-        "pruned": Recipe(epochs=18, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64),
+        "vanilla": replace(NANO_VANILLA, epochs=10),
+        "pruned": replace(NANO_PRUNED, epochs=18),
         "pred": CALIBRATED.limited(0.5, 0.4),
-        "quantized": Recipe(epochs=12, rate=0.02, final_rate=1e-5, warmup=0.05, batch=64).limited(0.5, 0.4),
+        "quantized": replace(NANO_QUANTIZED, epochs=12),
+    },
+    "shufflenet-modified-nano": {
+        "vanilla": replace(NANO_VANILLA, epochs=5),
+        "pruned": replace(NANO_PRUNED, epochs=7),
+        "pred": CALIBRATED.limited(0.5, 0.4),
+        "quantized": replace(NANO_QUANTIZED, epochs=4),
     },
     "fusionet-slim": {
         "vanilla": Recipe(epochs=5, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e-3, smoothing=0.05, batch=64),
@@ -84,16 +94,20 @@ RECIPES = {
         "quantized": Recipe(epochs=1, rate=8e-3, final_rate=1e-5, batch=32).limited(0.4, 0.3),
     },
 }
+OTHER_NANO = {"vanilla": NANO_VANILLA, "pruned": NANO_PRUNED, "pred": CALIBRATED.limited(0.5, 0.4), "quantized": NANO_QUANTIZED}
+"""Of networks of this size without recipes of their own: an hour on two cores or less."""
 
 
 def find_recipe(network: str, stage: str) -> Recipe:
-    """Recipe of a network's stage; networks without their own use fusionet's, or fusionet-nano's if they are called so.
+    """Recipe of a network's stage; networks without their own use fusionet's, or OTHER_NANO if they are called so.
 
     Raises:
         ArchonError: unknown stage.
     """
     _check_known(stage)
-    return RECIPES.get(network, RECIPES["fusionet-nano" if NANO in network else "fusionet"])[stage]
+    names = (network, network.rpartition("-")[0])  # the second of a network for another data set, as of fusionet-nano-100
+    found = next((RECIPES[name] for name in names if name in RECIPES), OTHER_NANO if NANO in network else RECIPES["fusionet"])
+    return found[stage]
 
 
 def stages_of(spec: NetworkSpec) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sw.arrays import load_arrays, save_arrays
+from sw.curves import PICTURE, write_picture
 from sw.datasets import ImageSet
 from sw.networks.network import Network
 from sw.run_folder import ACCURACY, CHECKPOINT, LOG, WEIGHTS, locked, read_config, read_log
@@ -18,6 +19,7 @@ from sw.train import checkpoint
 from sw.train.augment import ahead, training_batches
 from sw.train.devices import choose_devices, sharing
 from sw.train.kernel import attach_kernel, choose_kernel
+from sw.train.measures import measures
 from sw.train.recipe import Recipe
 from sw.train.settings import START, Run, check_images, digest, narrow_spec, shapes, start_of
 from sw.train.stage import Stage
@@ -73,7 +75,7 @@ def begin(run: Run, stage: Stage, start: Path | None, resumed: bool) -> int:
             arrays = widen(arrays, narrow_spec(run.widen), run.spec, run.seed)
         stage.start_from(arrays, start)
     if first_epoch == 0:
-        for stale in (LOG, WEIGHTS):
+        for stale in (LOG, PICTURE, WEIGHTS):
             (run.folder / stale).unlink(missing_ok=True)
         checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, 0)
     return first_epoch
@@ -90,9 +92,11 @@ def train_epochs(run: Run, stage: Stage, training: ImageSet, test: ImageSet, fir
         loss, rate = train_epoch(run, stage, training, epoch)
         accuracy = evaluate(stage.inference(), test)
         seconds = time.monotonic() - began
-        rows.append({"epoch": epoch + 1, "rate": rate, "loss": loss, ACCURACY: accuracy, "seconds": seconds})
+        row = {"epoch": epoch + 1, "rate": rate, "loss": loss, ACCURACY: accuracy, "seconds": seconds}
+        rows.append(row | measures(stage.model, training.images))
         checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)
+        write_picture(run.folder, f"{run.spec.name}, {run.stage}")
     return evaluate(stage.inference(), test) if accuracy is None else accuracy
 
 
