@@ -78,8 +78,8 @@ class RunSettings(BaseModel):
         """The part of the recipe."""
 
         epochs: int
-        survivors_first: float = 1.0
-        survivors_second: float = 1.0
+        survivors_first: float | tuple[float, ...] = 1.0
+        survivors_second: float | tuple[float, ...] = 1.0
         survivor_weight: float = 0.0
 
     stage: str
@@ -91,6 +91,7 @@ class RunSettings(BaseModel):
     """In floats with the stage's quantisation; None until the run has ended."""
     dataset: str = "cifar10"
     widened_from: str | None = None
+    started_from: str | None = None
     predictor: str = "forward"
     network: dict[str, Any] | None = None
     """Its description."""
@@ -119,6 +120,8 @@ class RunFacts(FinishedRun):
         }
         if self.widened_from is not None:
             facts["grown_from"] = self.widened_from
+        if self.started_from is not None:
+            facts["started_from"] = self.started_from
         return facts
 
 

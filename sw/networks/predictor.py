@@ -66,6 +66,7 @@ class ExpandPredictor(NamedLayer):
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
         self.survivors: Survivors | None = None
+        self.limits = self.add_weight(shape=(2,), initializer="ones", trainable=False, name="limits")
         self.built = True
 
     def masked_layers(self) -> list[MaskedLayer]:
@@ -108,12 +109,19 @@ class ExpandPredictor(NamedLayer):
             self.limit_survivors(_share(excess[::SURVIVOR_STRIDE]))
         return excess
 
+    def limit_to(self, survivors: Survivors | None, start: float = 1.0, progress: float = 1.0) -> None:
+        """Hold survivors to shares; with progress below 1, to what lies so far on the way there from a share `start`."""
+        self.survivors = survivors
+        if survivors is not None:
+            shares = (survivors.first, survivors.second)
+            self.limits.assign([max(share, start + progress * (share - start)) for share in shares])
+
     def limit_survivors(self, first: Tensor, second: Tensor | None = None) -> None:
         """Add a loss for the survivor shares beyond the allowed ones."""
         if self.survivors is not None:
-            beyond = ops.relu(first - self.survivors.first)
+            beyond = ops.relu(first - self.limits[0])
             if second is not None:
-                beyond = beyond + ops.relu(second - self.survivors.second)
+                beyond = beyond + ops.relu(second - self.limits[1])
             self.add_loss(self.survivors.weight * beyond)
 
 

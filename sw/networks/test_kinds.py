@@ -132,7 +132,7 @@ def test_a_pair_passes_what_its_predictor_says() -> None:
 
 def test_too_many_survivors_of_a_pair_cost() -> None:
     block, x = random_block(ADDING_PAIR, predicted=True), images(2, 5, 6, 6)
-    block.predictor.survivors = Survivors(first=0.25, second=0.0, weight=2.0)
+    block.predictor.limit_to(Survivors(first=0.25, second=0.0, weight=2.0))
     block.predictor.expand.norm.gamma.assign(np.zeros(12))
     block.predictor.expand.norm.beta.assign(np.full(12, 50.0))
     block(x, training=True)

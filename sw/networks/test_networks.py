@@ -209,10 +209,10 @@ def test_gated_block_passes_what_the_predictor_says() -> None:
 
 def test_too_many_survivors_cost() -> None:
     predictor, x = predictor_and_input()
-    predictor.survivors = Survivors(first=1.0, second=1.0, weight=2.0)
+    predictor.limit_to(Survivors(first=1.0, second=1.0, weight=2.0))
     predictor(x, training=True)
     assert float(predictor.losses[0]) == 0
-    predictor.survivors = Survivors(first=0.0, second=0.0, weight=2.0)
+    predictor.limit_to(Survivors(first=0.0, second=0.0, weight=2.0))
     predictor.expand.norm.beta.assign(np.full(24, -5000.0))
     predictor.depthwise.norm.gamma.assign(np.zeros(24))
     predictor.depthwise.norm.beta.assign(np.full(24, 50.0))

@@ -3,7 +3,7 @@
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
 from sw.run_folder import FinishedRun
-from sw.train.recipe import find_recipe
+from sw.train.recipe import find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
 """On which operations are counted, of a small network and of a large one: some minutes."""
@@ -40,8 +40,8 @@ def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
         ("--epochs", facts.recipe.epochs, recipe.epochs),
         ("--seed", facts.seed, 0),
         ("--predictor", facts.predictor, "forward"),
-        ("--survivors-first", facts.recipe.survivors_first, recipe.survivors_first),
-        ("--survivors-second", facts.recipe.survivors_second, recipe.survivors_second),
+        ("--survivors-first", shares_text(facts.recipe.survivors_first), shares_text(recipe.survivors_first)),
+        ("--survivors-second", shares_text(facts.recipe.survivors_second), shares_text(recipe.survivors_second)),
         ("--images", size[0], subject.training_images),
         ("--test-images", tested, subject.images),
         ("--resolution", size[1], subject.spec.height),
@@ -52,4 +52,6 @@ def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
         said.append("--balanced")
     if facts.widened_from is not None:
         said += ["--widen", f"build/{facts.widened_from}"]
+    if facts.started_from is not None:
+        said += ["--start", f"build/{facts.started_from}"]
     return said

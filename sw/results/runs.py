@@ -9,6 +9,7 @@ from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
 from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, read_finished, read_log
 from sw.spec import NetworkSpec, parse_spec
+from sw.train.recipe import shares_text
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
         said = ["calibrated, not trained"]
     if facts.widened_from is not None:
         said.append(f"grown from {facts.widened_from}")
+    if facts.started_from is not None:
+        said.append(f"started from {facts.started_from}")
     shape = facts.training_images
     if shape is not None and epochs and shape[0] < subject.training_images:
         said.append(f"trained on {shape[0]:,} of {subject.training_images:,} images")
@@ -106,7 +109,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     if size is not None and size[1:3] != [subject.spec.height, subject.spec.width]:
         said.append(f"images of {size[1]}x{size[2]} pixels")
     if facts.recipe.survivor_weight:
-        said.append(f"survivors limited to {facts.recipe.survivors_first} / {facts.recipe.survivors_second}")
+        first, second = (shares_text(shares) for shares in (facts.recipe.survivors_first, facts.recipe.survivors_second))
+        said.append(f"survivors limited to {first} / {second}")
     if facts.predictor != "forward":
         said.append(f"predictor: {facts.predictor}")
     if is_balanced(facts):

@@ -28,8 +28,9 @@ class Common:
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto"
     devices: Annotated[int | None, Parameter(help="that share every batch (JAX); all GPUs by default")] = None
     balanced: Annotated[bool, Parameter(help="prune as many weights of each input channel of a block")] = False
-    survivors_first: Annotated[float | None, Parameter(help="share that may survive a block's first ReLU, 0 to 1")] = None
-    survivors_second: Annotated[float | None, Parameter(help="the same of the second ReLU")] = None
+    survivors_first: Annotated[str | None, Parameter(help="share that may survive a block's first ReLU, or 0.4,0.3,...")] = None
+    survivors_second: Annotated[str | None, Parameter(help="the same of the second ReLU")] = None
+    survivor_ramp: Annotated[float | None, Parameter(help="fraction of the steps in which these limits fall")] = None
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None
@@ -75,6 +76,7 @@ class Options(Common):
     seed: Annotated[int, Parameter(help="of everything random; of others than 0 the run has a folder of its own")] = 0
     resume: Annotated[bool, Parameter(help="continue an interrupted run")] = False
     widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None
+    start: Annotated[Path | None, Parameter(help="start from this run folder of the same network, not the stage before")] = None
 
     def run(self, network: str) -> Run:
         """The run of a network.
@@ -90,7 +92,7 @@ class Options(Common):
         return Run(
             spec=spec,
             stage=self.stage,
-            recipe=with_survivors(recipe, self.survivors_first, self.survivors_second),
+            recipe=with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp),
             folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
             seed=self.seed,
             resume=self.resume,
@@ -98,6 +100,7 @@ class Options(Common):
             predictor=self.predictor,
             kernel=self.kernel,
             widen=self.widen,
+            start=self.start,
             dataset=self.dataset,
             devices=self.devices,
         )

@@ -1,5 +1,6 @@
 """Training of the mask predictors on top of a pruned network whose value path is frozen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sw.networks.network import Network
 from sw.networks.pair import PointwisePairBlock
 from sw.networks.predictor import ExpandPredictor, Predictor, Survivors, ternarize, to_predictor_input
 from sw.spec import NetworkSpec
+from sw.train.recipe import UNLIMITED
 from sw.train.stage import Stage
 
 CALIBRATION_IMAGES = 256
@@ -32,14 +34,19 @@ class PredictionStage(Stage):
         model: the network, with predictors.
         training: images to calibrate scales and shifts on (the first 256).
         constraint: ternarise the predictor's weights after each update, instead of only in the forward pass.
-        survivors: shares of survivors to start from and to keep to; None: as they come.
+        survivors: shares of survivors to start from and to keep to, of every block that predicts; None: as they come.
+        ramp: fraction of all steps in which these limits fall to their values.
+
+    Raises:
+        ArchonError: limits for another number of blocks.
     """
 
-    def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+    def __init__(
+        self, model: Network, training: ImageSet, constraint: bool, survivors: list[Survivors] | None = None, ramp: float = 0.0
+    ) -> None:
         super().__init__(model)
-        for block in model.blocks:
-            if block.predictor is not None:
-                block.predictor.survivors = survivors
+        self.survivors, self.ramp = survivors, ramp
+        self._limit(1.0)
         self.images = normalise(training.images[:CALIBRATION_IMAGES])
         self.constraint = constraint
         freeze_value_path(model)
@@ -50,6 +57,18 @@ class PredictionStage(Stage):
         for block in self.model.blocks:
             copy_to_predictor(block)
         calibrate(self.model, self.images)
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Lower the limits on survivors while they fall."""
+        length = round(self.ramp * steps)
+        if self.survivors is not None and step <= length:
+            self._limit(step / length if length else 1.0)
+
+    def _limit(self, progress: float) -> None:
+        predictors = [block.predictor for block in self.model.blocks if block.predictor is not None]
+        limits: Sequence[Survivors | None] = self.survivors or [None] * len(predictors)
+        for predictor, survivors in zip(predictors, limits, strict=True):
+            predictor.limit_to(survivors, UNLIMITED, progress)
 
     def after_step(self) -> None:
         """Ternarise, if so chosen."""

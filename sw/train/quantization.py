@@ -47,18 +47,21 @@ class QuantizationStage(PredictionStage):
         model: the network, quantised, with predictors where it has fused blocks.
         training: images to find scales on (the first ones).
         constraint: ternarise the predictor's weights after each update.
-        survivors: shares of survivors to keep to; None: as they come.
+        survivors: shares of survivors to keep to, of every block that predicts; None: as they come.
+        ramp: fraction of all steps in which these limits fall to their values.
 
     Raises:
-        ArchonError: images of another size than the network's.
+        ArchonError: images of another size than the network's, or limits for another number of blocks.
     """
 
-    def __init__(self, model: Network, training: ImageSet, constraint: bool, survivors: Survivors | None = None) -> None:
+    def __init__(
+        self, model: Network, training: ImageSet, constraint: bool, survivors: list[Survivors] | None = None, ramp: float = 0.0
+    ) -> None:
         spec, size = model.spec, training.images.shape[1:]
         if size != (spec.height, spec.width, spec.channels):
             expected = f"{spec.height} x {spec.width} x {spec.channels}"
             raise ArchonError(f"stage quantized: expected images of the network's size, {expected}, got {size}")
-        super().__init__(model, training, constraint, survivors)
+        super().__init__(model, training, constraint, survivors, ramp)
         for block in model.blocks:
             for layer in block.value_layers():
                 layer.trainable = True
@@ -86,8 +89,9 @@ class QuantizationStage(PredictionStage):
         self.after_epoch()
         self.quantized()
 
-    def before_step(self, step: int, steps: int) -> None:  # noqa: ARG002 (as in Stage)
+    def before_step(self, step: int, steps: int) -> None:
         """Choose the quantised weights anew from time to time."""
+        super().before_step(step, steps)
         if step % REFRESH == 0:
             self.after_epoch()
 

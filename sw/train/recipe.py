@@ -12,6 +12,10 @@ STAGES: tuple[StageName, ...] = get_args(StageName)
 
 NANO = "-nano"
 """In the names of networks that train on a CPU."""
+Shares = float | tuple[float, ...]
+"""A share of survivors of all blocks, or one a block."""
+UNLIMITED = 0.5
+"""About as many survive a ReLU if nothing is done about it: where falling limits begin."""
 SURVIVOR_WEIGHT = 5.0
 """Weight in the loss of survivors above their limits."""
 
@@ -30,9 +34,10 @@ class Recipe:
         smoothing: label smoothing.
         ramp: fraction of all steps in which the sparsity rises (pruned stage).
         batch: images a step.
-        survivors_first: largest share of activations that the predictor lets pass the first ReLU of a block.
+        survivors_first: largest share of activations that the predictor lets pass the first ReLU of a block; or one a block.
         survivors_second: the same of the second ReLU.
         survivor_weight: weight in the loss of what exceeds these shares; 0: they are not looked at.
+        survivor_ramp: fraction of all steps in which these limits fall to their values from those of UNLIMITED.
     """
 
     epochs: int
@@ -44,9 +49,31 @@ class Recipe:
     smoothing: float = 0.0
     ramp: float = 0.0
     batch: int = 128
-    survivors_first: float = 1.0
-    survivors_second: float = 1.0
+    survivors_first: Shares = 1.0
+    survivors_second: Shares = 1.0
     survivor_weight: float = 0.0
+    survivor_ramp: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("survivors_first", "survivors_second"):
+            shares = getattr(self, name)
+            object.__setattr__(self, name, tuple(shares) if isinstance(shares, list) else shares)  # JSON has lists
+
+    def limits(self, blocks: int) -> list[tuple[float, float]]:
+        """Limits on the shares of survivors of both ReLUs, for each of `blocks` blocks that predict.
+
+        Raises:
+            ArchonError: limits for another number of blocks.
+        """
+        columns = []
+        for shares in (self.survivors_first, self.survivors_second):
+            column = shares if isinstance(shares, tuple) else (shares,) * blocks
+            if len(column) != blocks:
+                raise ArchonError(
+                    f"shares of survivors: expected one, or one for each of {blocks} blocks, got {shares_text(shares)}"
+                )
+            columns.append(column)
+        return list(zip(*columns, strict=True))
 
     def limited(self, first: float, second: float) -> "Recipe":
         """The recipe with the shares of survivors held to these limits."""
@@ -136,20 +163,41 @@ def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     return recipe if epochs is None else replace(recipe, epochs=epochs)
 
 
-def with_survivors(recipe: Recipe, first: float | None, second: float | None) -> Recipe:
-    """The recipe with other limits on the shares of survivors, where they are given.
+def with_survivors(recipe: Recipe, first: str | None, second: str | None, ramp: float | None = None) -> Recipe:
+    """The recipe with other limits on the shares of survivors, where they are given as `parse_shares` reads them.
 
     Raises:
-        ArchonError: not a share.
+        ArchonError: not shares, or a ramp that is no fraction.
     """
-    for share in (first, second):
-        if share is not None and not 0 < share <= 1:
-            raise ArchonError(f"share of survivors: expected more than 0 and at most 1, got {share}")
+    if ramp is not None and not 0 <= ramp <= 1:
+        raise ArchonError(f"survivor ramp: expected a fraction from 0 to 1, got {ramp}")
     return replace(
         recipe,
-        survivors_first=recipe.survivors_first if first is None else first,
-        survivors_second=recipe.survivors_second if second is None else second,
+        survivors_first=recipe.survivors_first if first is None else parse_shares(first),
+        survivors_second=recipe.survivors_second if second is None else parse_shares(second),
+        survivor_ramp=recipe.survivor_ramp if ramp is None else ramp,
     )
+
+
+def parse_shares(text: str) -> Shares:
+    """A share of survivors of all blocks, "0.3", or one a block, "0.4,0.3,0.3".
+
+    Raises:
+        ArchonError: not shares.
+    """
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ArchonError(f"share of survivors: expected a number, or one a block with commas between, got {text!r}") from error
+    for share in shares:
+        if not 0 < share <= 1:
+            raise ArchonError(f"share of survivors: expected more than 0 and at most 1, got {share}")
+    return shares if len(shares) > 1 else shares[0]
+
+
+def shares_text(shares: Shares) -> str:
+    """The same, for parse_shares to read."""
+    return ",".join(str(share) for share in shares) if isinstance(shares, tuple) else str(shares)
 
 
 def _check_known(stage: str) -> None:

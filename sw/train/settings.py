@@ -33,6 +33,7 @@ class Run:
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
         kernel: one of KERNELS, what computes the blocks.
         dataset: what the images are; it is noted in the run folder.
+        start: start from this run folder of the same network instead of the stage before.
         widen: start from this run folder of a narrower network instead of the stage before.
         devices: that share every batch; None: all GPUs, where the backend can (sw.train.devices).
     """
@@ -48,6 +49,7 @@ class Run:
     predictor: str = "forward"
     kernel: str = "auto"
     widen: Path | None = None
+    start: Path | None = None
     dataset: str = "cifar10"
     devices: int | None = None
 
@@ -59,9 +61,15 @@ class Run:
             "seed": self.seed,
             "dataset": self.dataset,
             "predictor": self.predictor,
-            "widened_from": None if self.widen is None else "/".join(self.widen.absolute().parts[-3:]),  # NET/train/STAGE
+            "widened_from": _place(self.widen),
+            "started_from": _place(self.start),
             "recipe": asdict(self.recipe),
         }
+
+
+def _place(folder: Path | None) -> str | None:
+    """A run folder without where it lies: NET/train/STAGE."""
+    return None if folder is None else "/".join(folder.absolute().parts[-3:])
 
 
 def shapes(training: ImageSet, test: ImageSet) -> dict[str, list[int]]:
@@ -79,8 +87,14 @@ def start_of(run: Run) -> Path | None:
     """The checkpoint that a run starts from; None: from random weights.
 
     Raises:
-        ArchonError: it is missing, or of a network that this one cannot be grown from.
+        ArchonError: it is missing, or of a network that this one cannot be grown from, or two are asked for.
     """
+    if run.start is not None:
+        if run.widen is not None:
+            raise ArchonError(f"expected start or widen, got both: {run.start} and {run.widen}")
+        if not (run.start / CHECKPOINT).exists():
+            raise ArchonError(f"{run.start / CHECKPOINT} is missing: expected a run folder to start from")
+        return run.start / CHECKPOINT
     if run.widen is not None:
         widening(narrow_spec(run.widen), run.spec)
         return run.widen / CHECKPOINT
@@ -150,6 +164,6 @@ def _same(run: Run, config: dict[str, Any]) -> bool:
         own = {"network": parse_spec(config["network"]), "recipe": Recipe(**config["recipe"])}
     except (ArchonError, KeyError, TypeError):
         return False
-    found = {"dataset": "cifar10", "widened_from": None} | config | own
+    found = {"dataset": "cifar10", "widened_from": None, "started_from": None} | config | own
     wanted = run.settings() | {"network": run.spec, "recipe": run.recipe}
     return all(found.get(name) == value for name, value in wanted.items())

@@ -4,7 +4,7 @@ from hw.contract.errors import ArchonError
 from sw.datasets import ImageSet
 from sw.networks.network import Network
 from sw.networks.predictor import Survivors
-from sw.spec import NetworkSpec
+from sw.spec import NetworkSpec, UnfusedSpec
 from sw.train.prediction import PredictionStage
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
@@ -18,18 +18,26 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     """The stage, with its model.
 
     Raises:
-        ArchonError: unknown stage or way of training the predictor, or predictors asked of a network without fused blocks.
+        ArchonError: unknown stage or way of training the predictor, predictors asked of a network without fused blocks, or
+            limits on survivors for another number of blocks.
     """
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
     check_stage(spec, stage)
     constraint = predictor == "constraint"
-    survivors = Survivors(recipe.survivors_first, recipe.survivors_second, recipe.survivor_weight)
-    limit = survivors if survivors.weight > 0 else None
     if stage == "vanilla":
         return Stage(Network(spec))
     if stage == "pruned":
         return PruningStage(Network(spec), spec.sparsity, recipe.ramp)
     if stage == "pred":
-        return PredictionStage(Network(spec, predicted=True), training, constraint, limit)
-    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, constraint, limit)
+        return PredictionStage(Network(spec, predicted=True), training, constraint, _limits(spec, recipe), recipe.survivor_ramp)
+    model = Network(spec, predicted=spec.predicts, quantized=True)
+    return QuantizationStage(model, training, constraint, _limits(spec, recipe), recipe.survivor_ramp)
+
+
+def _limits(spec: NetworkSpec, recipe: Recipe) -> list[Survivors] | None:
+    """Of every block that predicts; None where nothing is limited."""
+    if not recipe.survivor_weight:
+        return None
+    blocks = sum(not isinstance(block, UnfusedSpec) for block in spec.blocks)
+    return [Survivors(first, second, recipe.survivor_weight) for first, second in recipe.limits(blocks)]

@@ -156,7 +156,7 @@ def test_a_job_trains_what_would_be_trained_here(small: str, tmp_path: Path, mon
     [
         Options(),
         Options(epochs=0, max_minutes=1.5, predictor="constraint", kernel="keras", devices=2, balanced=True, build=Path("b c")),
-        Options(survivors_first=0.5, survivors_second=0.25, images=64, test_images=9, resolution=16, dataset="svhn"),
+        Options(survivors_first="0.5", survivors_second="0.25,0.2", images=64, test_images=9, resolution=16, dataset="svhn"),
         Options(stage="quantized", seed=12, resume=True, widen=Path("narrow/train/pruned")),
     ],
 )

@@ -267,7 +267,7 @@ def test_residual_chains_share_a_scale() -> None:
 
 def test_calibration_starts_from_the_survivors_asked_for(stages: tuple[Path, dict[str, float | None]]) -> None:
     model = Network(tiny_spec(), predicted=True)
-    stage = PredictionStage(model, tiny_data(256), constraint=False, survivors=Survivors(0.25, 0.1, 1.0))
+    stage = PredictionStage(model, tiny_data(256), constraint=False, survivors=[Survivors(0.25, 0.1, 1.0)] * 2)
     path = stages[0] / "vanilla" / "checkpoint.npz"
     stage.start_from(load_arrays(path), path)
     block = model.blocks[0]
@@ -332,10 +332,10 @@ def test_recipes_end_at_their_final_rate() -> None:
 
 def test_survivor_limits_are_shares() -> None:
     recipe = find_recipe("fusionet-nano", "pred")
-    changed = with_survivors(recipe, 0.5, None)
+    changed = with_survivors(recipe, "0.5", None)
     assert (changed.survivors_first, changed.survivors_second) == (0.5, recipe.survivors_second)
     with pytest.raises(ArchonError, match=r"share of survivors: expected more than 0 and at most 1, got 1\.5"):
-        with_survivors(recipe, None, 1.5)
+        with_survivors(recipe, None, "1.5")
 
 
 def test_command_line_reports_errors_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def make_block(case: dict[str, Any]) -> FusedBlock:
     if block.predictor is not None:
         block.predictor.input_scale.assign(0.02)
         block.predictor.shift.assign(np.arange(spec.expanded_channels) % 4)
-        block.predictor.survivors = Survivors(0.1, 0.1, 1e5) if case["limited"] else None
+        block.predictor.limit_to(Survivors(0.1, 0.1, 1e5) if case["limited"] else None)
         block.output_scale.assign(0.3)
     return block
 
