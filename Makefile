@@ -23,6 +23,7 @@ $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
 $(call require,export,SPEC,SPEC=my-network.toml WEIGHTS=random SEED=1)
 $(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
+$(call require,survivors,NET,NET=fusionet-nano LIMITS='0.4/0.3 0.3/0.2')
 $(call require,matrix,NET,NET='fusionet-nano shufflenet-nano' SEED='0 1')
 
 .PHONY: help
@@ -66,6 +67,10 @@ help: ## This list
 #: BALANCED=1             train, export: prune blocks evenly over their input channels, so that lanes share the work evenly
 #: SURVIVORS_FIRST=0.5    train: share that may survive a block's first ReLU; export: of random weights
 #: SURVIVORS_SECOND=0.4   train, export: the same of the second ReLU
+#: SURVIVOR_RAMP=0.5      train: fraction of the steps in which these shares fall to their limits
+#: LIMITS='0.4/0.3 0.3/0.2'   survivors: shares FIRST/SECOND of every setting
+#: RAISES='0/0.1'         survivors: levels FIRST/SECOND by which thresholds are raised, measured besides
+#: START=FOLDER           train, survivors: start from this run folder of the same network
 #: WIDEN=FOLDER           train: start from this run folder of a narrower network
 #: CLUSTER=slurm          train, matrix: submit jobs, as processes here (local) or to Slurm (slurm)
 #: JOBS=2                 matrix: runs at a time, as processes here
@@ -142,9 +147,15 @@ train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTE
 	@$(BIN)/archon train '$(NET)' $(call option,DATASET,dataset) $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
 		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
-		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) \
+		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) $(call option,START,start) \
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
-		$(call switch,BALANCED,balanced) $(call option,CLUSTER,cluster)
+		$(call option,SURVIVOR_RAMP,survivor-ramp) $(call switch,BALANCED,balanced) $(call option,CLUSTER,cluster)
+
+.PHONY: survivors
+survivors: .venv/.dev ## Train with several limits on survivors; accuracy, survivors and cycles (NET LIMITS RAISES EPOCHS START PRESET ...)
+	@$(BIN)/archon survivors '$(NET)' $(call list,LIMITS,limits) $(call list,RAISES,raises) $(call option,DATASET,dataset) \
+		$(call option,EPOCHS,epochs) $(call option,START,start) $(call option,PRESET,preset) $(call option,SEED,seed) \
+		$(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images)
 
 .PHONY: matrix
 matrix: .venv/.dev ## Train networks x data sets x stages x seeds, with one table (NET DATASET STAGE SEED CLUSTER JOBS EPOCHS MINUTES ...)

@@ -1,4 +1,4 @@
-"""The command line: archon train, matrix, evaluate, export, report, results, speed (python -m sw does the same)."""
+"""The command line: archon COMMAND (python -m sw does the same)."""
 
 import sys
 
@@ -9,6 +9,8 @@ from sw.export.__main__ import main as export
 from sw.page.command import report
 from sw.results.__main__ import main as results
 from sw.speed import speed
+from sw.survivors.command import survivors
+from sw.thresholds import thresholds
 from sw.train.__main__ import main as train
 from sw.train.matrix.__main__ import main as matrix
 
@@ -20,6 +22,8 @@ app.command(export, name="export")
 app.command(report, name="report")
 app.command(results, name="results")
 app.command(speed, name="speed")
+app.command(survivors, name="survivors")
+app.command(thresholds, name="thresholds")
 
 
 if __name__ == "__main__":

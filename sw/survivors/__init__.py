@@ -1,0 +1,1 @@
+"""How few activations may survive: accuracy against survivors against cycles, for networks trained with several limits."""

@@ -1,0 +1,89 @@
+"""Command line of the curve: archon survivors NETWORK."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from hw.contract.errors import ArchonError
+from sw.command import refused
+from sw.datasets import reduced
+from sw.survivors.curve import check_fits, measure_all, train_setting
+from sw.survivors.measure import Ruler
+from sw.survivors.picture import write_picture
+from sw.survivors.points import TABLE, Point
+from sw.survivors.settings import options_of, parse_raise, parse_setting
+from sw.task import images_for, network_for
+from sw.train.options import Options
+
+DEFAULT_LIMITS = ("0.5/0.4", "0.4/0.3", "0.35/0.25", "0.3/0.2", "0.25/0.15")
+
+
+def survivors(
+    network: str,
+    *,
+    limits: Annotated[list[str], Parameter(help="FIRST/SECOND of every setting", consume_multiple=True)] | None = None,
+    raises: Annotated[list[str], Parameter(help="FIRST/SECOND levels, for each setting", consume_multiple=True)] | None = None,
+    dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
+    epochs: Annotated[int, Parameter(help="for which every setting is trained")] = 2,
+    ramp: Annotated[float, Parameter(help="fraction of the steps in which the limits fall")] = 0.5,
+    start: Annotated[Path | None, Parameter(help="run folder that all settings start from; else stage quantized's")] = None,
+    seed: Annotated[int, Parameter(help="of everything random")] = 0,
+    images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
+    test_images: Annotated[int | None, Parameter(help="measure on the first so many test images only")] = None,
+    preset: Annotated[str, Parameter(help="accelerator whose cycles are estimated")] = "small",
+    latency: Annotated[int, Parameter(help="of its memory, in cycles")] = 100,
+    cycles_images: Annotated[int, Parameter(help="test images whose cycles are estimated")] = 8,
+    workers: Annotated[int | None, Parameter(help="processes that measure; as many as processors by default")] = None,
+    build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
+) -> int:
+    """Accuracy against survivors against cycles: NETWORK fine-tuned with several limits, each measured with several thresholds.
+
+    Every setting is trained from the same network for as long; what is there already is not trained or measured again. The
+    table goes to BUILD/NETWORK/survivors/survivors.csv and .json, the picture beside them.
+    """
+    console = Console()
+    try:
+        settings = [parse_setting(text) for text in limits or DEFAULT_LIMITS]
+        turns = [(0.0, 0.0), *(parse_raise(text) for text in raises or ())]
+        spec = network_for(network, dataset)
+        common = Options(
+            dataset=dataset, seed=seed, epochs=epochs, images=images, survivor_ramp=ramp, start=start, test_images=test_images
+        )
+        runs = [(setting, options_of(setting, common, build, spec.name)) for setting in settings]
+        ruler = Ruler(
+            reduced(images_for(spec, dataset, "test"), test_images, None), preset, latency, cycles_images, workers, console
+        )
+        check_fits(runs[0][1].run(network), ruler)
+        for _, options in runs:
+            train_setting(options, network, console)
+        folder = build / spec.name / "survivors"
+        points = measure_all([(s, o.run(network)) for s, o in runs], turns, ruler, folder)
+        picture = write_picture(folder, spec.name, points)
+    except ModuleNotFoundError as error:
+        return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
+    except (ArchonError, OSError) as error:
+        return refused(error)
+    console.print(table(spec.name, points))
+    console.print(f"{folder / TABLE}, {picture}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def table(name: str, points: list[Point]) -> Table:
+    """A row a point."""
+    shown = Table(title=f"{name}: accuracy, survivors, cycles")
+    shown.add_column("limits")
+    for heading in ("raised", "survivors 1st / 2nd, %", "accuracy, %", "cycles", "of which blocks"):
+        shown.add_column(heading, justify="right")
+    for point in points:
+        shown.add_row(
+            point.setting,
+            f"{point.raised_first:g}/{point.raised_second:g}" if point.is_raised else "-",
+            f"{100 * point.survivors_first:.1f} / {100 * point.survivors_second:.1f}",
+            f"{100 * point.accuracy:.2f}",
+            f"{point.cycles:,.0f}",
+            f"{point.block_cycles:,.0f}",
+        )
+    return shown

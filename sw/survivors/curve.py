@@ -1,0 +1,81 @@
+"""The work behind the curve: train every setting, measure it with every turn of the knob."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays
+from sw.bundle.network import IntegerNetwork
+from sw.datasets import ImageSet
+from sw.quantize.network import quantize_network
+from sw.run_folder import CHECKPOINT, WEIGHTS, read_finished
+from sw.spec import NetworkSpec
+from sw.survivors.measure import Ruler
+from sw.survivors.points import Point, key_of, read_points, write_points
+from sw.survivors.settings import Setting
+from sw.train.here import ended
+from sw.train.options import Options
+from sw.train.settings import Run, digest, progress_of
+
+Turn = tuple[float, float]
+"""Levels by which the thresholds of both ReLUs are raised."""
+
+
+def check_fits(run: Run, ruler: Ruler) -> None:
+    """Raise ArchonError if the network that a run starts from does not fit the accelerator: better before the training."""
+    weights = None if run.start is None else run.start / WEIGHTS
+    if weights is not None and weights.is_file():
+        ruler.check_fits(quantized(weights, run.spec, ruler))
+
+
+def quantized(weights: Path, spec: NetworkSpec, ruler: Ruler) -> IntegerNetwork:
+    """The integers of stage quantized's weights, which come with their scales."""
+    return quantize_network(load_arrays(weights), spec, ruler.test.images[:1]).network
+
+
+def train_setting(options: Options, network: str, console: Console) -> None:
+    """Train a setting that is not finished.
+
+    Raises:
+        ArchonError: as training does.
+    """
+    run = options.run(network)
+    if progress_of(run, start=None if run.start is None else run.start / CHECKPOINT) == "finished":
+        return
+    from sw.train.run import train  # noqa: PLC0415 (Keras takes seconds to load)
+
+    accuracy = train(run, *_images(options, network))
+    console.print(ended(run, accuracy), highlight=False, soft_wrap=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _images(options: Options, network: str) -> tuple[ImageSet, ImageSet]:
+    return options.data(options.spec(network, options.dataset), options.dataset)
+
+
+def measure_all(runs: Sequence[tuple[Setting, Run]], turns: Sequence[Turn], ruler: Ruler, folder: Path) -> list[Point]:
+    """Points of all settings with all turns of the knob; those that the folder's table knows are not measured again.
+
+    Raises:
+        ArchonError: a damaged table, a run that has not ended, or a network that cannot be measured.
+    """
+    known = {key_of(point.model_dump()): point for point in read_points(folder)}
+    points = []
+    for setting, run in runs:
+        settings = read_finished(run.folder)
+        if settings is None:
+            raise ArchonError(f"{run.folder}: expected a run that has ended, got one that can be resumed")
+        weights = run.folder / WEIGHTS
+        network = quantized(weights, run.spec, ruler)
+        of_run = {"setting": setting.name, "weights": digest(weights), "epochs": settings.recipe.epochs}
+        for first, second in turns:
+            about = of_run | {"raised_first": first, "raised_second": second}
+            key = key_of(about | ruler.asked)
+            if key not in known:
+                known[key] = Point.model_validate(about | ruler.measured(network, first, second))
+                write_points(folder, list(known.values()))
+            points.append(known[key])
+    return points

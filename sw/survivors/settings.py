@@ -1,0 +1,83 @@
+"""The settings of a curve: limits on survivors, and where each one's network is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.contract.errors import ArchonError
+from sw.run_folder import CHECKPOINT, KEPT_RUNS, stages_folder
+from sw.train.options import Options
+from sw.train.recipe import parse_shares
+
+STAGE = "quantized"
+"""What is trained with every setting: it alone is what the hardware runs."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Limits on the shares of survivors of both ReLUs, of all blocks or by block."""
+
+    first: str
+    second: str
+
+    @property
+    def name(self) -> str:
+        """FIRST/SECOND."""
+        return f"{self.first}/{self.second}"
+
+    @property
+    def folder(self) -> str:
+        """The name without what folders cannot have."""
+        return self.name.replace("/", "-")
+
+
+def parse_setting(text: str) -> Setting:
+    """FIRST/SECOND, each as --survivors-first of archon train.
+
+    Raises:
+        ArchonError: something else.
+    """
+    parts = text.split("/")
+    if len(parts) != len(("first", "second")):
+        raise ArchonError(f"setting: expected shares of survivors FIRST/SECOND, as 0.4/0.3, got {text!r}")
+    for part in parts:
+        parse_shares(part)
+    return Setting(*parts)
+
+
+def parse_raise(text: str) -> tuple[float, float]:
+    """FIRST/SECOND, by how many levels of r1 thresholds are raised.
+
+    Raises:
+        ArchonError: something else.
+    """
+    try:
+        first, second = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise ArchonError(f"raise: expected levels FIRST/SECOND, as 0.5/1, got {text!r}") from error
+    return first, second
+
+
+def options_of(setting: Setting, common: Options, build: Path, network: str) -> Options:
+    """The training of a setting, resumed where it was interrupted; its artefacts go to BUILD/NETWORK/survivors/SETTING."""
+    changes = {
+        "stage": STAGE,
+        "resume": True,
+        "survivors_first": setting.first,
+        "survivors_second": setting.second,
+        "start": common.start or default_start(network, build),
+        "build": build / network / "survivors" / setting.folder,
+    }
+    return Options(**{**vars(common), **changes})
+
+
+def default_start(network: str, build: Path) -> Path:
+    """The run of stage quantized that all settings start from: in BUILD, else the one that comes with the project.
+
+    Raises:
+        ArchonError: there is none.
+    """
+    trained, kept = stages_folder(build, network) / STAGE, KEPT_RUNS / network / STAGE
+    for folder in (trained, kept):
+        if (folder / CHECKPOINT).is_file():
+            return folder
+    raise ArchonError(f"{trained / CHECKPOINT} is missing: expected what stage {STAGE} of {network} leaves")
