@@ -81,6 +81,7 @@ class RunSettings(BaseModel):
         survivors_first: float | tuple[float, ...] = 1.0
         survivors_second: float | tuple[float, ...] = 1.0
         survivor_weight: float = 0.0
+        dense_predictors: bool = False
 
     stage: str
     seed: int

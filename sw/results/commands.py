@@ -48,6 +48,8 @@ def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
     ]
     for option, value, usual in changed:
         said += [] if value == usual else [option, str(value)]
+    if facts.recipe.dense_predictors != recipe.dense_predictors:
+        said.append("--dense-predictors" if facts.recipe.dense_predictors else "--no-dense-predictors")
     if is_balanced(facts) and not subject.spec.sparsity.balanced:
         said.append("--balanced")
     if facts.widened_from is not None:

@@ -111,6 +111,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     if facts.recipe.survivor_weight:
         first, second = (shares_text(shares) for shares in (facts.recipe.survivors_first, facts.recipe.survivors_second))
         said.append(f"survivors limited to {first} / {second}")
+    if facts.recipe.dense_predictors:
+        said.append("dense predictors")
     if facts.predictor != "forward":
         said.append(f"predictor: {facts.predictor}")
     if is_balanced(facts):

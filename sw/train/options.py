@@ -31,6 +31,7 @@ class Common:
     survivors_first: Annotated[str | None, Parameter(help="share that may survive a block's first ReLU, or 0.4,0.3,...")] = None
     survivors_second: Annotated[str | None, Parameter(help="the same of the second ReLU")] = None
     survivor_ramp: Annotated[float | None, Parameter(help="fraction of the steps in which these limits fall")] = None
+    dense_predictors: Annotated[bool | None, Parameter(help="predictors with weights where pruning left none")] = None
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None
@@ -89,10 +90,13 @@ class Options(Common):
         spec = self.spec(network, self.dataset)
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
+        recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
+        if self.dense_predictors is not None:
+            recipe = dataclasses.replace(recipe, dense_predictors=self.dense_predictors)
         return Run(
             spec=spec,
             stage=self.stage,
-            recipe=with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp),
+            recipe=recipe,
             folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
             seed=self.seed,
             resume=self.resume,
@@ -109,9 +113,11 @@ class Options(Common):
         """What asks for this run behind `archon train`."""
         found = [network]
         for field in dataclasses.fields(self):
-            value, flag = getattr(self, field.name), "--" + field.name.replace("_", "-")
-            if value != field.default:
-                found += [flag] if value is True else [flag, str(value)]
+            value, name = getattr(self, field.name), field.name.replace("_", "-")
+            if isinstance(value, bool) and value != field.default:
+                found.append(f"--{name}" if value else f"--no-{name}")
+            elif value != field.default:
+                found += [f"--{name}", str(value)]
         return found
 
     def command(self, network: str) -> str:

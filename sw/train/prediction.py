@@ -1,6 +1,7 @@
 """Training of the mask predictors on top of a pruned network whose value path is frozen."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,37 @@ SHIFT_MAX = 3
 Array = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class PredictorPlan:
+    """How predictors are trained.
+
+    Attributes:
+        constraint: ternarise their weights after each update, instead of only in the forward pass.
+        survivors: shares of survivors to start from and to keep to, of every block that predicts; None: as they come.
+        ramp: fraction of all steps in which these limits fall to their values.
+        dense: let weights grow where pruning left none; the hardware adds all of a channel's inputs anyway.
+    """
+
+    constraint: bool = False
+    survivors: list[Survivors] | None = None
+    ramp: float = 0.0
+    dense: bool = False
+
+
 class PredictionStage(Stage):
     """Trains predictors, the BatchNorms behind their masks, squeeze-and-excite, and what follows the blocks.
 
     Args:
         model: the network, with predictors.
         training: images to calibrate scales and shifts on (the first 256).
-        constraint: ternarise the predictor's weights after each update, instead of only in the forward pass.
-        survivors: shares of survivors to start from and to keep to, of every block that predicts; None: as they come.
-        ramp: fraction of all steps in which these limits fall to their values.
-
-    Raises:
-        ArchonError: limits for another number of blocks.
+        plan: how the predictors are trained.
     """
 
-    def __init__(
-        self, model: Network, training: ImageSet, constraint: bool, survivors: list[Survivors] | None = None, ramp: float = 0.0
-    ) -> None:
+    def __init__(self, model: Network, training: ImageSet, plan: PredictorPlan) -> None:
         super().__init__(model)
-        self.survivors, self.ramp = survivors, ramp
+        self.plan = plan
         self._limit(1.0)
         self.images = normalise(training.images[:CALIBRATION_IMAGES])
-        self.constraint = constraint
         freeze_value_path(model)
 
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
@@ -56,23 +66,31 @@ class PredictionStage(Stage):
         super().start_from(arrays, path)
         for block in self.model.blocks:
             copy_to_predictor(block)
+        self.free_predictors()
         calibrate(self.model, self.images)
+
+    def free_predictors(self) -> None:
+        """Unmask the predictors if they are to be dense; those of channels that have no value left stay as they are."""
+        if self.plan.dense:
+            for block in self.model.blocks:
+                for source, target in zip(block.value_layers(), predictor_layers(block), strict=False):
+                    target.mask.assign(densified(ops.convert_to_numpy(source.mask), ops.convert_to_numpy(block.expand.mask)))
 
     def before_step(self, step: int, steps: int) -> None:
         """Lower the limits on survivors while they fall."""
-        length = round(self.ramp * steps)
-        if self.survivors is not None and step <= length:
+        length = round(self.plan.ramp * steps)
+        if self.plan.survivors is not None and step <= length:
             self._limit(step / length if length else 1.0)
 
     def _limit(self, progress: float) -> None:
         predictors = [block.predictor for block in self.model.blocks if block.predictor is not None]
-        limits: Sequence[Survivors | None] = self.survivors or [None] * len(predictors)
+        limits: Sequence[Survivors | None] = self.plan.survivors or [None] * len(predictors)
         for predictor, survivors in zip(predictors, limits, strict=True):
             predictor.limit_to(survivors, UNLIMITED, progress)
 
     def after_step(self) -> None:
         """Ternarise, if so chosen."""
-        if self.constraint:
+        if self.plan.constraint:
             for block in self.model.blocks:
                 for layer in predictor_layers(block):
                     signs, alpha = ternarize(layer.masked())
@@ -82,6 +100,12 @@ class PredictionStage(Stage):
 def predictor_layers(block: Block) -> list[MaskedLayer]:
     """The predictor's convolutions."""
     return [] if block.predictor is None else list(block.predictor.masked_layers())
+
+
+def densified(mask: Array, expand: Array) -> Array:
+    """A mask [E, ...] of ones, but for channels without expand weights: the exporter folds these into a constant."""
+    alive = expand.reshape(len(expand), -1).any(axis=1)
+    return np.where(alive.reshape(-1, *(1,) * (mask.ndim - 1)), 1, mask).astype(np.float32)
 
 
 def freeze_value_path(model: Network) -> None:

@@ -17,7 +17,6 @@ from sw.networks.integer_model import IntegerModel
 from sw.networks.layers import MaskedLayer
 from sw.networks.network import Network
 from sw.networks.pair import PointwisePairBlock
-from sw.networks.predictor import Survivors
 from sw.quantize import fake_quantize
 from sw.quantize.dense import rounded_weights
 from sw.quantize.network import Quantized, quantize_network
@@ -26,7 +25,7 @@ from sw.quantize.value_path import ValuePath
 from sw.train import checkpoint
 from sw.train.devices import gpu_count, predict
 from sw.train.export import Arrays, export_weights
-from sw.train.prediction import PredictionStage, activation_scales, set_scales, to_scale
+from sw.train.prediction import PredictionStage, PredictorPlan, activation_scales, set_scales, to_scale
 from sw.train.stage import Stage
 
 REFRESH = 50
@@ -46,22 +45,18 @@ class QuantizationStage(PredictionStage):
     Args:
         model: the network, quantised, with predictors where it has fused blocks.
         training: images to find scales on (the first ones).
-        constraint: ternarise the predictor's weights after each update.
-        survivors: shares of survivors to keep to, of every block that predicts; None: as they come.
-        ramp: fraction of all steps in which these limits fall to their values.
+        plan: how the predictors are trained.
 
     Raises:
-        ArchonError: images of another size than the network's, or limits for another number of blocks.
+        ArchonError: images of another size than the network's.
     """
 
-    def __init__(
-        self, model: Network, training: ImageSet, constraint: bool, survivors: list[Survivors] | None = None, ramp: float = 0.0
-    ) -> None:
+    def __init__(self, model: Network, training: ImageSet, plan: PredictorPlan) -> None:
         spec, size = model.spec, training.images.shape[1:]
         if size != (spec.height, spec.width, spec.channels):
             expected = f"{spec.height} x {spec.width} x {spec.channels}"
             raise ArchonError(f"stage quantized: expected images of the network's size, {expected}, got {size}")
-        super().__init__(model, training, constraint, survivors, ramp)
+        super().__init__(model, training, plan)
         for block in model.blocks:
             for layer in block.value_layers():
                 layer.trainable = True
@@ -78,6 +73,7 @@ class QuantizationStage(PredictionStage):
             ArchonError: the network cannot be held in integers.
         """
         Stage.start_from(self, arrays, path)
+        self.free_predictors()
         source = Network(self.model.spec, predicted=self.model.predicted)
         checkpoint.assign(source.named_variables(), arrays, path)
         if not source.predicted:

@@ -38,6 +38,7 @@ class Recipe:
         survivors_second: the same of the second ReLU.
         survivor_weight: weight in the loss of what exceeds these shares; 0: they are not looked at.
         survivor_ramp: fraction of all steps in which these limits fall to their values from those of UNLIMITED.
+        dense_predictors: let predictors have weights where pruning left none.
     """
 
     epochs: int
@@ -53,6 +54,7 @@ class Recipe:
     survivors_second: Shares = 1.0
     survivor_weight: float = 0.0
     survivor_ramp: float = 0.0
+    dense_predictors: bool = False
 
     def __post_init__(self) -> None:
         for name in ("survivors_first", "survivors_second"):

@@ -5,7 +5,7 @@ from sw.datasets import ImageSet
 from sw.networks.network import Network
 from sw.networks.predictor import Survivors
 from sw.spec import NetworkSpec, UnfusedSpec
-from sw.train.prediction import PredictionStage
+from sw.train.prediction import PredictionStage, PredictorPlan
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
 from sw.train.recipe import Recipe, check_stage
@@ -24,15 +24,14 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
     check_stage(spec, stage)
-    constraint = predictor == "constraint"
+    plan = PredictorPlan(predictor == "constraint", _limits(spec, recipe), recipe.survivor_ramp, recipe.dense_predictors)
     if stage == "vanilla":
         return Stage(Network(spec))
     if stage == "pruned":
         return PruningStage(Network(spec), spec.sparsity, recipe.ramp)
     if stage == "pred":
-        return PredictionStage(Network(spec, predicted=True), training, constraint, _limits(spec, recipe), recipe.survivor_ramp)
-    model = Network(spec, predicted=spec.predicts, quantized=True)
-    return QuantizationStage(model, training, constraint, _limits(spec, recipe), recipe.survivor_ramp)
+        return PredictionStage(Network(spec, predicted=True), training, plan)
+    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, plan)
 
 
 def _limits(spec: NetworkSpec, recipe: Recipe) -> list[Survivors] | None:

@@ -22,7 +22,7 @@ from sw.train import checkpoint
 from sw.train.__main__ import main
 from sw.train.augment import ahead, augment, training_batches
 from sw.train.options import Options
-from sw.train.prediction import PredictionStage, activation_scales, level_shifts, scale_chains
+from sw.train.prediction import PredictionStage, PredictorPlan, activation_scales, level_shifts, scale_chains
 from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising_sparsity, sparsity_of
 from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe, with_survivors
 from sw.train.run import train
@@ -260,14 +260,14 @@ def test_masks_are_frozen_after_the_ramp() -> None:
 def test_residual_chains_share_a_scale() -> None:
     assert scale_chains(load_spec("fusionet-nano")) == [0, 0, 2, 2, 2, 2]
     model = Network(tiny_spec(), predicted=True)
-    PredictionStage(model, tiny_data(64), constraint=False)
+    PredictionStage(model, tiny_data(64), PredictorPlan())
     scales = activation_scales(model, tiny_data(16).images.astype(np.float32))
     assert scales[0] == scales[1] != scales[2]
 
 
 def test_calibration_starts_from_the_survivors_asked_for(stages: tuple[Path, dict[str, float | None]]) -> None:
     model = Network(tiny_spec(), predicted=True)
-    stage = PredictionStage(model, tiny_data(256), constraint=False, survivors=[Survivors(0.25, 0.1, 1.0)] * 2)
+    stage = PredictionStage(model, tiny_data(256), PredictorPlan(survivors=[Survivors(0.25, 0.1, 1.0)] * 2))
     path = stages[0] / "vanilla" / "checkpoint.npz"
     stage.start_from(load_arrays(path), path)
     block = model.blocks[0]
