@@ -82,6 +82,7 @@ class RunSettings(BaseModel):
         survivors_second: float | tuple[float, ...] = 1.0
         survivor_weight: float = 0.0
         dense_predictors: bool = False
+        value_biases: bool = True
 
     stage: str
     seed: int

@@ -74,6 +74,9 @@ class Block(NamedLayer):
     def freeze_value_path(self) -> None:
         """Freeze all but the predictor and the BatchNorms that its masks change."""
 
+    def drop_biases(self) -> None:
+        """Let the layers that are fused have no biases, b1 and b2 of docs/numerics.md, from now on."""
+
     def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None] | None:  # noqa: ARG002 (fused blocks need it)
         """What passes the first and the second ReLU that a predictor predicts, or would, as booleans; None: not predicted."""
         return None

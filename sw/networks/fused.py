@@ -75,6 +75,11 @@ class FusedBlock(Block):
         x = ops.relu(self.expand(inputs, training=training))
         return ops.relu(self.depthwise(x, training=training))
 
+    def drop_biases(self) -> None:
+        """Let expand and depthwise only scale what they sum."""
+        self.expand.norm.drop_offset()
+        self.depthwise.norm.drop_offset()
+
     def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """What passes the two ReLUs [N, H, W, E] and [N, H', W', E], as booleans: by the predictor if there is one."""
         if self.predictor is not None:

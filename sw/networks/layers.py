@@ -40,6 +40,7 @@ class Norm(NamedLayer):
     def __init__(self, channels: int, name: str) -> None:
         super().__init__(name)
         self.frozen = False
+        self.has_offset = True
         self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
         self.moving_mean = self.add_weight(shape=(channels,), initializer="zeros", name="moving_mean", trainable=False)
@@ -49,6 +50,11 @@ class Norm(NamedLayer):
         """Keep statistics, scale and offset as they are from now on, in training too."""
         self.frozen = True
         self.trainable = False
+
+    def drop_offset(self) -> None:
+        """Only scale from now on: what is folded into the layer has no bias."""
+        self.freeze()
+        self.has_offset = False
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Scale and offset of inference, each [channels]."""
@@ -71,7 +77,8 @@ class Norm(NamedLayer):
 
     def _fold(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         scale = self.gamma * ops.rsqrt(variance + EPSILON)
-        return scale, self.beta - mean * scale
+        offset = self.beta - mean * scale
+        return scale, offset if self.has_offset else 0.0 * offset
 
 
 class MaskedLayer(NamedLayer):

@@ -49,6 +49,10 @@ class PointwisePairBlock(Block):
         x = ops.relu(self.project(self.reached(inputs, training), training=training))
         return self.joined(self.depthwise(self.rounded("pair", x), training=training), inputs)
 
+    def drop_biases(self) -> None:
+        """Let expand only scale what it sums."""
+        self.expand.norm.drop_offset()
+
     def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """What passes the first ReLU [N, H, W, E], as booleans: by the predictor if there is one; the second is exact."""
         return (self.expand if self.predictor is None else self.predictor)(inputs) > 0, None

@@ -48,8 +48,9 @@ def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
     ]
     for option, value, usual in changed:
         said += [] if value == usual else [option, str(value)]
-    if facts.recipe.dense_predictors != recipe.dense_predictors:
-        said.append("--dense-predictors" if facts.recipe.dense_predictors else "--no-dense-predictors")
+    for name in ("dense_predictors", "value_biases"):
+        if getattr(facts.recipe, name) != getattr(recipe, name):
+            said.append(("--" if getattr(facts.recipe, name) else "--no-") + name.replace("_", "-"))
     if is_balanced(facts) and not subject.spec.sparsity.balanced:
         said.append("--balanced")
     if facts.widened_from is not None:

@@ -113,6 +113,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
         said.append(f"survivors limited to {first} / {second}")
     if facts.recipe.dense_predictors:
         said.append("dense predictors")
+    if not facts.recipe.value_biases:
+        said.append("no b1, b2")
     if facts.predictor != "forward":
         said.append(f"predictor: {facts.predictor}")
     if is_balanced(facts):

@@ -32,6 +32,7 @@ class Common:
     survivors_second: Annotated[str | None, Parameter(help="the same of the second ReLU")] = None
     survivor_ramp: Annotated[float | None, Parameter(help="fraction of the steps in which these limits fall")] = None
     dense_predictors: Annotated[bool | None, Parameter(help="predictors with weights where pruning left none")] = None
+    value_biases: Annotated[bool | None, Parameter(help="b1 and b2 in fused blocks (stage quantized)")] = None
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None
     test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None
     resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None
@@ -91,12 +92,11 @@ class Options(Common):
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
         recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
-        if self.dense_predictors is not None:
-            recipe = dataclasses.replace(recipe, dense_predictors=self.dense_predictors)
+        chosen = {name: getattr(self, name) for name in ("dense_predictors", "value_biases") if getattr(self, name) is not None}
         return Run(
             spec=spec,
             stage=self.stage,
-            recipe=recipe,
+            recipe=dataclasses.replace(recipe, **chosen),
             folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
             seed=self.seed,
             resume=self.resume,

@@ -37,12 +37,14 @@ class PredictorPlan:
         survivors: shares of survivors to start from and to keep to, of every block that predicts; None: as they come.
         ramp: fraction of all steps in which these limits fall to their values.
         dense: let weights grow where pruning left none; the hardware adds all of a channel's inputs anyway.
+        value_biases: keep b1 and b2 of fused blocks; stage quantized alone can drop them.
     """
 
     constraint: bool = False
     survivors: list[Survivors] | None = None
     ramp: float = 0.0
     dense: bool = False
+    value_biases: bool = True
 
 
 class PredictionStage(Stage):

@@ -63,6 +63,8 @@ class QuantizationStage(PredictionStage):
                 layer.weight.trainable = True
             if block.excitation is not None:
                 block.excitation.trainable = True
+            if not plan.value_biases:
+                block.drop_biases()
         self.pixels = training.images[:INTEGER_IMAGES]
         self.integers: IntegerModel | None = None
 

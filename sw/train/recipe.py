@@ -39,6 +39,7 @@ class Recipe:
         survivor_weight: weight in the loss of what exceeds these shares; 0: they are not looked at.
         survivor_ramp: fraction of all steps in which these limits fall to their values from those of UNLIMITED.
         dense_predictors: let predictors have weights where pruning left none.
+        value_biases: keep b1 and b2 in the value path of fused blocks (stage quantized).
     """
 
     epochs: int
@@ -55,6 +56,7 @@ class Recipe:
     survivor_weight: float = 0.0
     survivor_ramp: float = 0.0
     dense_predictors: bool = False
+    value_biases: bool = True
 
     def __post_init__(self) -> None:
         for name in ("survivors_first", "survivors_second"):

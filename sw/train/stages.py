@@ -24,7 +24,9 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
     check_stage(spec, stage)
-    plan = PredictorPlan(predictor == "constraint", _limits(spec, recipe), recipe.survivor_ramp, recipe.dense_predictors)
+    plan = PredictorPlan(
+        predictor == "constraint", _limits(spec, recipe), recipe.survivor_ramp, recipe.dense_predictors, recipe.value_biases
+    )
     if stage == "vanilla":
         return Stage(Network(spec))
     if stage == "pruned":

@@ -9,6 +9,8 @@ import pytest
 from keras import ops
 
 from hw.contract.errors import ArchonError
+from sw.arrays import load_arrays
+from sw.bundle.network import FusedBlock as IntegerBlock
 from sw.curves import PICTURE
 from sw.datasets import normalise
 from sw.networks.fused import FusedBlock
@@ -18,8 +20,9 @@ from sw.spec import load_spec
 from sw.train.measures import measures, survivor_shares
 from sw.train.options import Options
 from sw.train.prediction import PredictionStage
+from sw.train.quantization import QuantizationStage
 from sw.train.recipe import STAGES, UNLIMITED, Recipe, find_recipe, parse_shares, shares_text, with_survivors
-from sw.train.run import train
+from sw.train.run import compile_model, train
 from sw.train.settings import progress_of, start_of
 from sw.train.stages import make_stage
 from sw.train.test_train import QUICK, run_of, tiny_data, tiny_spec
@@ -145,3 +148,56 @@ def test_starts_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchonError, match="expected start or widen, got both"):
         start_of(both)
     assert Options(start=folder, stage="quantized").run("fusionet-nano").start == folder
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_dense_predictors_grow_where_pruning_left_nothing(folder: Path, dense: bool) -> None:
+    recipe = dataclasses.replace(QUICK, dense_predictors=dense, rate=0.2)
+    stage = make_stage("pred", tiny_spec(), recipe, tiny_data(64), "forward")
+    assert isinstance(stage, PredictionStage)
+    start = folder / "pruned" / CHECKPOINT
+    arrays = load_arrays(start)
+    pruned = {part: np.asarray(arrays[f"blocks.0.{part}.mask"]) == 0 for part in ("expand", "depthwise")}
+    arrays["blocks.0.expand.mask"][3] = 0  # a channel without value
+    dead = np.arange(24) == 3
+    stage.start_from(arrays, start)
+    block = stage.model.blocks[0]
+    layers = {"expand": block.predictor.expand, "depthwise": block.predictor.depthwise}
+    for part, layer in layers.items():
+        assert not np.asarray(layer.masked())[pruned[part]].any()  # nothing has grown yet
+    compile_model(stage.model, recipe)
+    images, labels = normalise(tiny_data(64).images), np.eye(10, dtype=np.float32)[tiny_data(64).labels]
+    for _ in range(4):
+        stage.model.train_on_batch(images, labels)
+    for part, layer in layers.items():
+        assert bool(np.asarray(layer.masked())[pruned[part]].any()) == dense
+    assert not np.asarray(layers["expand"].masked())[dead].any()
+
+
+def test_options_say_what_they_ask_for() -> None:
+    asked = Options(stage="quantized", dense_predictors=False, balanced=True, survivor_ramp=0.25)
+    assert asked.arguments("fusionet-nano") == [
+        "fusionet-nano", "--balanced", "--survivor-ramp", "0.25", "--no-dense-predictors", "--stage", "quantized",
+    ]  # fmt: skip
+    assert not asked.run("fusionet-nano").recipe.dense_predictors
+    assert Options(stage="pred", dense_predictors=True).run("fusionet-nano").recipe.dense_predictors
+
+
+def test_a_value_path_without_biases(folder: Path) -> None:
+    recipe, start = dataclasses.replace(QUICK, value_biases=False), folder / "pred" / CHECKPOINT
+    stage = make_stage("quantized", tiny_spec(), recipe, tiny_data(64), "forward")
+    stage.start_from(load_arrays(start), start)
+    compile_model(stage.model, recipe)
+    images, labels = normalise(tiny_data(64).images), np.eye(10, dtype=np.float32)[tiny_data(64).labels]
+    before = {part: np.array(stage.weights()[f"blocks.0.{part}.weight"]) for part in ("expand", "depthwise")}
+    stage.model.train_on_batch(images, labels)
+    for part, weight in before.items():
+        assert (stage.weights()[f"blocks.0.{part}.weight"] != weight).any()
+        assert not stage.weights()[f"blocks.0.{part}.offset"].any()
+    assert stage.weights()["blocks.0.project.offset"].any()
+    assert stage.weights()["blocks.0.predictor_expand.offset"].any()
+    assert isinstance(stage, QuantizationStage)
+    block = stage.quantized().network.blocks[0]
+    assert isinstance(block, IntegerBlock)
+    assert not block.expand_bias.any()
+    assert not block.depthwise_bias.any()
