@@ -1,5 +1,6 @@
 """Named arrays in npz files, written whole or not at all."""
 
+import hashlib
 import io
 import lzma
 import os
@@ -46,3 +47,8 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ArchonError(f"{path} is missing") from error
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
         raise ArchonError(f"{path} is damaged: {error}") from error
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -31,6 +31,11 @@ def stages_folder(build: Path, network: str, seed: int = 0) -> Path:
     return build / network / ("train" if seed == 0 else f"train-seed-{seed}")
 
 
+def stage_places(trained: Path, network: str, stage: str) -> tuple[Path, Path]:
+    """Run folders of a stage, the first one first: where `stages_folder` has it, and where it comes with the project."""
+    return trained / stage, KEPT_RUNS / network / stage
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Within, no other process trains in the folder, which is made if need be.

@@ -82,11 +82,6 @@ def find_bundle(name_or_path: str | Path) -> Path:
     raise ArchonError(f"unknown network {text!r}: expected one of {known}, or the path of a bundle")
 
 
-def bundle_digest(path: Path) -> str:
-    """The sha256 of a bundle's file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def save_bundle(network: IntegerNetwork, path: Path | str) -> None:
     """Check the network and write it; equal networks give equal bytes.
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
-from sw.bundle import bundle_digest, find_bundle, load_bundle
+from sw.arrays import file_digest, write_whole
+from sw.bundle import find_bundle, load_bundle
 from sw.command import refused
 from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
@@ -47,7 +47,7 @@ def evaluate_command(
         name = dataset or own
         everything: ImageSet = load_excerpt() if data == "excerpt" else images_for(network.spec, name, "test")
         kept = data == "test" and name == own and network.provenance.get("weights") == "trained"
-        record, key = build / network.spec.name / RECORD, (network.spec.name, name, bundle_digest(path))
+        record, key = build / network.spec.name / RECORD, (network.spec.name, name, file_digest(path))
         if kept:
             record_for(record, *key)  # refuses a damaged file before the work, not after it
         chosen = reduced(everything, images, None)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hw.contract.errors import ArchonError
-from sw.bundle import bundle_digest, find_bundle, load_bundle, save_bundle
+from sw.arrays import file_digest
+from sw.bundle import find_bundle, load_bundle, save_bundle
 from sw.datasets import ImageSet, load_excerpt
 from sw.golden import __main__ as command_line
 from sw.golden.record import RECORD, read_record
@@ -35,7 +36,7 @@ def test_a_record_holds_what_was_evaluated_in_each_mode(tmp_path: Path) -> None:
     evaluated(tmp_path, 5)
     path = evaluated(tmp_path, 2, mode="fused")
     record = read_record(path)
-    assert (record.network, record.dataset, record.bundle_sha256) == (NET, "cifar10", bundle_digest(find_bundle(NET)))
+    assert (record.network, record.dataset, record.bundle_sha256) == (NET, "cifar10", file_digest(find_bundle(NET)))
     layerwise, fused = record.evaluations["layerwise"], record.evaluations["fused"]
     assert (layerwise.images, fused.images) == (5, 2)
     assert layerwise.blocks[0].multiplications_executed is None
@@ -63,7 +64,7 @@ def test_another_bundle_begins_another_record(tmp_path: Path) -> None:
     path = evaluated(tmp_path, 4, mode="fused")
     evaluated(tmp_path, 3, other)
     record = read_record(path)
-    assert record.bundle_sha256 == bundle_digest(other)
+    assert record.bundle_sha256 == file_digest(other)
     assert list(record.evaluations) == ["layerwise"]
 
 

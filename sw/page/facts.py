@@ -144,7 +144,7 @@ def read_facts(
     classes = find_dataset(chosen).classes
     if dataset is not None and classes != spec.classes:
         raise ArchonError(f"{spec.name}: expected a data set of {spec.classes} classes, got {dataset}, which has {classes}")
-    stages, integers = read_stages(spec.name, build), read_integers(spec.name, bundle, network.provenance, build)
+    stages, integers = read_stages(spec.name, build), read_integers(spec.name, bundle, build)
     images, indices, source = _images(spec, chosen, count)
     steps = count * (len(spec.layers) - 2)
     found = run(

@@ -1,15 +1,14 @@
 """What a network's runs of training left, stage by stage, and the accuracy of its integers."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from hw.contract.errors import ArchonError
+from sw.arrays import file_digest
 from sw.curves import EPOCH, Curves, read_curves
-from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, read_settings, stages_folder
+from sw.golden.record import RECORD, ModeRecord, read_record
+from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, read_settings, stage_places, stages_folder
 from sw.train.recipe import STAGES
 
 
@@ -42,17 +41,12 @@ class Stage:
         return measured[-1] if measured else None
 
 
-class Integers(BaseModel):
-    """What `archon evaluate` found of a bundle: the part of evaluation.json that is shown."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+class Integers(NamedTuple):
+    """What `archon evaluate` found of a bundle."""
 
     accuracy: float
     """0 to 1."""
     images: int
-    bundle: str
-    """The file's name."""
-    provenance: dict[str, str]
 
 
 def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
@@ -61,9 +55,8 @@ def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
     Raises:
         ArchonError: settings or a log that training does not write.
     """
-    places = [
-        (stage, folder) for stage in STAGES for folder in (stages_folder(build, network) / stage, KEPT_RUNS / network / stage)
-    ]
+    trained = stages_folder(build, network)
+    places = [(stage, folder) for stage in STAGES for folder in stage_places(trained, network, stage)]
     found: dict[str, Stage] = {}
     for name, folder in places:
         if name not in found and (folder / CONFIG).is_file():
@@ -72,17 +65,17 @@ def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
     return tuple(found.values())
 
 
-def read_integers(network: str, bundle: Path, provenance: dict[str, str], build: Path) -> Integers | None:
-    """What was measured of this bundle; None where nothing was, or only of another one.
+def read_integers(network: str, bundle: Path, build: Path) -> Integers | None:
+    """What was measured of this very bundle on most images, in BUILD or before it came with the project; None: nothing was.
 
     Raises:
-        ArchonError: BUILD/NETWORK/evaluation.json is not what archon evaluate writes.
+        ArchonError: BUILD/NETWORK/integers.json is not what archon evaluate writes.
     """
-    path = build / network / "evaluation.json"
-    if not path.is_file():
-        return None
-    try:
-        found = Integers.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise ArchonError(f"{path}: expected what archon evaluate writes, got something else; delete it") from error
-    return found if (found.bundle, found.provenance) == (bundle.name, provenance) else None
+    wanted = file_digest(bundle)
+    found: list[ModeRecord] = []
+    for path in (build / network / RECORD, KEPT_RUNS / network / RECORD):
+        record = read_record(path) if path.is_file() else None
+        if record is not None and record.bundle_sha256 == wanted:
+            found += record.evaluations.values()
+    best = max(found, key=lambda evaluation: evaluation.images, default=None)
+    return None if best is None else Integers(best.correct / best.images, best.images)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from hw.contract.errors import ArchonError
+from sw.arrays import file_digest
+from sw.bundle import find_bundle
 from sw.curves import CURVES
+from sw.golden.network import Mode
+from sw.golden.record import RECORD, IntegerRecord, ModeRecord
 from sw.page.figures import Measured, accuracy_figure, curve_figures, missing_curves
 from sw.page.stages import read_integers, read_stages
 from sw.run_folder import CONFIG, KEPT_RUNS, LOG
-
-PROVENANCE = {"weights": "random", "seed": "1"}
 
 
 def put_run(build: Path, stage: str, log: str = "", **facts: Any) -> Path:
@@ -97,17 +99,23 @@ def test_damaged_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_integers_are_those_of_this_bundle(tmp_path: Path) -> None:
-    path = tmp_path / "net" / "evaluation.json"
-    values = {"accuracy": 0.625, "images": 96, "bundle": "net.archon", "provenance": PROVENANCE, "mode": "layerwise"}
-    bundle = tmp_path / "net.archon"
-    assert read_integers("net", bundle, PROVENANCE, tmp_path) is None
-    path.parent.mkdir()
-    path.write_text(json.dumps(values), encoding="utf-8")
-    found = read_integers("net", bundle, PROVENANCE, tmp_path)
-    assert found is not None
-    assert (found.accuracy, found.images) == (0.625, 96)
-    assert read_integers("net", bundle, PROVENANCE | {"seed": "2"}, tmp_path) is None
-    assert read_integers("net", tmp_path / "other.archon", PROVENANCE, tmp_path) is None
+    path, bundle = tmp_path / "net" / RECORD, tmp_path / "net.archon"
+    bundle.write_bytes(b"bundle")
+    assert read_integers("net", bundle, tmp_path) is None
+    few, many = (ModeRecord(images=images, correct=correct, blocks=()) for images, correct in ((4, 4), (96, 60)))
+    evaluations: dict[Mode, ModeRecord] = {"fused": few, "layerwise": many}
+    record = IntegerRecord(network="net", dataset="cifar10", bundle_sha256=file_digest(bundle), evaluations=evaluations)
+    record.write(path)
+    assert read_integers("net", bundle, tmp_path) == (0.625, 96)
+    bundle.write_bytes(b"another")
+    assert read_integers("net", bundle, tmp_path) is None
     path.write_text("[]", encoding="utf-8")
-    with pytest.raises(ArchonError, match="expected what archon evaluate writes, got something else"):
-        read_integers("net", bundle, PROVENANCE, tmp_path)
+    with pytest.raises(ArchonError, match="expected a record of evaluations in integers, as archon evaluate leaves it"):
+        read_integers("net", bundle, tmp_path)
+
+
+def test_integers_of_a_bundle_that_comes_with_the_project(tmp_path: Path) -> None:
+    found = read_integers("fusionet-nano", find_bundle("fusionet-nano"), tmp_path)
+    assert found is not None
+    assert found.images == 10000
+    assert found.accuracy > 0.5

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sw.bundle import bundle_digest, find_bundle, load_bundle, save_bundle
+from sw.arrays import file_digest
+from sw.bundle import find_bundle, load_bundle, save_bundle
 from sw.golden.record import RECORD
 from sw.results.render import cells
 from sw.results.table import Row
@@ -33,7 +34,7 @@ def put_bundle(path: Path, **provenance: str) -> None:
 
 
 def put_record(path: Path, bundle: Path, **changes: Any) -> None:
-    values = {"network": NANO, "dataset": "cifar10", "bundle_sha256": bundle_digest(bundle), "evaluations": EVALUATIONS}
+    values = {"network": NANO, "dataset": "cifar10", "bundle_sha256": file_digest(bundle), "evaluations": EVALUATIONS}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values | changes), encoding="utf-8")
 
@@ -57,7 +58,7 @@ def test_figures_of_both_modes(kept: tuple[Path, Path], tmp_path: Path) -> None:
     assert (row.survivors_first, row.survivors_second) == pytest.approx((0.5, 0.3))
     assert (row.fused_executed, row.counted_images, row.fused_dense) == (2001.0, 96, 4_952_064)
     assert (row.nonzero_weights, row.nonzero_multiply_accumulates) == (17_697, 1_517_976)
-    assert row.notes == ("stage quantized", "grown from narrow/train/quantized", f"bundle {bundle_digest(kept[0])[:12]}")
+    assert row.notes == ("stage quantized", "grown from narrow/train/quantized", f"bundle {file_digest(kept[0])[:12]}")
     assert cells(row)[8:] == ["2,001 of 4,952,064 (96 images)", "50.0 / 30.0"]
     assert row.commands == (
         f"archon evaluate {NANO} --dataset cifar10", f"archon evaluate {NANO} --dataset cifar10 --mode fused --images 96"
@@ -74,11 +75,11 @@ def test_a_bundle_without_a_record_is_not_evaluated_yet(kept: tuple[Path, Path],
 
 def test_a_record_of_another_bundle_is_refused(kept: tuple[Path, Path], tmp_path: Path) -> None:
     put_record(kept[1], kept[0])
-    before = bundle_digest(kept[0])
+    before = file_digest(kept[0])
     put_bundle(kept[0], seed="99")
     row = integers(tmp_path)
     assert (row.status, row.accuracy, row.fused_executed) == ("refused", None, None)
-    expected = f"expected a record of the bundle {bundle_digest(kept[0])[:12]}, got one of {before[:12]}"
+    expected = f"expected a record of the bundle {file_digest(kept[0])[:12]}, got one of {before[:12]}"
     assert row.notes == (f"{kept[1]}: {expected}",)
     kept[0].unlink()
     assert f"expected a trained bundle of {NANO} as it is described now, got none" in integers(tmp_path).notes[0]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
-from sw.arrays import load_arrays
-from sw.bundle import bundle_digest, load_bundle
+from sw.arrays import file_digest, load_arrays
+from sw.bundle import load_bundle
 from sw.golden import layer_costs
 from sw.quantize.network import HAS_SCALES
 from sw.spec import LayerShape, NetworkSpec
@@ -89,7 +89,7 @@ def bundle_facts(path: Path) -> BundleFacts:
     Raises:
         ArchonError: it cannot be read.
     """
-    return _bundle_facts(path, bundle_digest(path))
+    return _bundle_facts(path, file_digest(path))
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CHECKPOINT, KEPT_RUNS, stages_folder
+from sw.run_folder import CHECKPOINT, stage_places, stages_folder
 from sw.train.options import Options
 from sw.train.recipe import parse_shares
 
@@ -76,8 +76,8 @@ def default_start(network: str, build: Path) -> Path:
     Raises:
         ArchonError: there is none.
     """
-    trained, kept = stages_folder(build, network) / STAGE, KEPT_RUNS / network / STAGE
-    for folder in (trained, kept):
+    places = stage_places(stages_folder(build, network), network, STAGE)
+    for folder in places:
         if (folder / CHECKPOINT).is_file():
             return folder
-    raise ArchonError(f"{trained / CHECKPOINT} is missing: expected what stage {STAGE} of {network} leaves")
+    raise ArchonError(f"{places[0] / CHECKPOINT} is missing: expected what stage {STAGE} of {network} leaves")

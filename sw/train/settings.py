@@ -1,14 +1,14 @@
 """What a training run is made of, what its folder says of that, and what can be checked before it begins; without Keras."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hw.contract.errors import ArchonError
+from sw.arrays import file_digest
 from sw.datasets import ImageSet
-from sw.run_folder import CHECKPOINT, CONFIG, KEPT_RUNS, finished_accuracy, read_config
+from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, stage_places
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, Recipe, stages_of
 from sw.train.widen import widening
@@ -108,7 +108,7 @@ def checkpoint_before(run: Run) -> Path:
         ArchonError: there is none.
     """
     stage = stage_before(run)
-    trained, kept = (folder / stage / CHECKPOINT for folder in (run.folder.parent, KEPT_RUNS / run.spec.name))
+    trained, kept = (folder / CHECKPOINT for folder in stage_places(run.folder.parent, run.spec.name, stage))
     if not trained.exists() and not kept.exists():
         raise ArchonError(f"stage {run.stage} starts from {trained}, which is missing: train that stage first")
     return trained if trained.exists() else kept
@@ -134,7 +134,7 @@ def narrow_spec(folder: Path) -> NetworkSpec:
 
 def digest(path: Path | None) -> str | None:
     """Of a checkpoint; None of none, or of one that is not there."""
-    return None if path is None or not path.exists() else hashlib.sha256(path.read_bytes()).hexdigest()
+    return None if path is None or not path.exists() else file_digest(path)
 
 
 def progress_of(run: Run, images: dict[str, list[int]] | None = None, start: Path | None = None) -> str:
