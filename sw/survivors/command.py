@@ -24,7 +24,8 @@ DEFAULT_LIMITS = ("0.5/0.4", "0.4/0.3", "0.35/0.25", "0.3/0.2", "0.25/0.15")
 def survivors(
     network: str,
     *,
-    limits: Annotated[list[str], Parameter(help="FIRST/SECOND of every setting", consume_multiple=True)] | None = None,
+    limits: Annotated[list[str], Parameter(help="FIRST/SECOND of a setting; +dense, +unbiased", consume_multiple=True)]
+    | None = None,
     raises: Annotated[list[str], Parameter(help="FIRST/SECOND levels, for each setting", consume_multiple=True)] | None = None,
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
     epochs: Annotated[int, Parameter(help="for which every setting is trained")] = 2,

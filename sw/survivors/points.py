@@ -23,7 +23,7 @@ class Point(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     setting: str
-    """FIRST/SECOND, the limits that it was trained with."""
+    """FIRST/SECOND, the limits that it was trained with, and + what else was changed (sw.survivors.settings)."""
     raised_first: float
     """By how much thresholds were raised afterwards, in levels of r1."""
     raised_second: float

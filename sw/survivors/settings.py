@@ -12,36 +12,55 @@ STAGE = "quantized"
 """What is trained with every setting: it alone is what the hardware runs."""
 
 
+CHANGES: dict[str, dict[str, bool]] = {
+    "dense": {"dense_predictors": True},
+    "unbiased": {"value_biases": False},
+}
+"""What a setting may have behind its limits, and the options of archon train that it stands for."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """Limits on the shares of survivors of both ReLUs, of all blocks or by block."""
+    """Limits on the shares of survivors of both ReLUs, of all blocks or by block, and what is CHANGES besides."""
 
     first: str
     second: str
+    changes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """FIRST/SECOND."""
-        return f"{self.first}/{self.second}"
+        """FIRST/SECOND+CHANGE."""
+        return "+".join([f"{self.first}/{self.second}", *self.changes])
 
     @property
     def folder(self) -> str:
-        """The name without what folders cannot have."""
-        return self.name.replace("/", "-")
+        """The name without what folders better have not."""
+        return self.name.replace("/", "-").replace("+", "-")
+
+    def options(self) -> dict[str, str | bool]:
+        """Options of archon train."""
+        found: dict[str, str | bool] = {"survivors_first": self.first, "survivors_second": self.second}
+        for change in self.changes:
+            found |= CHANGES[change]
+        return found
 
 
 def parse_setting(text: str) -> Setting:
-    """FIRST/SECOND, each as --survivors-first of archon train.
+    """FIRST/SECOND, each as --survivors-first of archon train, and + before each of CHANGES.
 
     Raises:
         ArchonError: something else.
     """
-    parts = text.split("/")
+    limits, *changes = text.split("+")
+    parts = limits.split("/")
     if len(parts) != len(("first", "second")):
         raise ArchonError(f"setting: expected shares of survivors FIRST/SECOND, as 0.4/0.3, got {text!r}")
     for part in parts:
         parse_shares(part)
-    return Setting(*parts)
+    unknown = [change for change in changes if change not in CHANGES]
+    if unknown:
+        raise ArchonError(f"setting {text}: expected {' or '.join(CHANGES)} behind +, got {unknown[0]!r}")
+    return Setting(parts[0], parts[1], tuple(changes))
 
 
 def parse_raise(text: str) -> tuple[float, float]:
@@ -62,12 +81,10 @@ def options_of(setting: Setting, common: Options, build: Path, network: str) -> 
     changes = {
         "stage": STAGE,
         "resume": True,
-        "survivors_first": setting.first,
-        "survivors_second": setting.second,
         "start": common.start or default_start(network, build),
         "build": build / network / "survivors" / setting.folder,
     }
-    return Options(**{**vars(common), **changes})
+    return Options(**{**vars(common), **changes, **setting.options()})
 
 
 def default_start(network: str, build: Path) -> Path:

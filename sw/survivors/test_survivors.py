@@ -11,7 +11,9 @@ from sw.run_folder import read_log, read_settings
 from sw.survivors import curve
 from sw.survivors.measure import Ruler
 from sw.survivors.points import POINTS, TABLE, Point, key_of, read_points
+from sw.survivors.settings import options_of, parse_setting
 from sw.test_task import excerpt_datasets
+from sw.train.options import Options
 from sw.train.recipe import STAGES
 
 SPEC = """
@@ -97,6 +99,18 @@ def test_runs_start_from_the_same_network_and_keep_their_logs(finished: Path) ->
         assert float(log[-1]["survivors_first"]) < float(log[0]["survivors_first"]) or setting == SETTINGS[0]
 
 
+def test_settings_may_change_more_than_limits(tmp_path: Path) -> None:
+    setting = parse_setting("0.4,0.3/0.2+dense+unbiased")
+    assert setting.folder == "0.4,0.3-0.2-dense-unbiased"
+    options = options_of(setting, Options(start=tmp_path), tmp_path, "net")
+    assert options.build == tmp_path / "net" / "survivors" / setting.folder
+    recipe = options.run("fusionet-nano").recipe
+    assert (recipe.survivors_first, recipe.survivors_second) == ((0.4, 0.3), 0.2)
+    assert (recipe.dense_predictors, recipe.value_biases) == (True, False)
+    plain = options_of(parse_setting("0.4/0.3"), Options(start=tmp_path), tmp_path, "net").run("fusionet-nano").recipe
+    assert (plain.dense_predictors, plain.value_biases) == (False, True)
+
+
 def test_table_and_picture(finished: Path) -> None:
     folder = finished / "small-nano" / "survivors"
     with (folder / TABLE).open(newline="", encoding="utf-8") as stream:
@@ -122,6 +136,7 @@ def test_nothing_is_done_twice(finished: Path, monkeypatch: pytest.MonkeyPatch, 
     ("words", "said"),
     [
         (["--limits", "0.5"], "setting: expected shares of survivors FIRST/SECOND, as 0.4/0.3, got '0.5'"),
+        (["--limits", "0.5/0.4+thick"], "setting 0.5/0.4+thick: expected dense or unbiased behind +, got 'thick'"),
         (["--limits", "0.5/2"], "share of survivors: expected more than 0 and at most 1, got 2.0"),
         (["--limits", "0.5,0.4/0.3"], "shares of survivors: expected one, or one for each of 1 blocks, got 0.5,0.4"),
         (["--raises", "1"], "raise: expected levels FIRST/SECOND, as 0.5/1, got '1'"),
