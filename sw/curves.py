@@ -31,7 +31,7 @@ class Curve(NamedTuple):
 
 
 CURVES = {
-    "loss": Curve(("loss",), "training loss (cross-entropy)", 1),
+    "loss": Curve(("loss",), "training loss", 1),
     "accuracy": Curve((ACCURACY,), "accuracy on test images, %", 100),
     "survivors": Curve(SURVIVORS, "survivors, %", 100),
     "sparsity": Curve((SPARSITY,), "zero weights, %", 100),

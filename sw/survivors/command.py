@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from hw.contract.errors import ArchonError
 from sw.command import refused
@@ -13,7 +12,8 @@ from sw.datasets import reduced
 from sw.survivors.curve import check_fits, measure_all, train_setting
 from sw.survivors.measure import Ruler
 from sw.survivors.picture import write_picture
-from sw.survivors.points import TABLE, Point
+from sw.survivors.points import TABLE
+from sw.survivors.render import table
 from sw.survivors.settings import options_of, parse_raise, parse_setting
 from sw.task import images_for, network_for
 from sw.train.options import Options
@@ -70,21 +70,3 @@ def survivors(
     console.print(table(spec.name, points))
     console.print(f"{folder / TABLE}, {picture}", highlight=False, soft_wrap=True)
     return 0
-
-
-def table(name: str, points: list[Point]) -> Table:
-    """A row a point."""
-    shown = Table(title=f"{name}: accuracy, survivors, cycles")
-    shown.add_column("limits")
-    for heading in ("raised", "survivors 1st / 2nd, %", "accuracy, %", "cycles", "of which blocks"):
-        shown.add_column(heading, justify="right")
-    for point in points:
-        shown.add_row(
-            point.setting,
-            f"{point.raised_first:g}/{point.raised_second:g}" if point.is_raised else "-",
-            f"{100 * point.survivors_first:.1f} / {100 * point.survivors_second:.1f}",
-            f"{100 * point.accuracy:.2f}",
-            f"{point.cycles:,.0f}",
-            f"{point.block_cycles:,.0f}",
-        )
-    return shown
