@@ -24,6 +24,7 @@ class Common:
 
     epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None
+    evaluate_every: Annotated[int, Parameter(help="epochs between evaluations; the last one has its own")] = 1
     predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward"
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto"
     devices: Annotated[int | None, Parameter(help="that share every batch (JAX); all GPUs by default")] = None
@@ -86,8 +87,9 @@ class Options(Common):
         Raises:
             ArchonError: something that no run can have.
         """
-        if self.seed < 0:
-            raise ArchonError(f"seed: expected 0 or more, got {self.seed}")
+        for name, least in (("seed", 0), ("evaluate_every", 1)):
+            if getattr(self, name) < least:
+                raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {getattr(self, name)}")
         spec = self.spec(network, self.dataset)
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
@@ -101,6 +103,7 @@ class Options(Common):
             seed=self.seed,
             resume=self.resume,
             max_minutes=self.max_minutes,
+            evaluate_every=self.evaluate_every,
             predictor=self.predictor,
             kernel=self.kernel,
             widen=self.widen,

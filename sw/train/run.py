@@ -90,9 +90,16 @@ def train_epochs(run: Run, stage: Stage, training: ImageSet, test: ImageSet, fir
             return None
         began = time.monotonic()
         loss, rate = train_epoch(run, stage, training, epoch)
-        accuracy = evaluate(stage.inference(), test)
+        due = (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == run.recipe.epochs
+        accuracy = evaluate(stage.inference(), test) if due else None
         seconds = time.monotonic() - began
-        row = {"epoch": epoch + 1, "rate": rate, "loss": loss, ACCURACY: accuracy, "seconds": seconds}
+        row = {
+            "epoch": epoch + 1,
+            "rate": rate,
+            "loss": loss,
+            ACCURACY: "" if accuracy is None else accuracy,
+            "seconds": seconds,
+        }
         rows.append(row | measures(stage.model, training.images))
         checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, epoch + 1)
         checkpoint.write_log(run.folder, rows)

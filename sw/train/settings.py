@@ -30,6 +30,7 @@ class Run:
         resume: continue from this folder's checkpoint if there is one.
         stop_after: stop after this epoch (resume continues); None: at the end.
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
+        evaluate_every: the test accuracy is found after the last epoch and, before, after every so many.
         predictor: "forward" or "constraint", how the predictor's weights become ternary.
         kernel: one of KERNELS, what computes the blocks.
         dataset: what the images are; it is noted in the run folder.
@@ -46,6 +47,7 @@ class Run:
     resume: bool = False
     stop_after: int | None = None
     max_minutes: float | None = None
+    evaluate_every: int = 1
     predictor: str = "forward"
     kernel: str = "auto"
     widen: Path | None = None

@@ -11,11 +11,11 @@ from keras import ops
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.bundle.network import FusedBlock as IntegerBlock
-from sw.curves import PICTURE
+from sw.curves import PICTURE, read_curves
 from sw.datasets import normalise
 from sw.networks.fused import FusedBlock
 from sw.networks.network import Network
-from sw.run_folder import CHECKPOINT, SPARSITY, SURVIVORS, read_log, read_settings
+from sw.run_folder import ACCURACY, CHECKPOINT, SPARSITY, SURVIVORS, read_log, read_settings
 from sw.spec import load_spec
 from sw.train.measures import measures, survivor_shares
 from sw.train.options import Options
@@ -201,3 +201,16 @@ def test_a_value_path_without_biases(folder: Path) -> None:
     assert isinstance(block, IntegerBlock)
     assert not block.expand_bias.any()
     assert not block.depthwise_bias.any()
+
+
+def test_evaluation_may_be_rarer(tmp_path: Path) -> None:
+    data = tiny_data(64)
+    often, rarely = (train(run_of(tmp_path / str(every), evaluate_every=every), data, data) for every in (1, 2))
+    logs = [read_log(tmp_path / str(every) / "vanilla") for every in (1, 2)]
+    assert often == rarely
+    assert [row[ACCURACY] != "" for row in logs[1]] == [False, True, True]  # every second one, and the last
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+    assert float(logs[1][1][ACCURACY]) == float(logs[0][1][ACCURACY])
+    assert np.isnan(read_curves(tmp_path / "2" / "vanilla")[ACCURACY][0])
+    with pytest.raises(ArchonError, match="evaluate-every: expected 1 or more, got 0"):
+        Options(evaluate_every=0).run("fusionet-nano")
