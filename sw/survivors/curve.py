@@ -18,7 +18,7 @@ from sw.survivors.points import Point, key_of, read_points, write_points
 from sw.survivors.settings import Setting
 from sw.train.here import ended
 from sw.train.options import Options
-from sw.train.settings import Run, digest, progress_of
+from sw.train.settings import Run, digest, progress_of, shapes
 
 Turn = tuple[float, float]
 """Levels by which the thresholds of both ReLUs are raised."""
@@ -43,17 +43,18 @@ def train_setting(options: Options, network: str, console: Console) -> None:
         ArchonError: as training does.
     """
     run = options.run(network)
-    if progress_of(run, start=None if run.start is None else run.start / CHECKPOINT) == "finished":
+    training, test = _images(options.dataset, options.images, options.test_images, run.spec)
+    if progress_of(run, shapes(training, test), None if run.start is None else run.start / CHECKPOINT) == "finished":
         return
     from sw.train.run import train  # noqa: PLC0415 (Keras takes seconds to load)
 
-    accuracy = train(run, *_images(options, network))
+    accuracy = train(run, training, test)
     console.print(ended(run, accuracy), highlight=False, soft_wrap=True)
 
 
 @functools.lru_cache(maxsize=1)
-def _images(options: Options, network: str) -> tuple[ImageSet, ImageSet]:
-    return options.data(options.spec(network, options.dataset), options.dataset)
+def _images(dataset: str, images: int | None, test_images: int | None, spec: NetworkSpec) -> tuple[ImageSet, ImageSet]:
+    return Options(images=images, test_images=test_images).data(spec, dataset)
 
 
 def measure_all(runs: Sequence[tuple[Setting, Run]], turns: Sequence[Turn], ruler: Ruler, folder: Path) -> list[Point]:

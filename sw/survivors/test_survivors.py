@@ -8,11 +8,11 @@ import pytest
 from sw.__main__ import app
 from sw.datasets import DATASETS
 from sw.run_folder import read_log, read_settings
-from sw.survivors import curve
 from sw.survivors.measure import Ruler
 from sw.survivors.points import POINTS, TABLE, Point, key_of, read_points
 from sw.survivors.settings import options_of, parse_setting
 from sw.test_task import excerpt_datasets
+from sw.train import run as training
 from sw.train.options import Options
 from sw.train.recipe import STAGES
 
@@ -126,7 +126,7 @@ def test_nothing_is_done_twice(finished: Path, monkeypatch: pytest.MonkeyPatch, 
         raise AssertionError("measured or trained again")
 
     monkeypatch.setattr(Ruler, "measured", fail)
-    monkeypatch.setattr(curve, "_images", fail)
+    monkeypatch.setattr(training, "train", fail)
     assert survivors(finished, "--limits", *SETTINGS, "--raises", "0/3") == 0
     assert "accuracy, survivors, cycles" in capsys.readouterr().out
     assert len(points(finished)) == 4
