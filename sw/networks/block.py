@@ -7,7 +7,8 @@ from typing import Any
 from keras import ops
 
 from sw.networks.excitation import Excitation
-from sw.networks.layers import MaskedLayer, NamedLayer, average_pool
+from sw.networks.layers import MaskedLayer, average_pool
+from sw.networks.limits import LimitedLayer
 from sw.networks.predictor import ExpandPredictor
 from sw.networks.rounding import quantize_activation
 from sw.spec import AnyBlockSpec, BlockSpec
@@ -16,7 +17,7 @@ Tensor = Any
 Recorder = Callable[[str, Tensor], None]
 
 
-class Block(NamedLayer):
+class Block(LimitedLayer):
     """A block [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), K].
 
     A quantised block has int8 activations wherever the integer network has them; their scales are called as the layers that

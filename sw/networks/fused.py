@@ -9,6 +9,7 @@ from hw.contract.errors import ArchonError
 from sw.networks.block import Block
 from sw.networks.excitation import Excitation
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
+from sw.networks.limits import GATE_SLOPE, share
 from sw.networks.predictor import Predictor, soft_gate
 from sw.networks.rounding import straight_through
 from sw.spec import BlockSpec
@@ -72,8 +73,11 @@ class FusedBlock(Block):
         """Input of the project layer [N, H', W', E]."""
         if self.predictor is not None:
             return self.gated(inputs, training)
-        x = ops.relu(self.expand(inputs, training=training))
-        return ops.relu(self.depthwise(x, training=training))
+        z1 = self.expand(inputs, training=training)
+        z2 = self.depthwise(ops.relu(z1), training=training)
+        if training:
+            self.limit_survivors(share(z1, GATE_SLOPE), share(z2, GATE_SLOPE))
+        return ops.relu(z2)
 
     def drop_biases(self) -> None:
         """Let expand and depthwise only scale what they sum."""

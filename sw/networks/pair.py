@@ -6,6 +6,7 @@ from keras import ops
 
 from sw.networks.block import Block
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
+from sw.networks.limits import GATE_SLOPE, share
 from sw.networks.predictor import ExpandPredictor, soft_gate
 from sw.networks.rounding import straight_through
 from sw.spec import PointwisePairSpec
@@ -62,6 +63,8 @@ class PointwisePairBlock(Block):
         z1 = self.expand(inputs, training=training)
         if self.predictor is None:
             a1 = ops.relu(z1)
+            if training:
+                self.limit_survivors(share(z1, GATE_SLOPE))
         else:
             excess = self.predictor(inputs, training=training)
             s1 = excess * self.predictor.level()

@@ -6,22 +6,18 @@ ceil makes r1 non-zero exactly where the pre-activation is positive. Gradients p
 and ternarisation unchanged (straight-through; Olyaiy, Ng, Lis, ICS 2021).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
 from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
-from sw.networks.layers import Depthwise, MaskedLayer, NamedLayer, Pointwise, linear_statistics, multiply_channels
+from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, linear_statistics, multiply_channels
+from sw.networks.limits import GATE_SLOPE, LimitedLayer, share, step
 from sw.networks.rounding import round_half_away, straight_through, to_activation
 from sw.spec import BlockSpec, PointwisePairSpec
 
 Tensor = Any
 
-SURVIVOR_STRIDE = 8
-"""One image in this many is looked at when survivors are counted for the loss."""
-GATE_SLOPE = 4.0
-"""Steepness of the sigmoid that stands for the second gate in gradients."""
 TERNARY_THRESHOLD = 0.7
 """Weights of at most this many mean magnitudes become zero."""
 
@@ -44,16 +40,7 @@ def to_predictor_input(x: Tensor, scale: Tensor) -> Tensor:
     return straight_through(round_half_away(clipped), clipped)
 
 
-@dataclass(frozen=True)
-class Survivors:
-    """Shares of activations that may survive the two ReLUs, and the weight of what exceeds them in the loss."""
-
-    first: float
-    second: float
-    weight: float
-
-
-class ExpandPredictor(NamedLayer):
+class ExpandPredictor(LimitedLayer):
     """Predicts which activations of an expand layer survive its ReLU.
 
     Args:
@@ -65,8 +52,6 @@ class ExpandPredictor(NamedLayer):
         super().__init__(f"{name}.predictor")
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
-        self.survivors: Survivors | None = None
-        self.limits = self.add_weight(shape=(2,), initializer="ones", trainable=False, name="limits")
         self.built = True
 
     def masked_layers(self) -> list[MaskedLayer]:
@@ -106,23 +91,8 @@ class ExpandPredictor(NamedLayer):
         """Block input to the excess: the ReLU survives where it is positive."""
         excess = self.excess(x, training)
         if training:
-            self.limit_survivors(_share(excess[::SURVIVOR_STRIDE]))
+            self.limit_survivors(share(excess))
         return excess
-
-    def limit_to(self, survivors: Survivors | None, start: float = 1.0, progress: float = 1.0) -> None:
-        """Hold survivors to shares; with progress below 1, to what lies so far on the way there from a share `start`."""
-        self.survivors = survivors
-        if survivors is not None:
-            shares = (survivors.first, survivors.second)
-            self.limits.assign([max(share, start + progress * (share - start)) for share in shares])
-
-    def limit_survivors(self, first: Tensor, second: Tensor | None = None) -> None:
-        """Add a loss for the survivor shares beyond the allowed ones."""
-        if self.survivors is not None:
-            beyond = ops.relu(first - self.limits[0])
-            if second is not None:
-                beyond = beyond + ops.relu(second - self.limits[1])
-            self.add_loss(self.survivors.weight * beyond)
 
 
 class Predictor(ExpandPredictor):
@@ -163,21 +133,12 @@ class Predictor(ExpandPredictor):
         weight = straight_through(alpha * signs, self.depthwise.masked())
         if training:
             s2 = self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
-            self.limit_survivors(_share(excess[::SURVIVOR_STRIDE]), _share(s2[::SURVIVOR_STRIDE] * GATE_SLOPE))
+            self.limit_survivors(share(excess), share(s2, GATE_SLOPE))
             return levels, s2
         scale, offset = self.depthwise.norm.folded()
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset
 
 
-def _share(x: Tensor) -> Tensor:
-    """Share of positive values, with the gradient of the mean sigmoid."""
-    return ops.mean(_step(x))
-
-
 def soft_gate(pre_activation: Tensor) -> Tensor:
     """1 where a pre-activation is positive, else 0; backward a sigmoid."""
-    return _step(pre_activation * GATE_SLOPE)
-
-
-def _step(x: Tensor) -> Tensor:
-    return straight_through(ops.cast(x > 0, "float32"), ops.sigmoid(x))
+    return step(pre_activation * GATE_SLOPE)

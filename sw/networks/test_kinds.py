@@ -9,8 +9,8 @@ from keras import ops
 
 from sw.networks.block import Block
 from sw.networks.layers import Depthwise, Pointwise, shuffle_channels
+from sw.networks.limits import Survivors
 from sw.networks.network import Network, make_block
-from sw.networks.predictor import Survivors
 from sw.networks.test_networks import changes, images, randomise, reference_depthwise
 from sw.results.published import load_published
 from sw.results.weights import Counts, float_counts

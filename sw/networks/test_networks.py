@@ -12,8 +12,9 @@ from hw.contract.errors import ArchonError
 from sw.networks.block import Block
 from sw.networks.fused import FusedBlock
 from sw.networks.layers import Depthwise, Pointwise, Stem, shuffle_channels
+from sw.networks.limits import Survivors
 from sw.networks.network import Network
-from sw.networks.predictor import Predictor, Survivors, ternarize, to_predictor_input
+from sw.networks.predictor import Predictor, ternarize, to_predictor_input
 from sw.networks.rounding import round_half_away
 from sw.spec import BlockSpec, NetworkSpec, parse_spec
 
@@ -282,3 +283,14 @@ def test_gradients_reach_a_quantized_block_s_value_path() -> None:
 def test_a_block_without_predictor_has_no_gates() -> None:
     with pytest.raises(ArchonError, match="block: gates need a predictor"):
         FusedBlock(RESIDUAL, "block").gated(images(1, 6, 6, 8))
+
+
+@pytest.mark.parametrize(("limit", "cost"), [(1.0, 0.0), (0.25, 2 * (0.75 + 0.75)), (0.0, 2 * (1 + 1))])
+def test_survivors_by_their_own_sign_cost(limit: float, cost: float) -> None:
+    block = FusedBlock(RESIDUAL, "block")
+    block.limit_to(Survivors(first=limit, second=limit, weight=2.0))
+    for layer in (block.expand, block.depthwise):
+        layer.norm.gamma.assign(np.zeros(layer.norm.gamma.shape))
+        layer.norm.beta.assign(np.full(layer.norm.beta.shape, 5.0))  # all survive
+    block(np.ones((8, 4, 4, RESIDUAL.in_channels), np.float32), training=True)
+    assert float(block.losses[0]) == pytest.approx(cost, abs=1e-3)

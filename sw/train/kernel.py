@@ -30,9 +30,13 @@ def choose_kernel(kernel: str) -> str:
 
 
 def attach_kernel(model: Network) -> None:
-    """Have the native kernel compute the fused blocks, except those with predictors on a frozen value path."""
+    """Have the native kernel compute fused blocks, but for predictors on a frozen value path and limits on own signs."""
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
 
     for block in model.blocks:
-        if isinstance(block, FusedBlock) and (block.predictor is None or block.output_scale is not None):
+        if not isinstance(block, FusedBlock):
+            continue
+        # It counts survivors by predictors alone.
+        suits = block.limited is None if block.predictor is None else block.output_scale is not None
+        if suits:
             block.kernel = apply

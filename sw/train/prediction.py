@@ -1,6 +1,5 @@
 """Training of the mask predictors on top of a pruned network whose value path is frozen."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from sw.networks.fused import FusedBlock
 from sw.networks.layers import MaskedLayer, linear_statistics
 from sw.networks.network import Network
 from sw.networks.pair import PointwisePairBlock
-from sw.networks.predictor import ExpandPredictor, Predictor, Survivors, ternarize, to_predictor_input
+from sw.networks.predictor import ExpandPredictor, Predictor, ternarize, to_predictor_input
 from sw.spec import NetworkSpec
-from sw.train.recipe import UNLIMITED
-from sw.train.stage import Stage
+from sw.train.stage import FallingLimits, Stage
 
 CALIBRATION_IMAGES = 256
 ACTIVATION_PERCENTILE = 99.9
@@ -34,15 +32,13 @@ class PredictorPlan:
 
     Attributes:
         constraint: ternarise their weights after each update, instead of only in the forward pass.
-        survivors: shares of survivors to start from and to keep to, of every block that predicts; None: as they come.
-        ramp: fraction of all steps in which these limits fall to their values.
+        limits: on survivors; calibration starts from them. None: as they come.
         dense: let weights grow where pruning left none; the hardware adds all of a channel's inputs anyway.
         value_biases: keep b1 and b2 of fused blocks; stage quantized alone can drop them.
     """
 
     constraint: bool = False
-    survivors: list[Survivors] | None = None
-    ramp: float = 0.0
+    limits: FallingLimits | None = None
     dense: bool = False
     value_biases: bool = True
 
@@ -57,9 +53,8 @@ class PredictionStage(Stage):
     """
 
     def __init__(self, model: Network, training: ImageSet, plan: PredictorPlan) -> None:
-        super().__init__(model)
+        super().__init__(model, plan.limits)
         self.plan = plan
-        self._limit(1.0)
         self.images = normalise(training.images[:CALIBRATION_IMAGES])
         freeze_value_path(model)
 
@@ -77,18 +72,6 @@ class PredictionStage(Stage):
             for block in self.model.blocks:
                 for source, target in zip(block.value_layers(), predictor_layers(block), strict=False):
                     target.mask.assign(densified(ops.convert_to_numpy(source.mask), ops.convert_to_numpy(block.expand.mask)))
-
-    def before_step(self, step: int, steps: int) -> None:
-        """Lower the limits on survivors while they fall."""
-        length = round(self.plan.ramp * steps)
-        if self.plan.survivors is not None and step <= length:
-            self._limit(step / length if length else 1.0)
-
-    def _limit(self, progress: float) -> None:
-        predictors = [block.predictor for block in self.model.blocks if block.predictor is not None]
-        limits: Sequence[Survivors | None] = self.plan.survivors or [None] * len(predictors)
-        for predictor, survivors in zip(predictors, limits, strict=True):
-            predictor.limit_to(survivors, UNLIMITED, progress)
 
     def after_step(self) -> None:
         """Ternarise, if so chosen."""
@@ -202,11 +185,11 @@ def calibrate_expand(predictor: ExpandPredictor, x: Any) -> None:
     signs, alpha = ternarize(predictor.expand.masked())
     quantized = predictor.input_step() * to_predictor_input(x, predictor.input_scale)
     _set_statistics(predictor.expand, *linear_statistics(quantized, predictor.expand.matrix(alpha * signs)))
-    if predictor.survivors is not None:
+    if predictor.limited is not None:
         _lower(
             predictor.expand,
             ops.convert_to_numpy(predictor.excess(x)) * ops.convert_to_numpy(predictor.level()),
-            predictor.survivors.first,
+            predictor.limited.first,
         )
 
 
@@ -214,7 +197,7 @@ def calibrate_predictor(predictor: Predictor, x: Any) -> None:
     """Set one predictor's shift and statistics from its input [N, H, W, C], its scale known."""
     predictor.shift.assign(np.zeros(predictor.shift.shape, np.float32))
     calibrate_expand(predictor, x)
-    survivors = predictor.survivors
+    survivors = predictor.limited
     predictor.shift.assign(level_shifts(ops.convert_to_numpy(predictor.excess(x))))
     signs, alpha = ternarize(predictor.depthwise.masked())
     sums = ops.convert_to_numpy(predictor.depthwise.convolve(predictor.levels(predictor.excess(x)), alpha * signs))

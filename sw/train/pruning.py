@@ -10,7 +10,7 @@ from sw.networks.layers import Depthwise, MaskedLayer
 from sw.networks.network import Network
 from sw.networks.unfused import UnfusedBlock
 from sw.spec import SparsitySpec
-from sw.train.stage import Stage
+from sw.train.stage import FallingLimits, Stage
 
 
 def rising_sparsity(final: float, progress: float) -> float:
@@ -80,15 +80,17 @@ class PruningStage(Stage):
         model: the network.
         sparsity: final fractions of zeros.
         ramp: fraction of all steps in which the sparsity rises.
+        limits: on the survivors of its ReLUs; None: as they come.
     """
 
-    def __init__(self, model: Network, sparsity: SparsitySpec, ramp: float) -> None:
-        super().__init__(model)
+    def __init__(self, model: Network, sparsity: SparsitySpec, ramp: float, limits: FallingLimits | None = None) -> None:
+        super().__init__(model, limits)
         self.layers = prunable_layers(model, sparsity)
         self.ramp = ramp
 
     def before_step(self, step: int, steps: int) -> None:
         """Recompute the masks while the sparsity rises."""
+        super().before_step(step, steps)
         length = max(1, round(self.ramp * steps))
         if step > length:
             return

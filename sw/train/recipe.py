@@ -179,6 +179,7 @@ def with_survivors(recipe: Recipe, first: str | None, second: str | None, ramp: 
         recipe,
         survivors_first=recipe.survivors_first if first is None else parse_shares(first),
         survivors_second=recipe.survivors_second if second is None else parse_shares(second),
+        survivor_weight=recipe.survivor_weight if first is second is None else recipe.survivor_weight or SURVIVOR_WEIGHT,
         survivor_ramp=recipe.survivor_ramp if ramp is None else ramp,
     )
 

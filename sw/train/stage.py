@@ -1,6 +1,7 @@
 """What a training stage may add to plain training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.datasets import normalise
+from sw.networks.limits import Survivors
 from sw.networks.network import Network
+from sw.networks.unfused import UnfusedBlock
 from sw.train import checkpoint
 from sw.train.devices import predict
 from sw.train.export import Arrays, export_weights
+from sw.train.recipe import UNLIMITED
+
+
+@dataclass(frozen=True)
+class FallingLimits:
+    """Limits on survivors, of every block that is fused.
+
+    Attributes:
+        survivors: limits of the blocks, in order.
+        ramp: fraction of all steps in which they fall to these values from those of UNLIMITED.
+    """
+
+    survivors: Sequence[Survivors]
+    ramp: float
+
+    def set(self, model: Network, progress: float) -> None:
+        """Set the limits for `progress` of the ramp: of the predictors where there are some, else of the blocks' own signs."""
+        blocks = [block for block in model.blocks if not isinstance(block, UnfusedBlock)]
+        for block, survivors in zip(blocks, self.survivors, strict=True):
+            (block if block.predictor is None else block.predictor).limit_to(survivors, UNLIMITED, progress)
+
+    def before_step(self, model: Network, step: int, steps: int) -> None:
+        """Set them before step `step` of `steps`, while they fall."""
+        length = round(self.ramp * steps)
+        if step <= length:
+            self.set(model, step / length if length else 1.0)
 
 
 class Stage:
@@ -19,10 +48,14 @@ class Stage:
 
     Args:
         model: the network to train.
+        limits: on the survivors of its ReLUs; None: as they come.
     """
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: Network, limits: FallingLimits | None = None) -> None:
         self.model = model
+        self.limits = limits
+        if limits is not None:
+            limits.set(model, 1.0)
 
     def variables(self) -> dict[str, Any]:
         """Everything a checkpoint holds."""
@@ -33,7 +66,9 @@ class Stage:
         checkpoint.assign(self.variables(), arrays, path)
 
     def before_step(self, step: int, steps: int) -> None:
-        """Act before step `step` of `steps`."""
+        """Act before step `step` of `steps`: lower the limits on survivors while they fall."""
+        if self.limits is not None:
+            self.limits.before_step(self.model, step, steps)
 
     def after_epoch(self) -> None:
         """Act after the last step of an epoch, before evaluation."""

@@ -2,14 +2,14 @@
 
 from hw.contract.errors import ArchonError
 from sw.datasets import ImageSet
+from sw.networks.limits import Survivors
 from sw.networks.network import Network
-from sw.networks.predictor import Survivors
 from sw.spec import NetworkSpec, UnfusedSpec
 from sw.train.prediction import PredictionStage, PredictorPlan
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
 from sw.train.recipe import Recipe, check_stage
-from sw.train.stage import Stage
+from sw.train.stage import FallingLimits, Stage
 
 PREDICTORS = ("forward", "constraint")
 
@@ -24,21 +24,21 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
     if predictor not in PREDICTORS:
         raise ArchonError(f"unknown predictor training {predictor!r}: expected one of {', '.join(PREDICTORS)}")
     check_stage(spec, stage)
-    plan = PredictorPlan(
-        predictor == "constraint", _limits(spec, recipe), recipe.survivor_ramp, recipe.dense_predictors, recipe.value_biases
-    )
+    limits = _limits(spec, recipe)
+    plan = PredictorPlan(predictor == "constraint", limits, recipe.dense_predictors, recipe.value_biases)
     if stage == "vanilla":
-        return Stage(Network(spec))
+        return Stage(Network(spec), limits)
     if stage == "pruned":
-        return PruningStage(Network(spec), spec.sparsity, recipe.ramp)
+        return PruningStage(Network(spec), spec.sparsity, recipe.ramp, limits)
     if stage == "pred":
         return PredictionStage(Network(spec, predicted=True), training, plan)
     return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, plan)
 
 
-def _limits(spec: NetworkSpec, recipe: Recipe) -> list[Survivors] | None:
+def _limits(spec: NetworkSpec, recipe: Recipe) -> FallingLimits | None:
     """Of every block that predicts; None where nothing is limited."""
     if not recipe.survivor_weight:
         return None
     blocks = sum(not isinstance(block, UnfusedSpec) for block in spec.blocks)
-    return [Survivors(first, second, recipe.survivor_weight) for first, second in recipe.limits(blocks)]
+    survivors = [Survivors(first, second, recipe.survivor_weight) for first, second in recipe.limits(blocks)]
+    return FallingLimits(survivors, recipe.survivor_ramp)

@@ -12,8 +12,8 @@ import pytest
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.datasets import ImageSet, normalise
+from sw.networks.limits import Survivors
 from sw.networks.network import Network
-from sw.networks.predictor import Survivors
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
 from sw.run_folder import locked, read_log
@@ -27,6 +27,7 @@ from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising
 from sw.train.recipe import RECIPES, STAGES, Recipe, find_recipe, with_survivors
 from sw.train.run import train
 from sw.train.settings import Run
+from sw.train.stage import FallingLimits
 
 QUICK = Recipe(epochs=3, rate=0.05, final_rate=0.01, batch=32, ramp=0.5, decay=1e-3)
 
@@ -267,7 +268,7 @@ def test_residual_chains_share_a_scale() -> None:
 
 def test_calibration_starts_from_the_survivors_asked_for(stages: tuple[Path, dict[str, float | None]]) -> None:
     model = Network(tiny_spec(), predicted=True)
-    stage = PredictionStage(model, tiny_data(256), PredictorPlan(survivors=[Survivors(0.25, 0.1, 1.0)] * 2))
+    stage = PredictionStage(model, tiny_data(256), PredictorPlan(limits=FallingLimits([Survivors(0.25, 0.1, 1.0)] * 2, 0.0)))
     path = stages[0] / "vanilla" / "checkpoint.npz"
     stage.start_from(load_arrays(path), path)
     block = model.blocks[0]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hw.contract.errors import ArchonError
 from hw.contract.numerics import LEVEL_MAX
 from sw.networks.layers import EPSILON
-from sw.networks.predictor import GATE_SLOPE
+from sw.networks.limits import GATE_SLOPE
 from sw.spec import BlockSpec
 
 SOURCES = ("block.cpp", "call.h", "planes.h")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 from hw.contract.errors import ArchonError
-from sw.networks import predictor as predictor_module
+from sw.networks import limits
 from sw.networks.fused import FusedBlock
+from sw.networks.limits import Survivors
 from sw.networks.native import library
-from sw.networks.predictor import Survivors
 from sw.networks.test_networks import randomise
 from sw.spec import BlockSpec
 
@@ -48,7 +48,7 @@ CANCELLING = {
 @pytest.fixture(autouse=True)
 def _every_image_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras' path looks at part of the survivors only; here at all of them, as the kernel does."""
-    monkeypatch.setattr(predictor_module, "SURVIVOR_STRIDE", 1)
+    monkeypatch.setattr(limits, "SURVIVOR_STRIDE", 1)
 
 
 def make_block(case: dict[str, Any]) -> FusedBlock:
