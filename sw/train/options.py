@@ -94,6 +94,8 @@ class Options(Common):
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
         recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
+        if self.start is not None:
+            recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
         chosen = {name: getattr(self, name) for name in ("dense_predictors", "value_biases") if getattr(self, name) is not None}
         return Run(
             spec=spec,

@@ -79,7 +79,7 @@ class PruningStage(Stage):
     Args:
         model: the network.
         sparsity: final fractions of zeros.
-        ramp: fraction of all steps in which the sparsity rises.
+        ramp: fraction of all steps in which the sparsity rises; 0: the masks stay as they come.
         limits: on the survivors of its ReLUs; None: as they come.
     """
 
@@ -91,6 +91,8 @@ class PruningStage(Stage):
     def before_step(self, step: int, steps: int) -> None:
         """Recompute the masks while the sparsity rises."""
         super().before_step(step, steps)
+        if not self.ramp:
+            return
         length = max(1, round(self.ramp * steps))
         if step > length:
             return

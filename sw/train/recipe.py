@@ -32,7 +32,7 @@ class Recipe:
         warmup: fraction of all steps in which the rate rises from zero.
         decay: weight decay, decoupled, per unit of learning rate.
         smoothing: label smoothing.
-        ramp: fraction of all steps in which the sparsity rises (pruned stage).
+        ramp: fraction of all steps in which the sparsity rises (pruned stage); 0: the masks stay as they come.
         batch: images a step.
         survivors_first: largest share of activations that the predictor lets pass the first ReLU of a block; or one a block.
         survivors_second: the same of the second ReLU.

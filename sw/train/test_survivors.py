@@ -214,3 +214,14 @@ def test_evaluation_may_be_rarer(tmp_path: Path) -> None:
     assert np.isnan(read_curves(tmp_path / "2" / "vanilla")[ACCURACY][0])
     with pytest.raises(ArchonError, match="evaluate-every: expected 1 or more, got 0"):
         Options(evaluate_every=0).run("fusionet-nano")
+
+
+def test_a_pruned_network_that_is_trained_on_stays_pruned(folder: Path, tmp_path: Path) -> None:
+    assert Options(start=folder, stage="pruned").run("fusionet-nano").recipe.ramp == 0
+    data, run = tiny_data(64), run_of(tmp_path, "pruned", recipe={"epochs": 1, "ramp": 0.0}, start=folder / "pruned")
+    train(run, data, data)
+    before, after = (load_arrays(path / CHECKPOINT) for path in (folder / "pruned", run.folder))
+    assert any((before[name] != after[name]).any() for name in before if name.endswith(".weight"))
+    for name in before:
+        if name.endswith(".mask"):
+            np.testing.assert_array_equal(after[name], before[name])
