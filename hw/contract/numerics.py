@@ -113,9 +113,12 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def predictor_input(activation: ArrayLike) -> Integers:
-    """int8 activation to the 4-bit predictor input: saturate(round(x / 16)), rounding half away from zero."""
-    return saturate(round_shift(activation, PREDICTOR_INPUT_SHIFT), PREDICTOR_INPUT_BITS)
+def predictor_input(activation: ArrayLike, bits: int = PREDICTOR_INPUT_BITS) -> Integers:
+    """int8 activation to the 4-bit predictor input: saturate(round(x / 16)), rounding half away from zero.
+
+    The hardware has no other `bits`: they are there to measure what these are worth.
+    """
+    return saturate(round_shift(activation, ACTIVATION_BITS - bits), bits)
 
 
 def predictor_level(excess: ArrayLike, shift: ArrayLike) -> Integers:

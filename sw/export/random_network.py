@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.bundle.network import AnyBlock, ExcitedBlock, FusedBlock
 from sw.datasets import normalise
@@ -176,7 +175,7 @@ def _block(
     path.project_weight[:] *= factor
     path.project_bias[:] = random.normal(size=spec.out_channels) * BIAS_DEVIATION * wanted
     output_scale = input_scale if spec.residual else 1 / LEVELS_A_DEVIATION
-    quantized = quantize_value_path(path, input_scale, Widths())
+    quantized = quantize_value_path(path, input_scale)
     projected = trace.projected * factor + path.project_bias.astype(np.float32)
     x = calibration.block_output(projected, x, spec, output_scale)
     report = BlockReport(name, 0, 0, trace.survivors_first, trace.survivors_second)

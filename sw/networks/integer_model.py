@@ -13,7 +13,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
-from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
+from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BITS, signed_range
 from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.network import IntegerNetwork, Requantization
 from sw.networks.layers import block_diagonal, multiply_channels, pad, shuffle_channels
@@ -31,13 +31,15 @@ class IntegerModel(keras.Model):
 
     Args:
         network: integers to begin with; `load` takes others of the same shapes.
+        predictor_bits: of the predictor's inputs; the golden model has the default alone.
 
     Raises:
         ArchonError: the backend has no numbers of 64 bits (JAX: set JAX_ENABLE_X64=1).
     """
 
-    def __init__(self, network: IntegerNetwork) -> None:
+    def __init__(self, network: IntegerNetwork, predictor_bits: int = PREDICTOR_INPUT_BITS) -> None:
         super().__init__(name="integers", dtype=EXACT)
+        self.predictor_bits = predictor_bits
         self.spec = network.spec
         self.parts: dict[str, Part] = {}
         for name, arrays in _arrays(network).items():
@@ -79,9 +81,9 @@ class IntegerModel(keras.Model):
             return ops.relu(x)
         part = self.parts[layer.name]
         if layer.kind == "fused block":
-            return fused_block(part, layer, x)
+            return fused_block(part, layer, x, self.predictor_bits)
         if layer.kind == "fused pointwise pair":
-            return pointwise_pair(part, layer, x)
+            return pointwise_pair(part, layer, x, self.predictor_bits)
         if layer.kind == "scale" and layer.gates is not None:
             gate = tensors[layer.gates.name]
             return saturate(nearest(x * part["weight"] * gate * part["unit"]), ACTIVATION_BITS)
@@ -113,9 +115,9 @@ def requantized(part: Part, layer: LayerShape, sums: Tensor) -> Tensor:
     return shuffle_channels(out, layer.groups) if shuffled else out
 
 
-def fused_block(part: Part, layer: LayerShape, x: Tensor) -> Tensor:
+def fused_block(part: Part, layer: LayerShape, x: Tensor, predictor_bits: int = PREDICTOR_INPUT_BITS) -> Tensor:
     """A fused block's output, layer by layer."""
-    sums = pointwise(part["predictor_expand_weight"], layer.groups, predictor_input(x))
+    sums = pointwise(part["predictor_expand_weight"], layer.groups, predictor_input(x, predictor_bits))
     excess = (sums - part["predictor_expand_threshold"]) * part["predictor_level_unit"]
     levels = ops.clip(ceiling(ops.relu(excess)), 0, LEVEL_MAX)
     second = depthwise(part["predictor_depthwise_weight"], layer.stride, levels) > part["predictor_depthwise_threshold"]
@@ -124,18 +126,18 @@ def fused_block(part: Part, layer: LayerShape, x: Tensor) -> Tensor:
     return requantized(part, layer, pointwise(part["project_weight"], layer.groups, a2))
 
 
-def pointwise_pair(part: Part, layer: LayerShape, x: Tensor) -> Tensor:
+def pointwise_pair(part: Part, layer: LayerShape, x: Tensor, predictor_bits: int = PREDICTOR_INPUT_BITS) -> Tensor:
     """A pair's output, layer by layer."""
-    sums = pointwise(part["predictor_expand_weight"], layer.groups, predictor_input(x))
+    sums = pointwise(part["predictor_expand_weight"], layer.groups, predictor_input(x, predictor_bits))
     survives = ops.cast(sums > part["predictor_expand_threshold"], EXACT)
     a1 = (pointwise(part["expand_weight"], layer.groups, x) + part["expand_bias"]) * survives
     a1 = shuffle_channels(a1, layer.groups) if layer.shuffle else a1
     return requantized(part, layer, pointwise(part["project_weight"], layer.groups, a1))
 
 
-def predictor_input(x: Tensor) -> Tensor:
-    """int8 activations to 4 bits."""
-    return saturate(nearest(x * 2.0**-PREDICTOR_INPUT_SHIFT), PREDICTOR_INPUT_BITS)
+def predictor_input(x: Tensor, bits: int) -> Tensor:
+    """int8 activations to the predictor's inputs."""
+    return saturate(nearest(x * 2.0 ** (bits - ACTIVATION_BITS)), bits)
 
 
 def truncated(x: Tensor) -> Tensor:

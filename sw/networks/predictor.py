@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from hw.contract.numerics import LEVEL_MAX, PREDICTOR_INPUT_BITS, PREDICTOR_INPUT_SHIFT, signed_range
+from hw.contract.numerics import ACTIVATION_BITS, LEVEL_MAX, PREDICTOR_INPUT_BITS, signed_range
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, linear_statistics, multiply_channels
 from sw.networks.limits import GATE_SLOPE, LimitedLayer, share, step
 from sw.networks.rounding import round_half_away, straight_through, to_activation
@@ -33,10 +33,10 @@ def ternarize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return ops.sign(weight) * kept, alpha
 
 
-def to_predictor_input(x: Tensor, scale: Tensor) -> Tensor:
+def to_predictor_input(x: Tensor, scale: Tensor, bits: int = PREDICTOR_INPUT_BITS) -> Tensor:
     """Real value to int8 activation, and that to 4 bits, as a float: clip(round(activation / 16), -8, 7)."""
-    low, high = signed_range(PREDICTOR_INPUT_BITS)
-    clipped = ops.clip(to_activation(x, scale) * 2.0**-PREDICTOR_INPUT_SHIFT, low, high)
+    low, high = signed_range(bits)
+    clipped = ops.clip(to_activation(x, scale) * 2.0 ** (bits - ACTIVATION_BITS), low, high)
     return straight_through(round_half_away(clipped), clipped)
 
 
@@ -52,6 +52,8 @@ class ExpandPredictor(LimitedLayer):
         super().__init__(f"{name}.predictor")
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
+        self.input_bits = PREDICTOR_INPUT_BITS
+        """Other ones are for measurements of what these are worth."""
         self.built = True
 
     def masked_layers(self) -> list[MaskedLayer]:
@@ -63,13 +65,16 @@ class ExpandPredictor(LimitedLayer):
         return [self.input_scale]
 
     def input_step(self) -> Tensor:
-        """Size of one 4-bit input level."""
-        return 2.0**PREDICTOR_INPUT_SHIFT * self.input_scale
+        """Size of one input level."""
+        return 2.0 ** (ACTIVATION_BITS - self.input_bits) * self.input_scale
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Block input [N, H, W, C] as the predictor has it: input levels times their size."""
+        return self.input_step() * to_predictor_input(x, self.input_scale, self.input_bits)
 
     def excess(self, x: Tensor, training: bool = False) -> Tensor:
         """First pre-activation [N, H, W, E] in levels: the integer sum less the real threshold, u, here."""
-        step = self.input_step()
-        quantized = step * to_predictor_input(x, self.input_scale)
+        quantized = self.inputs(x)
         signs, alpha = ternarize(self.expand.masked())
         matrix = self.expand.matrix(straight_through(alpha * signs, self.expand.masked()))
         norm = self.expand.norm
@@ -117,13 +122,23 @@ class Predictor(ExpandPredictor):
         """What the predictor has beside its convolutions."""
         return [self.input_scale, self.shift]
 
+    def level_sums(self) -> Tensor:
+        """Units of the sum in a level of r1 [E]: 2**shift with 4-bit inputs, with others what means the same; at least 1."""
+        return ops.maximum(2.0 ** (self.shift + (self.input_bits - PREDICTOR_INPUT_BITS)), 1.0)
+
     def _level(self, scale: Tensor, alpha: Tensor) -> Tensor:
-        return super()._level(scale, alpha) * 2.0**self.shift
+        return super()._level(scale, alpha) * self.level_sums()
 
     def levels(self, excess: Tensor) -> Tensor:
-        """Excess, in levels of u / 2**shift, to the 4-bit output r1, 0..15."""
+        """Excess, in levels of r1, to the 4-bit output r1, 0..15.
+
+        With coarser inputs than usual, where a level may stand for several of the usual ones, in the usual ones.
+        """
         clipped = ops.clip(excess, 0, LEVEL_MAX)
-        return straight_through(ops.ceil(clipped), clipped)
+        r1 = straight_through(ops.ceil(clipped), clipped)
+        if self.input_bits >= PREDICTOR_INPUT_BITS:
+            return r1
+        return r1 * (self.level_sums() * 2.0 ** (PREDICTOR_INPUT_BITS - self.input_bits - self.shift))
 
     def call(self, x: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
         """Block input to (r1, s2): the first ReLU survives where r1 > 0, the second where s2 > 0."""

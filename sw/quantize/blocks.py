@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.config import Widths
 from hw.contract.taps import SMALL_KERNEL, SMALL_TAPS
 from sw.bundle.network import AnyBlock, DenseLayer, ExcitedBlock, FusedBlock, PointwisePairBlock, Requantization, UnfusedBlock
 from sw.quantize import calibration
@@ -16,6 +15,7 @@ from sw.quantize.calibration import Activations
 from sw.quantize.dense import quantize_dense, requantization
 from sw.quantize.excitation import ExcitationPath, Gates, quantize_gates
 from sw.quantize.pair import PairPath, constant_pair_channels, integer_pair, quantize_pair_path, with_constants
+from sw.quantize.precision import Precision
 from sw.quantize.predictor import constant_channels, quantize_expand, quantize_predictor
 from sw.quantize.scales import Scales
 from sw.quantize.value_path import quantize_value_path
@@ -54,7 +54,7 @@ class BlockQuantizer:
         source: what it reads.
         output_scale: value of one level of what it writes.
         scales: of the tensors within it.
-        widths: bit widths of the hardware; the contract's when left out.
+        precision: of the integers; the hardware's when left out.
     """
 
     arrays: Arrays
@@ -62,7 +62,7 @@ class BlockQuantizer:
     source: Tensor
     output_scale: float
     scales: Scales
-    widths: Widths | None
+    precision: Precision
 
     @property
     def name(self) -> str:
@@ -91,13 +91,14 @@ class BlockQuantizer:
 
     def _fused(self, name: str, spec: BlockSpec, output_scale: float | None) -> tuple[FusedBlock, Activations, BlockReport]:
         """The block; its output before requantisation; its report. Without an output scale the tensor is called "fused"."""
-        input_scale = self.source.scale
-        predictor = quantize_predictor(*predictor_layers(self.arrays, self.key, spec, input_scale), self.widths)
+        input_scale, precision = self.source.scale, self.precision
+        layers = predictor_layers(self.arrays, self.key, spec, input_scale, precision)
+        predictor = quantize_predictor(*layers, precision)
         path = value_path(self.arrays, self.key, spec)
         constant = constant_channels(path, predictor)
         path = dataclasses.replace(path, project_bias=path.project_bias + constant.bias)
-        quantized = quantize_value_path(path, input_scale, self.widths)
-        trace = calibration.run_block(self.source.x, quantized.floats(), predictor, spec, input_scale)
+        quantized = quantize_value_path(path, input_scale, precision)
+        trace = calibration.run_block(self.source.x, quantized.floats(), predictor, spec, input_scale, precision)
         report = BlockReport(name, constant.exact, constant.interior, trace.survivors_first, trace.survivors_second)
         scale = self.scales(f"{self.key}.fused_scale", trace.projected) if output_scale is None else output_scale
         return fused_block(name, quantized, predictor, scale), trace.projected, report
@@ -138,13 +139,14 @@ class BlockQuantizer:
 
     def _pair(self, spec: PointwisePairSpec) -> tuple[PointwisePairBlock, Activations, BlockReport]:
         name, x, expanded = f"{self.name} pair", self.source, spec.expanded_channels
-        signs, threshold = quantize_expand(predictor_expand(self.arrays, self.key, spec, x.scale), self.widths)
+        layer = predictor_expand(self.arrays, self.key, spec, x.scale, self.precision)
+        signs, threshold = quantize_expand(layer, self.precision)
         first = self._folded("expand", (expanded, spec.in_channels // spec.groups))
         second = self._folded("project", (spec.own_channels, expanded // spec.groups))
         path = PairPath(*first, *second)
         constants = constant_pair_channels(spec, path, signs, threshold)
-        quantized = quantize_pair_path(spec, with_constants(path, constants), x.scale, self.widths)
-        survives = calibration.pointwise(calibration.predictor_inputs(x.x, x.scale), signs) > threshold
+        quantized = quantize_pair_path(spec, with_constants(path, constants), x.scale, self.precision)
+        survives = calibration.pointwise(calibration.predictor_inputs(x.x, x.scale, self.precision), signs) > threshold
         a1 = (calibration.pointwise(x.x, path.expand_weight) + path.expand_bias.astype(np.float32)) * survives
         a1 = calibration.shuffle(a1, spec.groups) if spec.inner_shuffle else a1
         y = np.maximum(calibration.pointwise(a1, path.project_weight) + path.project_bias.astype(np.float32), 0)

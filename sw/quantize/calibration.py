@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
+from sw.quantize.precision import Precision
 from sw.quantize.predictor import QuantizedPredictor
 from sw.quantize.value_path import Integers, ValuePath
 from sw.spec import BlockSpec
@@ -67,10 +68,10 @@ def rounded(x: Activations, scale: float) -> Activations:
     return (levels * scale).astype(np.float32)
 
 
-def predictor_inputs(x: Activations, scale: float) -> Activations:
-    """4-bit inputs of the predictor, as float32 integers."""
+def predictor_inputs(x: Activations, scale: float, precision: Precision | None = None) -> Activations:
+    """Inputs of the predictor, of 4 bits unless said otherwise, as float32 integers."""
     levels = numerics.saturate(np.rint(x / scale), numerics.ACTIVATION_BITS)
-    return numerics.predictor_input(levels).astype(np.float32)
+    return numerics.predictor_input(levels, (precision or Precision()).predictor_input).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,17 @@ class BlockTrace:
 
 
 def run_block(
-    x: Activations, path: ValuePath, predictor: QuantizedPredictor, spec: BlockSpec, input_scale: float
+    x: Activations,
+    path: ValuePath,
+    predictor: QuantizedPredictor,
+    spec: BlockSpec,
+    input_scale: float,
+    precision: Precision | None = None,
 ) -> BlockTrace:
     """The value path gated by the integer predictor's masks, image by image to save memory."""
-    traces = [run_gated(image[None], path, run_predictor(image[None], predictor, spec, input_scale), spec) for image in x]
+    traces = [
+        run_gated(image[None], path, run_predictor(image[None], predictor, spec, input_scale, precision), spec) for image in x
+    ]
     return BlockTrace(
         projected=np.concatenate([trace.projected for trace in traces]),
         survivors_first=float(np.mean([trace.survivors_first for trace in traces])),
@@ -104,9 +112,11 @@ def run_block(
     )
 
 
-def run_predictor(x: Activations, predictor: QuantizedPredictor, spec: BlockSpec, input_scale: float) -> Masks:
+def run_predictor(
+    x: Activations, predictor: QuantizedPredictor, spec: BlockSpec, input_scale: float, precision: Precision | None = None
+) -> Masks:
     """Both masks, from real activations."""
-    sums = pointwise(predictor_inputs(x, input_scale), predictor.expand_weight)
+    sums = pointwise(predictor_inputs(x, input_scale, precision), predictor.expand_weight)
     levels = levels_of(sums, predictor.expand_threshold, predictor.level_shift)
     survives = depthwise(levels, predictor.depthwise_weight, spec.stride) > predictor.depthwise_threshold
     return Masks(levels, survives)

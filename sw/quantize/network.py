@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.bundle.network import IntegerNetwork
 from sw.datasets import normalise
@@ -16,6 +15,7 @@ from sw.quantize.assembly import Front, Head, integer_network
 from sw.quantize.blocks import BlockQuantizer, BlockReport, Tensor
 from sw.quantize.calibration import Activations
 from sw.quantize.dense import image_levels, quantize_dense
+from sw.quantize.precision import Precision
 from sw.quantize.scales import Scales
 from sw.quantize.weights import Arrays, find, folded, scale_of
 from sw.spec import NetworkSpec
@@ -36,14 +36,16 @@ class Quantized:
     scales: dict[str, float]
 
 
-def quantize_network(arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8], widths: Widths | None = None) -> Quantized:
+def quantize_network(
+    arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8], precision: Precision | None = None
+) -> Quantized:
     """Quantise the weights of stage pred or quantized.
 
     Args:
         arrays: weights as sw.train exports them.
         spec: the network.
         images: (N, height, width, 3) uint8, to find the scales that do not come with the weights; a hundred are enough.
-        widths: bit widths of the hardware; the contract's when left out.
+        precision: of the integers; the hardware's when left out.
 
     Raises:
         ArchonError: arrays that are missing or do not fit, or weights that no scale brings within the widths.
@@ -58,7 +60,7 @@ def quantize_network(arrays: Arrays, spec: NetworkSpec, images: NDArray[np.uint8
         name, (input_scale, output_scale) = f"block {index + 1}", inputs[index : index + 2]
         if block_spec.residual and not np.isclose(input_scale, output_scale, rtol=1e-5):
             raise ArchonError(f"{name}: a residual needs one scale before and after, got {input_scale}, {output_scale}")
-        quantizer = BlockQuantizer(arrays, index, Tensor(x, input_scale), output_scale, scales, widths)
+        quantizer = BlockQuantizer(arrays, index, Tensor(x, input_scale), output_scale, scales, precision or Precision())
         try:
             block, x, report = quantizer.quantized(block_spec)
         except ArchonError as error:

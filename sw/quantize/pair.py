@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract.config import Widths
 from hw.contract.taps import SMALL_KERNEL
 from sw.bundle.blocks import PointwisePair, pair_columns, pair_order, pair_rows
 from sw.quantize.dense import requantization
+from sw.quantize.precision import Precision
 from sw.quantize.predictor import ConstantChannels, QuantizedPredictor, constant_channels
 from sw.quantize.value_path import Floats, Integers, QuantizedValuePath, ValuePath, quantize_value_path
 from sw.spec import PointwisePairSpec
@@ -51,14 +51,14 @@ def centre(spec: PointwisePairSpec) -> Integers:
 
 
 def quantize_pair_path(
-    spec: PointwisePairSpec, path: PairPath, input_scale: float, widths: Widths | None = None
+    spec: PointwisePairSpec, path: PairPath, input_scale: float, precision: Precision | None = None
 ) -> QuantizedValuePath:
     """Integers of the fused block that the pair is.
 
     Raises:
         ArchonError: as quantize_value_path.
     """
-    return quantize_value_path(path.as_block(spec), input_scale, widths, unit_window=True)
+    return quantize_value_path(path.as_block(spec), input_scale, precision, unit_window=True)
 
 
 def integer_pair(
@@ -103,9 +103,11 @@ def with_constants(path: PairPath, constants: ConstantChannels) -> PairPath:
     return dataclasses.replace(path, project_bias=path.project_bias + constants.bias)
 
 
-def fake_quantize_pair(spec: PointwisePairSpec, path: PairPath, input_scale: float) -> PairPath:
+def fake_quantize_pair(
+    spec: PointwisePairSpec, path: PairPath, input_scale: float, precision: Precision | None = None
+) -> PairPath:
     """The float weights as the hardware will see them: quantised and scaled back. Shapes as in `path`."""
-    floats = quantize_pair_path(spec, path, input_scale).floats()
+    floats = quantize_pair_path(spec, path, input_scale, precision).floats()
     return PairPath(
         expand_weight=_own_columns(spec, floats.expand_weight),
         expand_bias=own_order(spec, floats.expand_bias),

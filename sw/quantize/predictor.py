@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.contract import numerics
-from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from sw.quantize.precision import Precision
 from sw.quantize.value_path import Floats, Integers, ValuePath
 
 
@@ -39,7 +39,7 @@ class QuantizedPredictor:
 
 
 def quantize_predictor(
-    expand: TernaryLayer, depthwise: TernaryLayer, level_shift: Integers, widths: Widths | None = None
+    expand: TernaryLayer, depthwise: TernaryLayer, level_shift: Integers, precision: Precision | None = None
 ) -> QuantizedPredictor:
     """Thresholds on integer sums that decide as the float predictor does, for every possible input.
 
@@ -48,39 +48,39 @@ def quantize_predictor(
     further ones decide the same.
 
     Raises:
-        ArchonError: a threshold within reach of the sums does not fit `widths.predictor_sum`.
+        ArchonError: a threshold within reach of the sums does not fit `precision.widths.predictor_sum`.
     """
-    widths = widths or Widths()
+    precision = precision or Precision()
     saturated = numerics.LEVEL_MAX << level_shift.astype(np.int64)
-    first, first_threshold = quantize_expand(expand, widths, saturated)
+    first, first_threshold = quantize_expand(expand, precision, saturated)
     second, second_real = _signed_sums(depthwise)
     taps = second.reshape(len(second), -1)
     highest = numerics.LEVEL_MAX * (taps > 0).sum(axis=1)
     lowest = numerics.LEVEL_MAX * (taps < 0).sum(axis=1)
     second_threshold = _floor_within(second_real, -lowest - 1, highest)
-    _check_width("predictor_depthwise_threshold", second_threshold, widths.predictor_sum)
+    _check_width("predictor_depthwise_threshold", second_threshold, precision.widths.predictor_sum)
     return QuantizedPredictor(first, first_threshold, level_shift.astype(np.int64), second, second_threshold)
 
 
 def quantize_expand(
-    expand: TernaryLayer, widths: Widths | None = None, saturated: Integers | int = 1
+    expand: TernaryLayer, precision: Precision | None = None, saturated: Integers | int = 1
 ) -> tuple[Integers, Integers]:
     """T1 with BatchNorm's sign (E, C/G) and thresholds (E,) of an expand layer, as in quantize_predictor.
 
     Args:
         expand: in float.
-        widths: bit widths of the hardware; the contract's when left out.
+        precision: of the integers; the hardware's when left out.
         saturated: excess (E,) beyond which a larger one makes no difference; where only the sign counts, one.
 
     Raises:
-        ArchonError: a threshold within reach of the sums does not fit `widths.predictor_sum`.
+        ArchonError: a threshold within reach of the sums does not fit `precision.widths.predictor_sum`.
     """
-    widths = widths or Widths()
-    low, high = numerics.signed_range(numerics.PREDICTOR_INPUT_BITS)
+    precision = precision or Precision()
+    low, high = numerics.signed_range(precision.predictor_input)
     signs, real = _signed_sums(expand)
     reach = max(-low, high) * np.abs(signs).sum(axis=1)
     threshold = _floor_within(real, -(reach + saturated), reach)
-    _check_width("predictor_expand_threshold", threshold, widths.predictor_sum)
+    _check_width("predictor_expand_threshold", threshold, precision.widths.predictor_sum)
     return signs, threshold
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from sw.quantize.precision import Precision
 from sw.quantize.predictor import TernaryLayer, constant_channels, level_shifts, quantize_predictor
 from sw.quantize.test_value_path import make_path
 
@@ -78,7 +79,7 @@ def test_thresholds_stay_just_beyond_reach() -> None:
 def test_a_reachable_threshold_beyond_the_width_is_refused() -> None:
     layer = TernaryLayer(np.ones((1, 24), dtype=np.int64), 1.0, np.ones(1), np.array([-150.0]))
     with pytest.raises(ArchonError, match="predictor_expand_threshold: channel 0 holds 150, which needs 9 bits, got 8"):
-        quantize_predictor(layer, EMPTY, np.array([0]), Widths(predictor_sum=8))
+        quantize_predictor(layer, EMPTY, np.array([0]), Precision(Widths(predictor_sum=8)))
 
 
 def test_constant_channels_add_what_the_literal_sum_says() -> None:

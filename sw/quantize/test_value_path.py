@@ -16,6 +16,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from hw.contract.taps import KERNELS
 from sw.quantize import ValuePath, fake_quantize, powers, quantize_value_path
+from sw.quantize.precision import Precision
 from sw.quantize.value_path import bound_excess
 
 INPUT_SCALE = 0.03
@@ -123,7 +124,7 @@ def test_widths_hold_for_any_weights(
         depthwise_bias=path.depthwise_bias * bias,
     )
     widths = Widths()
-    integers = quantize_value_path(path, INPUT_SCALE, widths)
+    integers = quantize_value_path(path, INPUT_SCALE, Precision(widths))
     assert np.abs(integers.expand_weight).max() <= widths.weight_max
     assert np.abs(integers.depthwise_weight).max() <= widths.weight_max
     biases = integers.depthwise_weight * integers.expand_bias[:, None, None]
@@ -137,7 +138,7 @@ def test_widths_hold_for_any_weights(
 
 def test_a_narrow_accumulator_is_respected() -> None:
     path, widths = make_path(zeros=0.2), Widths(accumulator=12)
-    integers = quantize_value_path(path, INPUT_SCALE, widths)
+    integers = quantize_value_path(path, INPUT_SCALE, Precision(widths))
     magnitudes = dataclasses.replace(
         integers,
         expand_weight=abs(integers.expand_weight),
@@ -167,9 +168,9 @@ def test_bound_counts_the_worst_masks_and_inputs() -> None:
 
 def test_nearest_is_nearest() -> None:
     grid = np.array([value for value in range(-160, 161) if len(numerics.signed_powers(value, 8)) <= 2])
-    assert powers.largest(7) == 160
+    assert powers.magnitudes(7) == tuple(grid[grid >= 0])
     values = np.random.default_rng(7).uniform(-170, 170, 2000)
-    got = powers.nearest(values, 7)
+    got = powers.nearest(values, powers.magnitudes(7))
     assert np.isin(got, grid).all()
     np.testing.assert_array_equal(np.abs(got - values), np.abs(grid[None, :] - values[:, None]).min(axis=1))
 

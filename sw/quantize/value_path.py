@@ -18,12 +18,13 @@ from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.quantize import powers
+from sw.quantize.precision import Precision
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SMALLEST_RANGE = 8
-"""Scales are tried that map the largest weight of a channel to 8, 9, ... up to the largest integer."""
+SCALES = 8
+"""As many scales are tried, that map the largest weight of a channel to integers from half of the largest one up to that."""
 
 BOUND_ROUNDS = 40
 
@@ -91,30 +92,31 @@ class QuantizedValuePath:
         )
 
 
-def fake_quantize(path: ValuePath, input_scale: float, widths: Widths | None = None) -> ValuePath:
+def fake_quantize(path: ValuePath, input_scale: float, precision: Precision | None = None) -> ValuePath:
     """The float weights as the hardware will see them: quantised and scaled back. Shapes as in `path`."""
-    return quantize_value_path(path, input_scale, widths).floats()
+    return quantize_value_path(path, input_scale, precision).floats()
 
 
 def quantize_value_path(
-    path: ValuePath, input_scale: float, widths: Widths | None = None, *, unit_window: bool = False
+    path: ValuePath, input_scale: float, precision: Precision | None = None, *, unit_window: bool = False
 ) -> QuantizedValuePath:
     """Choose scales and round.
 
-    For each expanded channel the pair of scales is taken, out of those that map the largest W1 and the largest D to
-    8..15 each, with which the products W2*D*W1 come out nearest to the float ones (least squares). Output scales are
-    the smallest with which every W2 is representable and no sum of a row can overflow.
+    For each expanded channel the pair of scales is taken, out of those that map the largest W1 and the largest D to the
+    upper half of their range (8..15), with which the products W2*D*W1 come out nearest to the float ones (least squares).
+    Output scales are the smallest with which every W2 is representable and no sum of a row can overflow.
 
     Args:
         path: float weights, BatchNorm folded.
         input_scale: sx, value of one level of the int8 input.
-        widths: bit widths of the hardware; the contract's when left out.
+        precision: of the integers; the hardware's when left out.
         unit_window: D holds integers already (a pair of pointwise layers, whose window is one tap with the weight 1).
 
     Raises:
         ArchonError: a scale or weight that is not finite, or sums that no output scale brings into range.
     """
-    widths = widths or Widths()
+    precision = precision or Precision()
+    widths = precision.widths
     _check_finite(path, input_scale)
     columns = path.columns()
     used = np.asarray(path.expand_weight.any(axis=1)) & np.asarray(columns.any(axis=1))
@@ -123,10 +125,10 @@ def quantize_value_path(
     depthwise = path.depthwise_weight.reshape(len(columns), -1)
     second = np.ones((len(columns), 1)) if unit_window else _scale_candidates(depthwise, widths)
     first, second = _widened_for_biases(path, input_scale, first, second, widths)
-    output_scale = _smallest_output_scales(path, columns, first[:, 0] * second[:, 0] * input_scale, widths)
+    output_scale = _smallest_output_scales(path, columns, first[:, 0] * second[:, 0] * input_scale, precision)
     for _ in range(BOUND_ROUNDS):
-        chosen = _best_scales(path, columns, input_scale, first, second, output_scale, widths)
-        rounded = _rounded(path, columns, input_scale, *chosen, output_scale, widths)
+        chosen = _best_scales(path, columns, input_scale, first, second, output_scale, precision)
+        rounded = _rounded(path, columns, input_scale, *chosen, output_scale, precision)
         excess = bound_excess(rounded, widths)
         if (excess <= 1).all():
             return rounded
@@ -167,7 +169,7 @@ def _scale_candidates(weights: Floats, widths: Widths) -> Floats:
     """(E, candidates), finest first: scales that map a row's largest magnitude to an integer; 1 for rows of zeros."""
     peak = np.abs(weights).max(axis=1)
     peak = np.where(peak > 0, peak, widths.weight_max)
-    targets = np.arange(widths.weight_max, min(SMALLEST_RANGE, widths.weight_max) - 1, -1)
+    targets = np.unique(np.rint(np.linspace(widths.weight_max, (widths.weight_max + 1) // 2, SCALES)))[::-1]
     return peak[:, None] / targets
 
 
@@ -182,20 +184,20 @@ def _widened_for_biases(
     return first, np.maximum(second, np.abs(path.depthwise_bias)[:, None] / unit)
 
 
-def _smallest_output_scales(path: ValuePath, columns: Floats, column_scale: Floats, widths: Widths) -> Floats:
+def _smallest_output_scales(path: ValuePath, columns: Floats, column_scale: Floats, precision: Precision) -> Floats:
     """(K,): with these the largest weight of a row is the largest representable one, and b3 takes half of y's range."""
     outputs = columns.shape[1]
     peak = np.abs(columns * column_scale[:, None]).reshape(path.groups, -1, outputs).max(axis=1).reshape(-1)
-    scale = peak / powers.largest(widths.shift_max)
+    scale = peak / precision.project_magnitudes[-1]
     bias_limit = numerics.signed_range(numerics.OUTPUT_ACCUMULATOR_BITS - 1)[1]
     return np.maximum(np.where(scale > 0, scale, 1e-3), np.abs(path.project_bias) / bias_limit)
 
 
-def _nearest_columns(columns: Floats, column_scale: Floats, output_scale: Floats, widths: Widths) -> Integers:
+def _nearest_columns(columns: Floats, column_scale: Floats, output_scale: Floats, precision: Precision) -> Integers:
     """W2 / w by expanded channel, (E, K/G), for column scales (E,) and output scales (K,)."""
     groups = len(output_scale) // columns.shape[1]
     rows = np.repeat(output_scale.reshape(groups, -1), len(columns) // groups, axis=0)
-    return powers.nearest(columns * column_scale[:, None] / rows, widths.shift_max)
+    return powers.nearest(columns * column_scale[:, None] / rows, precision.project_magnitudes)
 
 
 def _rounding(weights: Floats, scale: Floats, widths: Widths) -> Integers:
@@ -211,7 +213,7 @@ def _best_scales(
     first: Floats,
     second: Floats,
     output_scale: Floats,
-    widths: Widths,
+    precision: Precision,
 ) -> tuple[Floats, Floats]:
     """(a, d): of all pairs of candidates, per expanded channel, the one with the least squared error of W2*D*W1.
 
@@ -222,13 +224,13 @@ def _best_scales(
     best = np.full(expanded, np.inf)
     a, d = first[:, 0].copy(), second[:, 0].copy()
     rows = np.repeat(output_scale.reshape(groups, -1), expanded // groups, axis=0)
-    firsts = [_moments(path.expand_weight, scale, widths) for scale in first.T]
-    seconds = [_moments(depthwise, scale, widths) for scale in second.T]
+    firsts = [_moments(path.expand_weight, scale, precision.widths) for scale in first.T]
+    seconds = [_moments(depthwise, scale, precision.widths) for scale in second.T]
     norm = (columns**2).sum(axis=1) * (path.expand_weight**2).sum(axis=1) * (depthwise**2).sum(axis=1)
     for a_scale, (a_norm, a_inner) in zip(first.T, firsts, strict=True):
         for d_scale, (d_norm, d_inner) in zip(second.T, seconds, strict=True):
             column_scale = a_scale * d_scale * input_scale
-            integers = _nearest_columns(columns, column_scale, output_scale, widths)
+            integers = _nearest_columns(columns, column_scale, output_scale, precision)
             rounded = integers * rows / column_scale[:, None]
             error = norm + (rounded**2).sum(axis=1) * a_norm * d_norm
             error -= 2 * (rounded * columns).sum(axis=1) * a_inner * d_inner
@@ -245,12 +247,12 @@ def _moments(weights: Floats, scale: Floats, widths: Widths) -> tuple[Floats, Fl
 
 
 def _rounded(
-    path: ValuePath, columns: Floats, input_scale: float, a: Floats, d: Floats, output_scale: Floats, widths: Widths
+    path: ValuePath, columns: Floats, input_scale: float, a: Floats, d: Floats, output_scale: Floats, precision: Precision
 ) -> QuantizedValuePath:
-    groups, expanded = path.groups, len(columns)
+    groups, expanded, widths = path.groups, len(columns), precision.widths
     first = _rounding(path.expand_weight, a, widths)
     # Beside a bias as large as its scale was widened for, W1 may round to nothing: no pair is left that adds the bias.
-    integers = _nearest_columns(columns, a * d * input_scale, output_scale, widths) * np.asarray(first.any(axis=1))[:, None]
+    integers = _nearest_columns(columns, a * d * input_scale, output_scale, precision) * np.asarray(first.any(axis=1))[:, None]
     project = integers.reshape(groups, expanded // groups, -1).transpose(0, 2, 1).reshape(len(output_scale), -1)
     return QuantizedValuePath(
         expand_weight=first,

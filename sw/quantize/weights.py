@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.contract import numerics
 from hw.contract.errors import ArchonError
+from sw.quantize.precision import Precision
 from sw.quantize.predictor import TernaryLayer
 from sw.quantize.value_path import Floats, ValuePath
 from sw.spec import BlockSpec, PointwisePairSpec
@@ -58,18 +59,26 @@ def value_path(arrays: Arrays, block: str, spec: BlockSpec) -> ValuePath:
 
 
 def predictor_layers(
-    arrays: Arrays, block: str, spec: BlockSpec, input_scale: float
+    arrays: Arrays, block: str, spec: BlockSpec, input_scale: float, precision: Precision | None = None
 ) -> tuple[TernaryLayer, TernaryLayer, NDArray[np.int64]]:
-    """The predictor's expand and depthwise layers and its level shifts."""
-    expanded = spec.expanded_channels
-    first = predictor_expand(arrays, block, spec, input_scale)
+    """The predictor's expand and depthwise layers and its level shifts.
+
+    Finer inputs than usual make sums larger, so that shifts grow by as many bits. With coarser ones they fall, to 0 at least;
+    where they cannot fall as far, a level stands for as many more, which the depthwise layer's scale makes up for.
+    """
+    expanded, precision = spec.expanded_channels, precision or Precision()
+    first = predictor_expand(arrays, block, spec, input_scale, precision)
     second = _ternary(arrays, f"{block}.predictor_depthwise", (expanded, spec.kernel, spec.kernel), 1.0)
-    return first, second, find(arrays, f"{block}.predictor.shift", (expanded,)).astype(np.int64)
+    wanted = find(arrays, f"{block}.predictor.shift", (expanded,)).astype(np.int64) + precision.finer
+    shift = np.maximum(wanted, 0)
+    return first, dataclasses.replace(second, scale=np.ldexp(second.scale, shift - wanted)), shift
 
 
-def predictor_expand(arrays: Arrays, block: str, spec: BlockSpec | PointwisePairSpec, input_scale: float) -> TernaryLayer:
+def predictor_expand(
+    arrays: Arrays, block: str, spec: BlockSpec | PointwisePairSpec, input_scale: float, precision: Precision | None = None
+) -> TernaryLayer:
     """The predictor's expand layer."""
-    step = input_scale * (1 << numerics.PREDICTOR_INPUT_SHIFT)
+    step = input_scale * (precision or Precision()).input_step
     return _ternary(arrays, f"{block}.predictor_expand", (spec.expanded_channels, spec.in_channels // spec.groups), step)
 
 

@@ -15,7 +15,7 @@ from sw.networks.fused import FusedBlock
 from sw.networks.layers import MaskedLayer, linear_statistics
 from sw.networks.network import Network
 from sw.networks.pair import PointwisePairBlock
-from sw.networks.predictor import ExpandPredictor, Predictor, ternarize, to_predictor_input
+from sw.networks.predictor import ExpandPredictor, Predictor, ternarize
 from sw.spec import NetworkSpec
 from sw.train.stage import FallingLimits, Stage
 
@@ -183,7 +183,7 @@ def set_gated_statistics(block: Block, x: Any) -> None:
 def calibrate_expand(predictor: ExpandPredictor, x: Any) -> None:
     """Set the statistics of a predictor's expand layer from its input [N, H, W, C], its scale known."""
     signs, alpha = ternarize(predictor.expand.masked())
-    quantized = predictor.input_step() * to_predictor_input(x, predictor.input_scale)
+    quantized = predictor.inputs(x)
     _set_statistics(predictor.expand, *linear_statistics(quantized, predictor.expand.matrix(alpha * signs)))
     if predictor.limited is not None:
         _lower(

@@ -21,6 +21,7 @@ from sw.quantize import fake_quantize
 from sw.quantize.dense import rounded_weights
 from sw.quantize.network import Quantized, quantize_network
 from sw.quantize.pair import PairPath, fake_quantize_pair
+from sw.quantize.precision import Precision
 from sw.quantize.value_path import ValuePath
 from sw.train import checkpoint
 from sw.train.devices import gpu_count, predict
@@ -46,12 +47,16 @@ class QuantizationStage(PredictionStage):
         model: the network, quantised, with predictors where it has fused blocks.
         training: images to find scales on (the first ones).
         plan: how the predictors are trained.
+        precision: of weights and of the predictor's inputs; the hardware's when left out. For other inputs, `keras` alone of
+            the kernels (sw.train.kernel) has predictors whose levels are coarser than those of the hardware.
 
     Raises:
         ArchonError: images of another size than the network's.
     """
 
-    def __init__(self, model: Network, training: ImageSet, plan: PredictorPlan) -> None:
+    def __init__(
+        self, model: Network, training: ImageSet, plan: PredictorPlan, precision: Precision | None = None
+    ) -> None:
         spec, size = model.spec, training.images.shape[1:]
         if size != (spec.height, spec.width, spec.channels):
             expected = f"{spec.height} x {spec.width} x {spec.channels}"
@@ -67,6 +72,10 @@ class QuantizationStage(PredictionStage):
                 block.drop_biases()
         self.pixels = training.images[:INTEGER_IMAGES]
         self.integers: IntegerModel | None = None
+        self.precision = precision or Precision()
+        for block in model.blocks:
+            if block.predictor is not None:
+                block.predictor.input_bits = self.precision.predictor_input
 
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
         """Take over the network and find the scales that it has not got yet.
@@ -96,17 +105,17 @@ class QuantizationStage(PredictionStage):
     def after_epoch(self) -> None:
         """Choose the quantised weights anew."""
         for block in self.model.blocks:
-            round_weights(block)
+            round_weights(block, self.precision)
 
     def quantized(self) -> Quantized:
         """The integer network of the weights as they are."""
-        return quantize_network(export_weights(self.model), self.model.spec, self.pixels)
+        return quantize_network(export_weights(self.model), self.model.spec, self.pixels, self.precision)
 
     def inference(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
         """Images to the logits of the integer network."""
         network = self.quantized().network
         if self.integers is None:
-            self.integers = IntegerModel(network)
+            self.integers = IntegerModel(network, self.precision.predictor_input)
         self.integers.load(network)
         return integer_inference(self.integers, network)
 
@@ -153,13 +162,13 @@ def _setter(scales: dict[str, Any]) -> Callable[[str, Any], None]:
     return record
 
 
-def round_weights(block: Block) -> None:
+def round_weights(block: Block, precision: Precision | None = None) -> None:
     """Set the block's rounding so that its layers apply the weights that the hardware will hold."""
     folded = {layer: _folded(layer) for layer in block.value_layers()}
     weights = {layer: rounded_weights(weight) for layer, (weight, _) in folded.items()}
     if isinstance(block, FusedBlock):
         parts = [array for layer in (block.expand, block.depthwise, block.project) for array in folded[layer]]
-        floats = fake_quantize(ValuePath(*parts), _value(block.input_scale))
+        floats = fake_quantize(ValuePath(*parts), _value(block.input_scale), precision)
         weights = {
             block.expand: floats.expand_weight,
             block.depthwise: floats.depthwise_weight,
@@ -167,7 +176,7 @@ def round_weights(block: Block) -> None:
         }
     if isinstance(block, PointwisePairBlock):
         path = PairPath(*folded[block.expand], *folded[block.project])
-        pair = fake_quantize_pair(block.spec, path, _value(block.input_scale))
+        pair = fake_quantize_pair(block.spec, path, _value(block.input_scale), precision)
         weights |= {block.expand: pair.expand_weight, block.project: pair.project_weight}
     for layer, weight in weights.items():
         layer.rounding.assign(rounding(layer, weight, ops.convert_to_numpy(layer.norm.folded()[0])))

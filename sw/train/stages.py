@@ -4,6 +4,7 @@ from hw.contract.errors import ArchonError
 from sw.datasets import ImageSet
 from sw.networks.limits import Survivors
 from sw.networks.network import Network
+from sw.quantize.precision import Precision
 from sw.spec import NetworkSpec, UnfusedSpec
 from sw.train.prediction import PredictionStage, PredictorPlan
 from sw.train.pruning import PruningStage
@@ -14,8 +15,10 @@ from sw.train.stage import FallingLimits, Stage
 PREDICTORS = ("forward", "constraint")
 
 
-def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet, predictor: str) -> Stage:
-    """The stage, with its model.
+def make_stage(
+    stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet, predictor: str, precision: Precision | None = None
+) -> Stage:
+    """The stage, with its model; `precision` is that of stage quantized, the hardware's when left out.
 
     Raises:
         ArchonError: unknown stage or way of training the predictor, predictors asked of a network without fused blocks, or
@@ -32,7 +35,7 @@ def make_stage(stage: str, spec: NetworkSpec, recipe: Recipe, training: ImageSet
         return PruningStage(Network(spec), spec.sparsity, recipe.ramp, limits)
     if stage == "pred":
         return PredictionStage(Network(spec, predicted=True), training, plan)
-    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, plan)
+    return QuantizationStage(Network(spec, predicted=spec.predicts, quantized=True), training, plan, precision)
 
 
 def _limits(spec: NetworkSpec, recipe: Recipe) -> FallingLimits | None:

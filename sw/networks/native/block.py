@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sw.networks.native import library
-from sw.networks.predictor import ternarize, to_predictor_input
+from sw.networks.predictor import ternarize
 from sw.networks.rounding import straight_through
 from sw.spec import BlockSpec
 
@@ -47,14 +47,13 @@ def apply(block: Any, inputs: Tensor, training: bool) -> Tensor:
 
 
 def _predictor_tensors(predictor: Any, inputs: Tensor) -> dict[str, Tensor]:
-    step = predictor.input_step()
-    tensors = {"predictor_inputs": step * to_predictor_input(inputs, predictor.input_scale)}
+    tensors = {"predictor_inputs": predictor.inputs(inputs)}
     for name, layer in (("expand", predictor.expand), ("depthwise", predictor.depthwise)):
         signs, alpha = ternarize(layer.masked())
         tensors[f"predictor_{name}"] = straight_through(alpha * signs, layer.masked())
         tensors[f"predictor_{name}_mask"] = layer.mask
         if name == "expand":
-            tensors["level"] = alpha * step * 2.0**predictor.shift
+            tensors["level"] = alpha * predictor.input_step() * predictor.level_sums()
     return tensors
 
 
