@@ -21,6 +21,7 @@ $(call require,report,NET,NET=fusionet-nano)
 $(call require,verilog,PRESET,PRESET=small)
 $(call require,synth,PRESET,PRESET=small TARGET=ecp5)
 $(call require,fpga,PRESET,PRESET=tiny)
+$(call require,precision,NET,NET=fusionet-nano)
 $(call require,export,SPEC,SPEC=my-network.toml WEIGHTS=random SEED=1)
 $(call require,train,NET,NET=fusionet-nano STAGE=vanilla)
 $(call require,survivors,NET,NET=fusionet-nano LIMITS='0.4/0.3 0.3/0.2')
@@ -35,11 +36,11 @@ help: ## This list
 	@awk -F ' ?#: ' '/^#: / {printf "  %s\n", $$2}' $(firstword $(MAKEFILE_LIST))
 
 #: NET=fusionet-nano      sim, bench, report: a network's name or a bundle's path; train: a network's name or its .toml's path; matrix: some
-#: IMAGES=2               sim, report: how many test images; train, matrix: only the first so many training images
+#: IMAGES=2               sim, report, precision: how many test images; train, matrix: only the first so many training images
 #: PRESET=small           sim, bench, verilog, synth, fpga: a named configuration; the first two take the smallest that fits
 #: LANES=8                sim, bench: lanes of the accelerator, instead of the preset's number
 #: MAX_KERNEL=5           sim, verilog, synth, fpga: largest depthwise kernel of the accelerator, 3 or 5
-#: SEED=1                 sim, soak, export, train: seed of everything random; matrix: some
+#: SEED=1                 sim, soak, export, train, precision: seed of everything random; matrix: some
 #: WAVES=1                sim: record waveforms
 #: TRACE=1                sim: write what the units do in every cycle to build/NET/trace.json, which opens in ui.perfetto.dev
 #: SIM=icarus             sim: simulator, verilator (default) or icarus
@@ -53,7 +54,7 @@ help: ## This list
 #: ONLY=queue             formal: a proof, or the beginning of some proofs' names
 #: SPEC=my-network.toml   export: a network's name or its .toml's path
 #: WEIGHTS=random         export: random or trained weights
-#: DATASET=cifar100       train, export, report: cifar10 (default), cifar100, fashion-mnist or svhn; matrix: some
+#: DATASET=cifar100       train, export, report, precision: cifar10 (default), cifar100, fashion-mnist or svhn; matrix: some
 #: STAGE=vanilla          train: vanilla, pruned, pred (networks with fused blocks) or quantized; matrix: some, else all
 #: EPOCHS=10              train, matrix: instead of the recipe's number
 #: MINUTES=60             train, matrix: stop a run after the epoch in which this time ends; soak: begin no further network
@@ -61,6 +62,9 @@ help: ## This list
 #: STOP=1                 soak: at the first network that fails
 #: RESUME=1               train: continue the interrupted run
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
+#: STEPS=50               precision: train so many steps with each choice's numbers, instead of rounding alone
+#: KINDS='weights plain'  precision: kinds of choices, else all
+#: KEEP=1                 precision: write docs/precision.md, too
 #: TEST_IMAGES=1000       train, matrix: only the first so many test images
 #: RESOLUTION=16          train: average all images down to this size
 #: KERNEL=keras           train: what computes the blocks, auto (default), keras or native
@@ -166,6 +170,11 @@ matrix: .venv/.dev ## Train networks x data sets x stages x seeds, with one tabl
 .PHONY: results
 results: .venv/.sim ## Write docs/results.md: what every network reached, from the logs, beside what was published
 	@$(BIN)/archon results
+
+.PHONY: precision
+precision: .venv/.dev ## Quantise a trained network at other widths: accuracy, tables, adders (NET DATASET IMAGES STEPS KINDS SEED KEEP)
+	@$(BIN)/archon precision '$(NET)' $(call option,DATASET,dataset) $(call option,IMAGES,images) $(call option,STEPS,steps) \
+		$(call list,KINDS,only) $(call option,SEED,seed) $(call switch,KEEP,keep)
 
 .PHONY: lock
 lock: .venv/.dev ## Resolve the dependencies again and write requirements/*.lock

@@ -7,6 +7,7 @@ from cyclopts import App
 from sw.evaluation import evaluate
 from sw.export.__main__ import main as export
 from sw.page.command import report
+from sw.precision.__main__ import main as precision
 from sw.results.__main__ import main as results
 from sw.speed import speed
 from sw.survivors.command import survivors
@@ -21,6 +22,7 @@ app.command(evaluate, name="evaluate")
 app.command(export, name="export")
 app.command(report, name="report")
 app.command(results, name="results")
+app.command(precision, name="precision")
 app.command(speed, name="speed")
 app.command(survivors, name="survivors")
 app.command(thresholds, name="thresholds")

@@ -1,7 +1,7 @@
 """One training run: build the model of a stage, train it epoch by epoch, write checkpoint, log and weights."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from sw.train.stages import make_stage
 from sw.train.widen import widen
 
 EVALUATION_BATCH = 250
+Infer = Callable[[NDArray[np.uint8]], NDArray[Any]]
+"""Images [N, H, W, 3] to logits [N, classes]."""
 
 
 def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
@@ -148,13 +150,16 @@ def _train_step(model: Network, images: Any, labels: Any) -> float:
     return float(np.asarray(model.train_on_batch(images, labels)))
 
 
-def evaluate(infer: Callable[[NDArray[np.uint8]], NDArray[Any]], data: ImageSet) -> float:
+def evaluate(infer: Infer, data: ImageSet) -> float:
     """Fraction of images whose largest logit is the label's."""
-    correct = 0
+    return int(np.concatenate(list(recognised(infer, data))).sum()) / len(data.labels)
+
+
+def recognised(infer: Infer, data: ImageSet) -> Iterator[NDArray[np.bool_]]:
+    """For some images after the other, whether their largest logit is the label's."""
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        correct += int((infer(data.images[part]).argmax(1) == data.labels[part]).sum())
-    return correct / len(data.labels)
+        yield infer(data.images[part]).argmax(1) == data.labels[part]
 
 
 def _progress() -> Progress:

@@ -1,0 +1,157 @@
+"""Costs of precisions against counts by hand, rows that survive their files, and the page that comes with the project."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.contract import tables
+from hw.contract.config import Widths, preset
+from hw.contract.errors import ArchonError
+from hw.contract.tables import TableKind
+from sw.bundle import check_bounds, find_bundle, load_bundle
+from sw.golden.random_block import random_block
+from sw.precision.choices import DEFAULT, KINDS, choices_of
+from sw.precision.comparison import trained_folder
+from sw.precision.cost import cost_of, fused_parts, needed_widths, row_layout
+from sw.precision.page import DOCS, PAGE, findings, page
+from sw.precision.render import CSV, PICTURE, picture
+from sw.precision.rows import Row, pack, read_csv, read_json, to_csv, with_gains, write_json
+from sw.quantize.precision import Precision
+from sw.run_folder import KEPT_RUNS, WEIGHTS
+from sw.spec import BlockSpec, load_spec
+
+KEPT = KEPT_RUNS / "fusionet-nano" / CSV
+SPEC = BlockSpec(
+    in_channels=24, expanded_channels=80, out_channels=16, kernel=3, stride=1, groups=2, residual=False, shuffle=True
+)
+
+
+def make_row(right: list[bool], kind: str = DEFAULT, **changes: object) -> Row:
+    values = {
+        "network": "net", "dataset": "cifar10", "kind": kind, "weight_bits": 5, "project": "2 powers, shifts to 7",
+        "adder_limit": 18, "predictor_input_bits": 4, "tuned_steps": 0, "images": len(right), "correct": sum(right),
+        "adder_bits": 18, "product_bits": 9, "bias_product_bits": 15, "bias_bits": 16, "predictor_sum_bits": 8, "pair_rows": 7,
+        "step_rows": 8, "bias_rows": 9, "updates": 11, "value_bits": 12, "table_bits": 13, "preset": "small", "seed": 0,
+        "digest": "abc", "right": pack(np.array(right)),
+    }  # fmt: skip
+    return Row.model_validate(values | changes)
+
+
+def test_choices_differ_and_name_their_kind() -> None:
+    every = choices_of()
+    assert every[0].kind == DEFAULT
+    assert every[0].precision == Precision()
+    assert len({tuple(choice.settings.items()) for choice in every}) == len(every)
+    assert {choice.kind for choice in every} == set(KINDS)
+    assert {choice.kind for choice in choices_of(["plain"])} == {DEFAULT, "plain"}
+    with pytest.raises(ArchonError, match=r"expected some of default, weights, .*, got width"):
+        choices_of(["width"])
+
+
+def test_magnitudes_of_project_weights() -> None:
+    assert Precision(project_terms=1).project_magnitudes == (0, *(1 << shift for shift in range(8)))
+    assert Precision(project_bits=4).project_magnitudes == tuple(range(8))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_needed_widths_hold_a_block_and_narrower_ones_do_not(seed: int) -> None:
+    block = random_block(SPEC, seed)
+    needed = replace(needed_widths([block], Precision()), weight=5)
+    check_bounds(block, "block", needed)
+    for name in ("accumulator", "bias_product", "bias", "predictor_sum"):
+        with pytest.raises(ArchonError):
+            check_bounds(block, "block", replace(needed, **{name: getattr(needed, name) - 1}))
+
+
+def test_tables_of_the_trained_network_are_counted_by_hand() -> None:
+    network, config = load_bundle(find_bundle("fusionet-nano")), preset("small")
+    cost = cost_of(network, Precision(), config)
+    pairs = steps = updates = 0
+    for _, block, spec in fused_parts(network):
+        for expanded in range(spec.expanded_channels):
+            group, place = divmod(expanded, spec.expanded_channels // spec.groups)
+            outputs = spec.out_channels // spec.groups
+            count = int(np.count_nonzero(block.project_weight[group * outputs : (group + 1) * outputs, place]))
+            inputs = np.flatnonzero(block.expand_weight[expanded])
+            pairs += len(inputs) * bool(count)
+            steps += len({channel % config.lanes for channel in inputs.tolist()}) * count
+            updates += len(inputs) * count
+    assert cost.rows[TableKind.PAIR] == pairs
+    assert cost.rows[TableKind.STEP] == steps
+    assert cost.updates == updates
+    assert cost.widths.product == 9
+    assert cost.widths.accumulator <= Widths().accumulator
+    assert cost.bits[TableKind.PAIR] == pairs * tables.pair_row(config).width
+    assert cost.value_bits < cost.table_bits
+    assert cost_of(network, Precision(replace(Widths(), weight=6)), config).bits[TableKind.PAIR] == pairs * (
+        tables.pair_row(config).width + 9 * 2
+    )
+
+
+def test_steps_of_one_power_have_no_second() -> None:
+    config = preset("small")
+    both, one = (row_layout(TableKind.STEP, config, Precision(project_terms=terms)) for terms in (2, 1))
+    assert both == tables.step_row(config)
+    assert both.width - one.width == config.widths.shift + 2
+    plain = row_layout(TableKind.STEP, config, Precision(project_terms=1, project_bits=8))
+    assert plain == both
+
+
+def test_gains_are_those_over_the_same_images() -> None:
+    default = make_row([True, True, False, False])
+    better = make_row([True, True, True, False], "weights")
+    tuned = make_row([True, True, True, True], "weights", tuned_steps=5)
+    first, second, third = with_gains([default, better, tuned])
+    assert (first.gain, first.gain_error) == (0, 0)
+    assert second.gain == 25
+    assert second.gain_error == pytest.approx(100 * np.std([0, 0, 1, 0]) / 2, abs=1e-3)
+    assert third.gain is None
+
+
+def test_rows_survive_their_files(tmp_path: Path) -> None:
+    rows = with_gains([make_row([True, False, True]), make_row([True, True, True], "plain")])
+    write_json(tmp_path / "rows.json", rows)
+    assert read_json(tmp_path / "rows.json") == rows
+    assert read_json(tmp_path / "none.json") == []
+    (tmp_path / "rows.csv").write_text(to_csv(rows), encoding="utf-8")
+    assert read_csv(tmp_path / "rows.csv") == [row.model_copy(update={"right": None}) for row in rows]
+    for name, reader in (("rows.json", read_json), ("rows.csv", read_csv)):
+        (tmp_path / name).write_text("network\nnet\n", encoding="utf-8")
+        with pytest.raises(ArchonError, match="as archon precision leaves"):
+            reader(tmp_path / name)
+
+
+def test_the_page_is_what_the_program_makes_of_the_kept_table() -> None:
+    rows = read_csv(KEPT)
+    assert PAGE.read_text(encoding="utf-8") == page(rows)
+    assert (DOCS / PICTURE).read_text(encoding="utf-8") == picture(rows)
+
+
+def test_findings_say_what_is_cheaper_and_what_is_worse() -> None:
+    default = make_row([True] * 50 + [False] * 50)
+    worse = make_row([True] * 20 + [False] * 80, "weights", weight_bits=4, value_bits=10)
+    equal = make_row([True] * 49 + [False] * 51, "adder", adder_bits=14)
+    better = make_row([True] * 90 + [False] * 10, "plain", value_bits=99)
+    said = findings(with_gains([default, worse, equal, better])).splitlines()
+    assert [line.split(": ", 1)[1].split(" (")[0] for line in said] == ["plain", "adder", "weights"]
+    assert "-30.00" in said[2]
+    with pytest.raises(ArchonError, match="expected a row of the kind default"):
+        findings([worse])
+
+
+def test_folders_of_weights(tmp_path: Path) -> None:
+    spec = load_spec("fusionet-nano")
+    kept = KEPT_RUNS / spec.name / "quantized"
+    assert trained_folder(spec, tmp_path) == kept
+    own = tmp_path / spec.name / "train" / "quantized"
+    own.mkdir(parents=True)
+    (own / WEIGHTS).touch()
+    assert trained_folder(spec, tmp_path) == own
+    with pytest.raises(ArchonError, match="is missing: expected what stage quantized of shufflenet-modified-nano leaves"):
+        trained_folder(load_spec("shufflenet-modified-nano"), tmp_path)
+    with pytest.raises(ArchonError, match="expected a network with fused blocks"):
+        trained_folder(load_spec("mobilenetv2-nano"), tmp_path)
