@@ -13,7 +13,7 @@ from sw.datasets import reduced
 from sw.precision.choices import Choice, choices_of
 from sw.precision.comparison import Comparison, trained_folder
 from sw.precision.page import keep_files
-from sw.precision.render import table, write_files
+from sw.precision.render import terminal_tables, write_files
 from sw.task import images_for, network_for
 
 TABLE_WIDTH = 160
@@ -61,7 +61,8 @@ def _carry_out(comparison: Comparison, chosen: list[Choice], keep: bool) -> int:
         if rows:
             paths = [*write_files(rows, comparison.build), *(keep_files(rows) if keep else [])]
             console.width = max(console.width, TABLE_WIDTH)
-            console.print(table(rows))
+            for shown in terminal_tables(rows):
+                console.print(shown)
             console.print(", ".join(map(str, paths)), highlight=False, soft_wrap=True)
     return 0
 

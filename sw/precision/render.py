@@ -51,16 +51,16 @@ def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(way, list(part)) for way, part in groupby(ordered, key=how)]
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """For the terminal."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(HEADINGS):
-        made.add_column(heading, justify="left" if index < LEFT else "right")
+def terminal_tables(rows: Sequence[Row]) -> list[Table]:
+    """For the terminal, one of rows that can be compared with each other."""
+    made = []
     for way, part in grouped(rows):
-        made.add_row(f"[bold]{way}[/bold]")
+        shown = Table(title=way, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for index, heading in enumerate(HEADINGS):
+            shown.add_column(heading, justify="left" if index < LEFT else "right", no_wrap=index < LEFT)
         for row in part:
-            made.add_row(*cells(row), style="bold" if row.kind == DEFAULT else "")
-        made.add_section()
+            shown.add_row(*cells(row), style="bold" if row.kind == DEFAULT else "")
+        made.append(shown)
     return made
 
 
@@ -81,7 +81,7 @@ def picture(rows: Sequence[Row]) -> str:
         axes.set_xlabel("tables of the value path, KiB")
         axes.set_ylabel("accuracy against the default, points")
         axes.grid()
-        axes.legend(frameon=False, fontsize=7, ncols=2)
+        axes.legend(frameon=False, fontsize=7, ncols=2, loc="lower right")
     return canvas.svg + "\n"
 
 
