@@ -83,7 +83,7 @@ def page(rows: Sequence[Row]) -> str:
 
 def follows(rows: Sequence[Row]) -> str:
     """Why the hardware's numbers are what they are, from rows that were only rounded."""
-    named = {
+    named: dict[str, tuple[str, dict[str, str | int]]] = {
         "one": ("powers of two", {"project": "1 power, shifts to 7"}),
         "shift_3": ("powers of two", {"project": "2 powers, shifts to 3"}),
     }

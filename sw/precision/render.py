@@ -74,7 +74,7 @@ def picture(rows: Sequence[Row]) -> str:
                 part = [row for row in rows if row.kind == kind and bool(row.tuned_steps) == tuned]
                 if not part:
                     continue
-                sizes, gains = [row.value_bits / KIB for row in part], [row.gain for row in part]
+                sizes, gains = [row.value_bits / KIB for row in part], [row.gain or 0.0 for row in part]
                 label = f"{kind}, tuned" if tuned else kind
                 face = colour if tuned else "none"
                 axes.scatter(sizes, gains, 34, marker=marker, facecolors=face, edgecolors=colour, label=label)

@@ -54,9 +54,7 @@ class QuantizationStage(PredictionStage):
         ArchonError: images of another size than the network's.
     """
 
-    def __init__(
-        self, model: Network, training: ImageSet, plan: PredictorPlan, precision: Precision | None = None
-    ) -> None:
+    def __init__(self, model: Network, training: ImageSet, plan: PredictorPlan, precision: Precision | None = None) -> None:
         spec, size = model.spec, training.images.shape[1:]
         if size != (spec.height, spec.width, spec.channels):
             expected = f"{spec.height} x {spec.width} x {spec.channels}"
