@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from hw.contract.config import Widths, preset
 from hw.contract.errors import ArchonError
 from hw.contract.tables import TableKind
 from sw.bundle import check_bounds, find_bundle, load_bundle
+from sw.command import REFUSED
 from sw.golden.random_block import random_block
+from sw.precision.__main__ import main
 from sw.precision.choices import DEFAULT, KINDS, choices_of
 from sw.precision.comparison import trained_folder
 from sw.precision.cost import cost_of, fused_parts, needed_widths, row_layout
@@ -155,3 +158,18 @@ def test_folders_of_weights(tmp_path: Path) -> None:
         trained_folder(load_spec("shufflenet-modified-nano"), tmp_path)
     with pytest.raises(ArchonError, match="expected a network with fused blocks"):
         trained_folder(load_spec("mobilenetv2-nano"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        ("mobilenetv2-nano", {}, "expected a network with fused blocks"),
+        ("fusionet-nano", {"only": ["widths"]}, "only: expected some of default"),
+        ("fusionet-huge", {}, "fusionet-huge"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    network: str, options: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(network, build=tmp_path, **options) == REFUSED
+    assert message in capsys.readouterr().err
