@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
-from sw.precision.choices import DEFAULT, KINDS
+from sw.precision.choices import DEFAULT, KINDS, choices_of
 from sw.precision.render import CSV, HEADINGS, KIB, LEFT, LOWEST, PICTURE, cells, grouped, how, picture
 from sw.precision.rows import Row, to_csv
 from sw.run_folder import KEPT_RUNS
@@ -15,6 +15,8 @@ from sw.run_folder import KEPT_RUNS
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "precision.md"
 GAIN = HEADINGS.index("against default")
+SETTINGS = tuple(choices_of()[0].settings)
+"""Columns in which choices differ."""
 ERRORS = 2
 """Standard errors within which two accuracies are not told apart."""
 
@@ -44,7 +46,8 @@ with its own numbers in the forward pass.
 FOLLOWS = """
 ## What follows for the default
 
-Rounded only, {images} images, points against the default; adders and tables are a network's own, the widest of its blocks.
+Rounded only, {images} images, points against the default with their standard error, which hides smaller differences; the width
+of A is that of the block that needs most.
 
 - **W1 and D of 5 bits.** 4 bits: {weights_4}. 6 bits: {weights_6}; 8 bits: {weights_8}. More bits buy nothing that could be
   measured, and each costs two bits in all nine products of a pair.
@@ -124,7 +127,10 @@ def findings(rows: Sequence[Row]) -> str:
             lambda row: _surely(row) < 0 and _cheaper(row, default),
         ),
     ]
-    return "".join(f"- {title}: {_listed(filter(holds, others))}.\n" for title, holds in sets)
+    known = {tuple(getattr(row, name) for name in SETTINGS) for row in rows}
+    missing = [str(choice) for choice in choices_of() if tuple(choice.settings[name] for name in SETTINGS) not in known]
+    lists = [f"{title}: {_listed(filter(holds, others))}." for title, holds in sets]
+    return "".join(f"- {line}\n" for line in [*lists, f"Not measured yet: {'; '.join(missing) or 'none'}."])
 
 
 def _surely(row: Row) -> int:

@@ -140,7 +140,9 @@ def test_findings_say_what_is_cheaper_and_what_is_worse() -> None:
     equal = make_row([True] * 49 + [False] * 51, "adder", adder_bits=14)
     better = make_row([True] * 90 + [False] * 10, "plain", value_bits=99)
     said = findings(with_gains([default, worse, equal, better])).splitlines()
-    assert [line.split(": ", 1)[1].split(" (")[0] for line in said] == ["plain", "adder", "weights"]
+    assert [line.split(": ", 1)[1].split(" (")[0] for line in said[:3]] == ["plain", "adder", "weights"]
+    assert str(choices_of()[1]) in said[3]
+    assert str(choices_of()[0]) not in said[3]
     assert "-30.00" in said[2]
     with pytest.raises(ArchonError, match="expected a row of the kind default"):
         findings([worse])
