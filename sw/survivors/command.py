@@ -14,7 +14,7 @@ from sw.survivors.measure import Ruler
 from sw.survivors.picture import write_picture
 from sw.survivors.points import TABLE
 from sw.survivors.render import table
-from sw.survivors.settings import options_of, parse_raise, parse_setting
+from sw.survivors.settings import named_run, options_of, parse_raise, parse_setting
 from sw.task import images_for, network_for
 from sw.train.options import Options
 
@@ -27,6 +27,7 @@ def survivors(
     limits: Annotated[list[str], Parameter(help="FIRST/SECOND of a setting; +dense, +unbiased", consume_multiple=True)]
     | None = None,
     raises: Annotated[list[str], Parameter(help="FIRST/SECOND levels, for each setting", consume_multiple=True)] | None = None,
+    also: Annotated[list[Path], Parameter(help="finished runs of stage quantized", consume_multiple=True)] | None = None,
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
     epochs: Annotated[int, Parameter(help="for which every setting is trained")] = 2,
     ramp: Annotated[float, Parameter(help="fraction of the steps in which the limits fall")] = 0.5,
@@ -42,7 +43,8 @@ def survivors(
 ) -> int:
     """Accuracy against survivors against cycles: NETWORK fine-tuned with several limits, each measured with several thresholds.
 
-    Every setting is trained from the same network for as long; what is there already is not trained or measured again. The
+    Every setting is trained from the same network for as long; runs that were trained otherwise, BUILD/NETWORK/train/quantized,
+    are measured with them, named after their limits and BUILD. What is there already is not trained or measured again. The
     table goes to BUILD/NETWORK/survivors/survivors.csv and .json, the picture beside them.
     """
     console = Console()
@@ -54,6 +56,7 @@ def survivors(
             dataset=dataset, seed=seed, epochs=epochs, images=images, survivor_ramp=ramp, start=start, test_images=test_images
         )
         runs = [(setting, options_of(setting, common, build, spec.name)) for setting in settings]
+        others = [named_run(path, spec) for path in also or ()]
         ruler = Ruler(
             reduced(images_for(spec, dataset, "test"), test_images, None), preset, latency, cycles_images, workers, console
         )
@@ -61,7 +64,8 @@ def survivors(
         for _, options in runs:
             train_setting(options, network, console)
         folder = build / spec.name / "survivors"
-        points = measure_all([(s, o.run(network)) for s, o in runs], turns, ruler, folder)
+        finished = [(setting.name, options.run(network).folder) for setting, options in runs]
+        points = measure_all([*finished, *others], spec, turns, ruler, folder)
         picture = write_picture(folder, spec.name, points)
     except ModuleNotFoundError as error:
         return refused(f"training needs {error.name}, which is not installed: `make train` installs it")

@@ -15,7 +15,6 @@ from sw.run_folder import CHECKPOINT, WEIGHTS, read_finished
 from sw.spec import NetworkSpec
 from sw.survivors.measure import Ruler
 from sw.survivors.points import Point, key_of, read_points, write_points
-from sw.survivors.settings import Setting
 from sw.train.here import ended
 from sw.train.options import Options
 from sw.train.settings import Run, digest, progress_of, shapes
@@ -57,26 +56,38 @@ def _images(dataset: str, images: int | None, test_images: int | None, spec: Net
     return Options(images=images, test_images=test_images).data(spec, dataset)
 
 
-def measure_all(runs: Sequence[tuple[Setting, Run]], turns: Sequence[Turn], ruler: Ruler, folder: Path) -> list[Point]:
+def measure_all(
+    runs: Sequence[tuple[str, Path]], spec: NetworkSpec, turns: Sequence[Turn], ruler: Ruler, folder: Path
+) -> list[Point]:
     """Points of all settings with all turns of the knob; those that the folder's table knows are not measured again.
+
+    Other turns of these settings that the table knows, measured in the same way, are among them.
+
+    Args:
+        runs: names of settings, and the finished runs of stage quantized that they are of.
+        spec: the network.
+        turns: of the knob, for every setting.
+        ruler: what measures.
+        folder: of the table.
 
     Raises:
         ArchonError: a damaged table, a run that has not ended, or a network that cannot be measured.
     """
     known = {key_of(point.model_dump()): point for point in read_points(folder)}
-    points = []
-    for setting, run in runs:
-        settings = read_finished(run.folder)
+    points: list[Point] = []
+    for name, run in runs:
+        settings = read_finished(run)
         if settings is None:
-            raise ArchonError(f"{run.folder}: expected a run that has ended, got one that can be resumed")
-        weights = run.folder / WEIGHTS
-        network = quantized(weights, run.spec, ruler)
-        of_run = {"setting": setting.name, "weights": digest(weights), "epochs": settings.recipe.epochs}
+            raise ArchonError(f"{run}: expected a run that has ended, got one that can be resumed")
+        weights = run / WEIGHTS
+        network = quantized(weights, spec, ruler)
+        of_run = {"setting": name, "weights": digest(weights), "epochs": settings.recipe.epochs}
         for first, second in turns:
             about = of_run | {"raised_first": first, "raised_second": second}
             key = key_of(about | ruler.asked)
             if key not in known:
                 known[key] = Point.model_validate(about | ruler.measured(network, first, second))
                 write_points(folder, list(known.values()))
-            points.append(known[key])
+        same = of_run | ruler.asked
+        points += [point for point in known.values() if same.items() <= point.model_dump().items()]
     return points

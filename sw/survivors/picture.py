@@ -1,6 +1,7 @@
 """The curve as a picture."""
 
 import io
+import re
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,8 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sw.arrays import write_whole
-from sw.page.style import BLUE, GRID, INK, ORANGE, PALE
+from sw.page.style import BLUE, GRID, INK, ORANGE, PALE, PURPLE
 from sw.survivors.points import Point
+
+LIMITS = re.compile(r"[\d.,]+/[\d.,]+")
+"""Settings that are limits alone."""
 
 
 def write_picture(folder: Path, name: str, points: list[Point]) -> Path:
@@ -18,16 +22,16 @@ def write_picture(folder: Path, name: str, points: list[Point]) -> Path:
     Points of the knob alone (raised thresholds) are joined to the network whose thresholds they are.
     """
     with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.spines.right": False, "axes.spines.top": False}):
-        figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
         figure.suptitle(f"{name}: what fewer survivors cost, and what they save")
-        left, right = figure.subplots(1, 2, sharey=True)
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
         trained = [point for point in points if not point.is_raised]
-        _draw(left, points, {point: 50 * (point.survivors_first + point.survivors_second) for point in points})
-        _draw(right, points, {point: point.cycles / 1000 for point in points})
+        _draw(left, points, {point: 50 * (point.survivors_first + point.survivors_second) for point in points}, labels=False)
+        _draw(right, points, {point: point.cycles / 1000 for point in points}, labels=True)
         left.set_xlabel("survivors, mean of both ReLUs, %")
         right.set_xlabel(f"thousand cycles an image, estimated ({trained[0].preset})")
         left.set_ylabel(f"accuracy in integers, % of {trained[0].images:,} test images")
-        left.legend(frameon=False, loc="lower right")
+        right.legend(frameon=False, loc="lower left")
         text = io.BytesIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     path = folder / "survivors.svg"
@@ -35,7 +39,7 @@ def write_picture(folder: Path, name: str, points: list[Point]) -> Path:
     return path
 
 
-def _draw(axes: Axes, points: list[Point], places: dict[Point, float]) -> None:
+def _draw(axes: Axes, points: list[Point], places: dict[Point, float], labels: bool) -> None:
     """One plot, with the given place of every point on the horizontal axis."""
 
     def line(chosen: list[Point], style: str, color: str, label: str | None = None) -> None:
@@ -44,12 +48,15 @@ def _draw(axes: Axes, points: list[Point], places: dict[Point, float]) -> None:
 
     axes.grid(color=GRID)
     axes.set_axisbelow(True)
-    trained, label = [point for point in points if not point.is_raised], "thresholds raised, not trained"
+    axes.margins(x=0.1)
+    trained = [point for point in points if not point.is_raised]
+    changed = [point for point in trained if not LIMITS.fullmatch(point.setting)]
     for base in trained:
-        same = [point for point in points if point.weights == base.weights]
-        line(same, "-", PALE)
-    line([point for point in points if point.is_raised], "^", ORANGE, label)
-    line(trained, "o-", BLUE, "trained with limits")
-    for point in trained:
-        place = (places[point], 100 * point.accuracy)
-        axes.annotate(point.setting, place, (0, 7), textcoords="offset points", ha="center", color=INK)
+        line([point for point in points if point.weights == base.weights], ":", PALE)
+    line([point for point in points if point.is_raised], "^", ORANGE, "thresholds raised, not trained")
+    line(changed, "D", PURPLE, "trained otherwise")
+    line([point for point in trained if point not in changed], "o-", BLUE, "trained with limits")
+    for point in trained if labels else ():
+        place, below = (places[point], 100 * point.accuracy), point in changed
+        offset, side = ((7, -11 - 11 * (changed.index(point) % 2)), "left") if below else ((0, 7), "right")
+        axes.annotate(point.setting, place, offset, textcoords="offset points", ha=side, color=INK, fontsize=8)

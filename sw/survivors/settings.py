@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CHECKPOINT, stage_places, stages_folder
+from sw.run_folder import CHECKPOINT, read_settings, stage_places, stages_folder
+from sw.spec import NetworkSpec, parse_spec
 from sw.train.options import Options
-from sw.train.recipe import parse_shares
+from sw.train.recipe import parse_shares, shares_text
 
 STAGE = "quantized"
 """What is trained with every setting: it alone is what the hardware runs."""
@@ -61,6 +62,20 @@ def parse_setting(text: str) -> Setting:
     if unknown:
         raise ArchonError(f"setting {text}: expected {' or '.join(CHANGES)} behind +, got {unknown[0]!r}")
     return Setting(parts[0], parts[1], tuple(changes))
+
+
+def named_run(folder: Path, network: NetworkSpec) -> tuple[str, Path]:
+    """A run of stage quantized that was trained otherwise: FIRST/SECOND (BUILD), from its folder BUILD/NETWORK/train/quantized.
+
+    Raises:
+        ArchonError: it is no such run of this network.
+    """
+    settings = read_settings(folder)
+    found = None if settings.network is None else parse_spec(settings.network).model_copy(update={"sparsity": network.sparsity})
+    if settings.stage != STAGE or found != network:
+        raise ArchonError(f"{folder}: expected a run of stage {STAGE} of {network.name}, got one of another stage or network")
+    limits = (settings.recipe.survivors_first, settings.recipe.survivors_second)
+    return f"{'/'.join(map(shares_text, limits))} ({folder.absolute().parts[-4]})", folder
 
 
 def parse_raise(text: str) -> tuple[float, float]:

@@ -1,13 +1,15 @@
 """The curve of accuracy, survivors and cycles: its runs, its table, and what is not done twice."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sw.__main__ import app
+from sw.arrays import file_digest
 from sw.datasets import DATASETS
-from sw.run_folder import read_log, read_settings
+from sw.run_folder import WEIGHTS, read_log, read_settings
 from sw.survivors.measure import Ruler
 from sw.survivors.points import POINTS, TABLE, Point, key_of, read_points
 from sw.survivors.settings import options_of, parse_setting
@@ -130,6 +132,19 @@ def test_nothing_is_done_twice(finished: Path, monkeypatch: pytest.MonkeyPatch, 
     assert survivors(finished, "--limits", *SETTINGS, "--raises", "0/3") == 0
     assert "accuracy, survivors, cycles" in capsys.readouterr().out
     assert len(points(finished)) == 4
+
+
+def test_a_run_that_was_trained_otherwise(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = finished / "small-nano" / "train"
+    shutil.copytree(finished / "small-nano" / "survivors", tmp_path / "small-nano" / "survivors")
+    (tmp_path / "small.toml").write_text(SPEC, encoding="utf-8")
+    words = ["--start", str(trained / "quantized"), "--limits", SETTINGS[0], "--also"]
+    assert survivors(tmp_path, *words, str(trained / "quantized")) == 0
+    found = points(tmp_path)[f"0.5/0.4 ({finished.name})", False]
+    assert found.epochs == 1
+    assert found.weights == file_digest(trained / "quantized" / WEIGHTS)
+    assert survivors(tmp_path, *words, str(trained / "pred")) == 2
+    assert "expected a run of stage quantized of small-nano" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
