@@ -36,6 +36,19 @@ def stage_places(trained: Path, network: str, stage: str) -> tuple[Path, Path]:
     return trained / stage, KEPT_RUNS / network / stage
 
 
+def find_stage(build: Path, network: str, stage: str, having: str) -> Path:
+    """The first of these folders, for runs in BUILD, that has a file.
+
+    Raises:
+        ArchonError: none of them has.
+    """
+    places = stage_places(stages_folder(build, network), network, stage)
+    for folder in places:
+        if (folder / having).is_file():
+            return folder
+    raise ArchonError(f"{places[0] / having} is missing: expected what stage {stage} of {network} leaves")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Within, no other process trains in the folder, which is made if need be.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hw.contract.config import preset as find_preset
 from hw.contract.errors import ArchonError
+from sw.arrays import file_digest
 from sw.datasets import ImageSet
 from sw.precision.choices import Choice
 from sw.precision.cost import VALUES, cost_of
 from sw.precision.rows import Row, key, pack, read_json, with_gains, write_json
-from sw.run_folder import CHECKPOINT, KEPT_RUNS, WEIGHTS, stages_folder
+from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage
 from sw.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -37,11 +37,7 @@ def trained_folder(spec: NetworkSpec, build: Path) -> Path:
     """
     if not spec.predicts:
         raise ArchonError(f"{spec.name}: expected a network with fused blocks, got one without")
-    folders = [stages_folder(build, spec.name) / STAGE, KEPT_RUNS / spec.name / STAGE]
-    found = next((folder for folder in folders if (folder / WEIGHTS).exists()), None)
-    if found is None:
-        raise ArchonError(f"{folders[0] / WEIGHTS} is missing: expected what stage {STAGE} of {spec.name} leaves")
-    return found
+    return find_stage(build, spec.name, STAGE, WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Comparison:
         path = self.folder / (CHECKPOINT if self.steps else WEIGHTS)
         if not path.exists():
             raise ArchonError(f"{path} is missing: expected it, to train from")
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_digest(path)
 
     @cached_property
     def trained(self) -> Trained:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CHECKPOINT, read_settings, stage_places, stages_folder
+from sw.run_folder import CHECKPOINT, find_stage, read_settings
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.options import Options
 from sw.train.recipe import parse_shares, shares_text
@@ -96,20 +96,7 @@ def options_of(setting: Setting, common: Options, build: Path, network: str) -> 
     changes = {
         "stage": STAGE,
         "resume": True,
-        "start": common.start or default_start(network, build),
+        "start": common.start or find_stage(build, network, STAGE, CHECKPOINT),
         "build": build / network / "survivors" / setting.folder,
     }
     return Options(**{**vars(common), **changes, **setting.options()})
-
-
-def default_start(network: str, build: Path) -> Path:
-    """The run of stage quantized that all settings start from: in BUILD, else the one that comes with the project.
-
-    Raises:
-        ArchonError: there is none.
-    """
-    places = stage_places(stages_folder(build, network), network, STAGE)
-    for folder in places:
-        if (folder / CHECKPOINT).is_file():
-            return folder
-    raise ArchonError(f"{places[0] / CHECKPOINT} is missing: expected what stage {STAGE} of {network} leaves")
