@@ -10,12 +10,15 @@ from sw.survivors.points import read_points
 from sw.survivors.render import markdown
 from sw.survivors.settings import parse_setting
 
-KEPT = KEPT_RUNS / "fusionet-nano" / "survivors"
+KEPT, BALANCE = (KEPT_RUNS / "fusionet-nano" / name for name in ("survivors", "balance"))
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_has_the_table() -> None:
-    assert markdown(read_points(KEPT)) in (DOCS / "survivors.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("kept", [KEPT, BALANCE])
+def test_the_page_has_the_table(kept: Path) -> None:
+    points = read_points(kept)
+    assert len(points) >= 2
+    assert markdown(points) in (DOCS / "survivors.md").read_text(encoding="utf-8")
 
 
 def test_the_picture_has_all_settings() -> None:
@@ -24,12 +27,14 @@ def test_the_picture_has_all_settings() -> None:
         assert f"<!-- {point.setting} -->" in picture
 
 
-@pytest.mark.parametrize("name", sorted({point.setting for point in read_points(KEPT)}))
-def test_every_setting_has_its_log(name: str) -> None:
+@pytest.mark.parametrize(
+    ("kept", "name"), sorted({(kept, point.setting) for kept in (KEPT, BALANCE) for point in read_points(kept)})
+)
+def test_every_setting_has_its_log(kept: Path, name: str) -> None:
     limits, _, build = name.partition(" ")
     setting = parse_setting(limits)
-    folder = KEPT / (setting.folder + (f"-{build.strip('()')}" if build else ""))
-    points = [point for point in read_points(KEPT) if point.setting == name]
+    folder = kept / (setting.folder + (f"-{build.strip('()')}" if build else ""))
+    points = [point for point in read_points(kept) if point.setting == name]
     settings, log = read_settings(folder), read_log(folder)
     assert len(log) == settings.recipe.epochs == points[0].epochs
     assert float(log[-1][ACCURACY]) == settings.test_accuracy
