@@ -29,10 +29,11 @@ measured again. `--images` takes the first so many test images, `--only` some ki
 Each row quantises the float weights of stage `quantized` with other numbers and counts test images in exact integers. These
 weights were trained for the default: rows that only round them show what a change costs a network that does not know of it.
 With `--steps`, each choice, the default among them, trains so many steps more from the same checkpoint, on the same images,
-with its own numbers in the forward pass.
+with its own numbers in the forward pass. Fifty steps tell nothing: begun anew at a higher learning rate, the network moves by
+more than the choices differ.
 
 - `against default`: points of accuracy beyond the default's, and their standard error, from the images that only one of the two
-  recognises.
+  recognises. It does not know of the chance in training.
 - `W2`: the sum of at most so many signed powers of two, or a plain integer, which the hardware adds up as signed powers, two a
   step, as it does with the weights of layers that are not fused.
 - `v`, `A`, `D b1 / b2`, `T1 sum`: bits that products, adders, biases and the predictor's sums need, so that nothing overflows
