@@ -11,6 +11,7 @@ from rich.console import Console
 from formal.catalogue import proofs
 from hw.contract.config import ArchonConfig, preset
 from hw.contract.errors import ArchonError
+from hw.contract.memory import MEMORY_LATENCY
 from sim.bench import run_benchmark
 from sim.coverage.regression import FOLDER as COVERAGE
 from sim.coverage.regression import RECORDS, coverage_of, measure
@@ -20,7 +21,7 @@ from sim.estimate import estimate
 from sim.explore.render import points_table
 from sim.explore.sweep import Exploration, Request
 from sim.model import SimulationFailedError
-from sim.options import MEMORY_LATENCY, Bus, Options
+from sim.options import Bus, Options
 from sim.place_route import GRADES, place_and_route
 from sim.proofs import Outcome, chosen, outcome_table, run_proof
 from sim.registers import write_register_files

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hw.contract.memory import MEMORY_LATENCY
 from sim.hardware import Hardware, choose_hardware
-from sim.options import MEMORY_LATENCY
 from sim.report import write_whole
 from sim.run import choose_images
 from sim.toolchain import BUILD

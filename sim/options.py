@@ -4,10 +4,8 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from hw.contract.memory import MEMORY_LATENCY
 from sim.toolchain import Simulator
-
-MEMORY_LATENCY = 100
-"""Cycles between a read request and its first word, by default."""
 
 Bus = Literal["native", "axi"]
 """How memory and host reach the accelerator: over its own streams, or over AXI with the driver of sw.driver."""

@@ -1,12 +1,13 @@
-"""Named arrays in npz files, written whole or not at all."""
+"""Named arrays in npz files, and other files, written whole or not at all."""
 
+import csv
 import hashlib
 import io
 import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def csv_content(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """A table as a CSV file: a line of column names, then a row a line."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

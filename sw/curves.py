@@ -1,15 +1,12 @@
 """What the log of a training run shows epoch by epoch, and the picture of it that lies beside the log."""
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
+from sw.picture import svg_file
 from sw.run_folder import ACCURACY, LOG, SPARSITY, SURVIVORS, read_log
 
 EPOCH = "epoch"
@@ -61,8 +58,7 @@ def write_picture(folder: Path, title: str) -> None:
     shown = [curve for curve in CURVES.values() if curve.within(curves)]
     if not shown:
         return
-    with mpl.rc_context({"svg.hashsalt": PICTURE, "font.size": 9, "axes.spines.right": False, "axes.spines.top": False}):
-        figure = Figure(figsize=(3.2 * len(shown), 2.8), layout="constrained")
+    with svg_file(folder / PICTURE, PICTURE, 3.2 * len(shown), 2.8) as figure:
         figure.suptitle(title)
         for axes, curve in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for name in curve.within(curves):
@@ -74,6 +70,3 @@ def write_picture(folder: Path, title: str) -> None:
             axes.set_ylabel(curve.label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.grid(axis="y", color="#e6eaef")
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    write_whole(folder / PICTURE, text.getvalue())

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from hw.contract.config import CHANNELS_PER_WORD
 from hw.contract.errors import ArchonError
 
+MEMORY_LATENCY = 100
+"""Cycles between a read request and its first word that simulation and the model of cycles take where nothing else is said."""
+
 IMAGE_CHANNELS = 4
 """Channels of a raw image at most."""
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from hw.contract.config import ArchonConfig
 from hw.contract.errors import ArchonError
+from hw.contract.memory import MEMORY_LATENCY
 from sim.accelerator import Settings, run_images
 from sim.compare import compare
 from sim.digests import digest, sources
@@ -23,7 +24,6 @@ from sim.explore.space import Parameters, configured, difference, parameters_of,
 from sim.hardware import Hardware, choose_hardware
 from sim.harness import harness_design
 from sim.model import build
-from sim.options import MEMORY_LATENCY
 from sim.reference import make_reference
 from sim.run import choose_images, progress_bar
 from sim.summary import measured_counts

@@ -21,12 +21,12 @@ from sw.precision.cost import VALUES, cost_of
 from sw.precision.rows import Row, key, pack, read_json, with_gains, write_json
 from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage
 from sw.spec import NetworkSpec
+from sw.train.recipe import LAST_STAGE
 
 if TYPE_CHECKING:
     from sw.train.precision import Trained
 
 JSON = "precision.json"
-STAGE = "quantized"
 
 
 def trained_folder(spec: NetworkSpec, build: Path) -> Path:
@@ -37,7 +37,7 @@ def trained_folder(spec: NetworkSpec, build: Path) -> Path:
     """
     if not spec.predicts:
         raise ArchonError(f"{spec.name}: expected a network with fused blocks, got one without")
-    return find_stage(build, spec.name, STAGE, WEIGHTS)
+    return find_stage(build, spec.name, LAST_STAGE, WEIGHTS)
 
 
 @dataclass(frozen=True)

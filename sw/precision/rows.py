@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
+from sw.arrays import csv_content, write_whole
 from sw.precision.choices import DEFAULT
 
 Count = Annotated[int, Field(ge=0)]
@@ -139,11 +138,7 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
 def to_csv(rows: Sequence[Row]) -> str:
     """The rows as CSV."""
     names = [name for name in Row.model_fields if name not in JSON_ONLY]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
-    return text.getvalue()
+    return csv_content([row.model_dump(include=set(names)) for row in rows], names).decode()
 
 
 def read_csv(path: Path) -> list[Row]:

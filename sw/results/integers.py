@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sw.golden.record import IntegerRecord, read_record
-from sw.results.runs import same_network
 from sw.results.subjects import Sources, Subject
 from sw.results.weights import BundleFacts, bundle_facts
 
@@ -66,7 +65,7 @@ def find_evaluated(sources: Sources, subject: Subject) -> Evaluated | NotEvaluat
 
 
 def _is_trained(bundle: BundleFacts, subject: Subject) -> bool:
-    return bundle.provenance.get("weights") == "trained" and same_network(bundle.spec, subject)
+    return bundle.provenance.get("weights") == "trained" and subject.spec.is_same(bundle.spec)
 
 
 def _faults(record: IntegerRecord, bundle: BundleFacts | None, subject: Subject) -> list[str]:

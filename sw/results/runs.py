@@ -8,7 +8,7 @@ from pathlib import Path
 from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
 from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, read_finished, read_log
-from sw.spec import NetworkSpec, parse_spec
+from sw.spec import parse_spec
 from sw.train.recipe import shares_text
 
 
@@ -37,11 +37,6 @@ def find_run(sources: Sources, subject: Subject, stage: str) -> FoundRun | None:
     return next((run for run in runs if run.facts is not None), runs[0] if runs else None)
 
 
-def same_network(network: NetworkSpec, subject: Subject) -> bool:
-    """Whether a description is that of the subject; how evenly it is pruned does not matter."""
-    return network in (subject.spec, subject.spec.with_balanced_pruning())
-
-
 def faults(run: FoundRun, facts: FinishedRun, subject: Subject, stage: str) -> list[str]:
     """Why a run's figures cannot be shown; empty if they can."""
     found = []
@@ -57,7 +52,7 @@ def faults(run: FoundRun, facts: FinishedRun, subject: Subject, stage: str) -> l
 
 def _is_of(facts: FinishedRun, subject: Subject) -> bool:
     try:
-        return same_network(parse_spec(facts.network or {}), subject)
+        return subject.spec.is_same(parse_spec(facts.network or {}))
     except ArchonError:
         return False
 

@@ -195,6 +195,10 @@ class NetworkSpec(Section):
         """The network with blocks pruned evenly over their input channels."""
         return self.model_copy(update={"sparsity": self.sparsity.model_copy(update={"balanced": True})})
 
+    def is_same(self, network: NetworkSpec) -> bool:
+        """Whether another description is of this network; how evenly it is pruned does not matter."""
+        return network in (self, self.with_balanced_pruning())
+
     def multiply_accumulates(self) -> int:
         """Dense multiply-accumulates of one inference of one image."""
         return sum(layer.multiply_accumulates for layer in self.layers)

@@ -7,15 +7,15 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
+from hw.contract.memory import MEMORY_LATENCY
 from sw.command import refused
-from sw.datasets import reduced
 from sw.survivors.curve import check_fits, measure_all, train_setting
 from sw.survivors.measure import Ruler
 from sw.survivors.picture import write_picture
 from sw.survivors.points import TABLE
 from sw.survivors.render import table
 from sw.survivors.settings import named_run, options_of, parse_raise, parse_setting
-from sw.task import images_for, network_for
+from sw.task import network_for
 from sw.train.options import Options
 
 DEFAULT_LIMITS = ("0.5/0.4", "0.4/0.3", "0.35/0.25", "0.3/0.2", "0.25/0.15")
@@ -36,7 +36,7 @@ def survivors(
     images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
     test_images: Annotated[int | None, Parameter(help="measure on the first so many test images only")] = None,
     preset: Annotated[str, Parameter(help="accelerator whose cycles are estimated")] = "small",
-    latency: Annotated[int, Parameter(help="of its memory, in cycles")] = 100,
+    latency: Annotated[int, Parameter(help="of its memory, in cycles")] = MEMORY_LATENCY,
     cycles_images: Annotated[int, Parameter(help="test images whose cycles are estimated")] = 8,
     workers: Annotated[int | None, Parameter(help="processes that measure; as many as processors by default")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
@@ -57,12 +57,11 @@ def survivors(
         )
         runs = [(setting, options_of(setting, common, build, spec.name)) for setting in settings]
         others = [named_run(path, spec) for path in also or ()]
-        ruler = Ruler(
-            reduced(images_for(spec, dataset, "test"), test_images, None), preset, latency, cycles_images, workers, console
-        )
+        training, test = common.data(spec, dataset)
+        ruler = Ruler(test, preset, latency, cycles_images, workers, console)
         check_fits(runs[0][1].run(network), ruler)
         for _, options in runs:
-            train_setting(options, network, console)
+            train_setting(options.run(network), training, test, console)
         folder = build / spec.name / "survivors"
         finished = [(setting.name, options.run(network).folder) for setting, options in runs]
         points = measure_all([*finished, *others], spec, turns, ruler, folder)

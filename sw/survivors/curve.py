@@ -1,13 +1,12 @@
 """The work behind the curve: train every setting, measure it with every turn of the knob."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.arrays import load_arrays
+from sw.arrays import file_digest, load_arrays
 from sw.bundle.network import IntegerNetwork
 from sw.datasets import ImageSet
 from sw.quantize.network import quantize_network
@@ -16,8 +15,7 @@ from sw.spec import NetworkSpec
 from sw.survivors.measure import Ruler
 from sw.survivors.points import Point, key_of, read_points, write_points
 from sw.train.here import ended
-from sw.train.options import Options
-from sw.train.settings import Run, digest, progress_of, shapes
+from sw.train.settings import Run, progress_of, shapes
 
 Turn = tuple[float, float]
 """Levels by which the thresholds of both ReLUs are raised."""
@@ -35,25 +33,18 @@ def quantized(weights: Path, spec: NetworkSpec, ruler: Ruler) -> IntegerNetwork:
     return quantize_network(load_arrays(weights), spec, ruler.test.images[:1]).network
 
 
-def train_setting(options: Options, network: str, console: Console) -> None:
+def train_setting(run: Run, training: ImageSet, test: ImageSet, console: Console) -> None:
     """Train a setting that is not finished.
 
     Raises:
         ArchonError: as training does.
     """
-    run = options.run(network)
-    training, test = _images(options.dataset, options.images, options.test_images, run.spec)
     if progress_of(run, shapes(training, test), None if run.start is None else run.start / CHECKPOINT) == "finished":
         return
     from sw.train.run import train  # noqa: PLC0415 (Keras takes seconds to load)
 
     accuracy = train(run, training, test)
     console.print(ended(run, accuracy), highlight=False, soft_wrap=True)
-
-
-@functools.lru_cache(maxsize=1)
-def _images(dataset: str, images: int | None, test_images: int | None, spec: NetworkSpec) -> tuple[ImageSet, ImageSet]:
-    return Options(images=images, test_images=test_images).data(spec, dataset)
 
 
 def measure_all(
@@ -81,7 +72,7 @@ def measure_all(
             raise ArchonError(f"{run}: expected a run that has ended, got one that can be resumed")
         weights = run / WEIGHTS
         network = quantized(weights, spec, ruler)
-        of_run = {"setting": name, "weights": digest(weights), "epochs": settings.recipe.epochs}
+        of_run = {"setting": name, "weights": file_digest(weights), "epochs": settings.recipe.epochs}
         for first, second in turns:
             about = of_run | {"raised_first": first, "raised_second": second}
             key = key_of(about | ruler.asked)

@@ -1,15 +1,12 @@
 """The curve as a picture."""
 
-import io
 import re
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from sw.arrays import write_whole
 from sw.page.style import BLUE, GRID, INK, ORANGE, PALE, PURPLE
+from sw.picture import svg_file
 from sw.survivors.points import Point
 
 LIMITS = re.compile(r"[\d.,]+/[\d.,]+")
@@ -21,8 +18,8 @@ def write_picture(folder: Path, name: str, points: list[Point]) -> Path:
 
     Points of the knob alone (raised thresholds) are joined to the network whose thresholds they are.
     """
-    with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.spines.right": False, "axes.spines.top": False}):
-        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    path = folder / "survivors.svg"
+    with svg_file(path, name, 9.6, 4.2) as figure:
         figure.suptitle(f"{name}: what fewer survivors cost, and what they save")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
         trained = [point for point in points if not point.is_raised]
@@ -32,10 +29,6 @@ def write_picture(folder: Path, name: str, points: list[Point]) -> Path:
         right.set_xlabel(f"thousand cycles an image, estimated ({trained[0].preset})")
         left.set_ylabel(f"accuracy in integers, % of {trained[0].images:,} test images")
         right.legend(frameon=False, loc="lower left")
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    path = folder / "survivors.svg"
-    write_whole(path, text.getvalue())
     return path
 
 

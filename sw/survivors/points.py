@@ -1,7 +1,5 @@
 """What is measured of one setting, and the table of all of them."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
+from sw.arrays import csv_content, write_whole
 
 POINTS, TABLE = "survivors.json", "survivors.csv"
 DECIDING = ("setting", "raised_first", "raised_second", "weights", "images", "preset", "latency", "cycles_images")
@@ -77,9 +75,5 @@ def read_points(folder: Path) -> list[Point]:
 def write_points(folder: Path, points: list[Point]) -> None:
     """Write POINTS and TABLE."""
     rows = [point.model_dump() for point in points]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(Point.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     write_whole(folder / POINTS, (json.dumps(rows, indent=2) + "\n").encode())
-    write_whole(folder / TABLE, text.getvalue().encode())
+    write_whole(folder / TABLE, csv_content(rows, list(Point.model_fields)))

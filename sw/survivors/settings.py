@@ -7,11 +7,7 @@ from hw.contract.errors import ArchonError
 from sw.run_folder import CHECKPOINT, find_stage, read_settings
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.options import Options
-from sw.train.recipe import parse_shares, shares_text
-
-STAGE = "quantized"
-"""What is trained with every setting: it alone is what the hardware runs."""
-
+from sw.train.recipe import LAST_STAGE, parse_shares, shares_text
 
 CHANGES: dict[str, dict[str, bool]] = {
     "dense": {"dense_predictors": True},
@@ -71,9 +67,10 @@ def named_run(folder: Path, network: NetworkSpec) -> tuple[str, Path]:
         ArchonError: it is no such run of this network.
     """
     settings = read_settings(folder)
-    found = None if settings.network is None else parse_spec(settings.network).model_copy(update={"sparsity": network.sparsity})
-    if settings.stage != STAGE or found != network:
-        raise ArchonError(f"{folder}: expected a run of stage {STAGE} of {network.name}, got one of another stage or network")
+    if settings.stage != LAST_STAGE or settings.network is None or not network.is_same(parse_spec(settings.network)):
+        raise ArchonError(
+            f"{folder}: expected a run of stage {LAST_STAGE} of {network.name}, got one of another stage or network"
+        )
     limits = (settings.recipe.survivors_first, settings.recipe.survivors_second)
     return f"{'/'.join(map(shares_text, limits))} ({folder.absolute().parts[-4]})", folder
 
@@ -94,9 +91,9 @@ def parse_raise(text: str) -> tuple[float, float]:
 def options_of(setting: Setting, common: Options, build: Path, network: str) -> Options:
     """The training of a setting, resumed where it was interrupted; its artefacts go to BUILD/NETWORK/survivors/SETTING."""
     changes = {
-        "stage": STAGE,
+        "stage": LAST_STAGE,
         "resume": True,
-        "start": common.start or find_stage(build, network, STAGE, CHECKPOINT),
+        "start": common.start or find_stage(build, network, LAST_STAGE, CHECKPOINT),
         "build": build / network / "survivors" / setting.folder,
     }
     return Options(**{**vars(common), **changes, **setting.options()})

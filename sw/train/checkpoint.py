@@ -1,7 +1,5 @@
 """Run folders: a checkpoint to resume from, the log, and what determines the run."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from hw.contract.errors import ArchonError
-from sw.arrays import load_arrays, save_arrays, write_whole
+from sw.arrays import csv_content, load_arrays, save_arrays, write_whole
 from sw.run_folder import CHECKPOINT, CONFIG, LOG
 
 EPOCH = "epoch"
@@ -42,6 +40,18 @@ def assign(variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Pat
         variables[name].assign(arrays[name])
 
 
+def assign_all(variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Set variables from arrays, each of them.
+
+    Raises:
+        ArchonError: one has no array, or a shape differs.
+    """
+    missing = variables.keys() - arrays.keys()
+    if missing:
+        raise ArchonError(f"{path} is of another network or stage: it lacks {min(missing)}")
+    assign(variables, arrays, path)
+
+
 def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) -> int:
     """Continue from a checkpoint: sets every variable and returns the number of epochs done.
 
@@ -64,11 +74,8 @@ def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) 
 
 def write_log(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write the whole log."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / LOG, text.getvalue().encode())
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    write_whole(folder / LOG, csv_content(rows, columns))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -21,12 +21,11 @@ from sw.spec import NetworkSpec
 from sw.train import checkpoint
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.quantization import INTEGER_IMAGES, QuantizationStage, integer_inference
-from sw.train.recipe import find_recipe
+from sw.train.recipe import LAST_STAGE, find_recipe
 from sw.train.run import compile_model, recognised, train_epoch
 from sw.train.settings import Run
 from sw.train.stages import make_stage
 
-STAGE = "quantized"
 RATE = 2e-3
 """Learning rate at the first step of tuning, falling to the recipe's last: a tenth of what small networks are trained with."""
 
@@ -72,25 +71,21 @@ class Trained:
             ArchonError: a checkpoint that is missing or of another network, or too few images.
         """
         spec, training, path = self.spec, self.training, self.folder / CHECKPOINT
-        recipe = replace(find_recipe(spec.name, STAGE), epochs=1, rate=RATE, warmup=0.0)
+        recipe = replace(find_recipe(spec.name, LAST_STAGE), epochs=1, rate=RATE, warmup=0.0)
         if steps * recipe.batch > len(training.labels):
             raise ArchonError(f"steps: expected at most {len(training.labels) // recipe.batch}, an epoch, got {steps}")
         keras.utils.set_random_seed(self.seed)
-        stage = make_stage(STAGE, spec, recipe, training, "forward", precision)
+        stage = make_stage(LAST_STAGE, spec, recipe, training, "forward", precision)
         if not isinstance(stage, QuantizationStage):
             raise TypeError(type(stage))
         # The native kernel's levels are never coarser than the hardware's.
         if precision.finer >= 0 and choose_kernel("auto") == "native":
             attach_kernel(stage.model)
         compile_model(stage.model, recipe)
-        arrays, variables = load_arrays(path), stage.variables()
-        missing = variables.keys() - arrays.keys()
-        if missing:
-            raise ArchonError(f"{path} is of another network or stage: it lacks {min(missing)}")
-        checkpoint.assign(variables, arrays, path)
+        checkpoint.assign_all(stage.variables(), load_arrays(path), path)
         chosen = np.random.default_rng(self.seed).permutation(len(training.labels))[: steps * recipe.batch]
         images = ImageSet(training.images[chosen], training.labels[chosen])
-        train_epoch(Run(spec, STAGE, recipe, self.folder, self.seed), stage, images, 0)
+        train_epoch(Run(spec, LAST_STAGE, recipe, self.folder, self.seed), stage, images, 0)
         return stage.quantized().network
 
     def recognised(self, network: IntegerNetwork, precision: Precision, test: ImageSet) -> Iterator[NDArray[np.bool_]]:

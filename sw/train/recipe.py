@@ -10,6 +10,9 @@ StageName = Literal["vanilla", "pruned", "pred", "quantized"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In order: each starts from the checkpoint of the one before. Networks without fused blocks have no stage pred."""
 
+LAST_STAGE: StageName = "quantized"
+"""What it leaves is what the hardware runs."""
+
 NANO = "-nano"
 """In the names of networks that train on a CPU."""
 Shares = float | tuple[float, ...]

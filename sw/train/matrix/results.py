@@ -1,7 +1,5 @@
 """The table of a matrix: a row a run, in files that are written anew with every change."""
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -11,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
+from sw.arrays import csv_content, write_whole
 from sw.run_folder import finished_accuracy, read_log
 from sw.train.matrix.plan import Combination
 from sw.train.recipe import STAGES
@@ -126,11 +124,7 @@ class Results:
         self._rows |= {row.folder: row for row in rows}
         self._rows = {row.folder: row for row in sorted(self._rows.values(), key=_place)}
         write_whole(self._json, (_Rows(rows=self.rows).model_dump_json(indent=1) + "\n").encode())
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(Row.model_fields), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.model_dump() for row in self.rows)
-        write_whole(self._csv, text.getvalue().encode())
+        write_whole(self._csv, csv_content([row.model_dump() for row in self.rows], list(Row.model_fields)))
 
     def table(self) -> Table:
         """For the terminal."""
