@@ -136,16 +136,23 @@ class Pointwise(MaskedLayer):
         out_channels: K; weight [K, C / groups], rows in group order.
         groups: groups that share nothing.
         name: layer name.
+        shuffles: the inputs are to be shuffled first; the layer does so with its weights, which are fewer.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, groups: int, name: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, groups: int, name: str, shuffles: bool = False) -> None:
         super().__init__((out_channels, in_channels // groups), name)
         self.groups = groups
+        self.shuffles = shuffles
         self.widens = out_channels > in_channels
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """Weight [K, C / G] as the block-diagonal matrix [C, K] of the whole layer."""
-        return block_diagonal(weight, self.groups)
+        """Weight [K, C / G] as the matrix [C, K] of the whole layer, block-diagonal but for the shuffle."""
+        matrix = block_diagonal(weight, self.groups)
+        if not self.shuffles:
+            return matrix
+        channels, outputs = matrix.shape
+        rows = ops.reshape(matrix, (channels // self.groups, self.groups, outputs))
+        return ops.reshape(ops.transpose(rows, (1, 0, 2)), (channels, outputs))
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Convolve and normalise."""

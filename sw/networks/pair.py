@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from sw.networks.block import Block
-from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
+from sw.networks.layers import Depthwise, MaskedLayer, Pointwise
 from sw.networks.limits import GATE_SLOPE, share
 from sw.networks.predictor import ExpandPredictor, soft_gate
 from sw.networks.rounding import straight_through
@@ -31,7 +31,9 @@ class PointwisePairBlock(Block):
     def __init__(self, spec: PointwisePairSpec, name: str, predicted: bool = False, quantized: bool = False) -> None:
         super().__init__(spec, name, quantized)
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.expand")
-        self.project = Pointwise(spec.expanded_channels, spec.own_channels, spec.groups, f"{name}.project")
+        self.project = Pointwise(
+            spec.expanded_channels, spec.own_channels, spec.groups, f"{name}.project", shuffles=spec.inner_shuffle
+        )
         self.depthwise = Depthwise(spec.own_channels, spec.kernel, spec.stride, f"{name}.depthwise")
         self.finish(ExpandPredictor(spec, name) if predicted else None, predicted or quantized)
 
@@ -59,7 +61,7 @@ class PointwisePairBlock(Block):
         return (self.expand if self.predictor is None else self.predictor)(inputs) > 0, None
 
     def reached(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Input of the project layer [N, H, W, E]."""
+        """Input of the project layer [N, H, W, E], not shuffled yet."""
         z1 = self.expand(inputs, training=training)
         if self.predictor is None:
             a1 = ops.relu(z1)
@@ -72,4 +74,4 @@ class PointwisePairBlock(Block):
                 a1 = straight_through(ops.where(excess > 0, z1, 0.0), ops.relu(s1))
             else:
                 a1 = z1 * soft_gate(s1)
-        return shuffle_channels(a1, self.spec.groups) if self.spec.inner_shuffle else a1
+        return a1
