@@ -59,7 +59,8 @@ def evaluate_command(
             record_for(record, *key).extended(result).write(record)
     except (ArchonError, OSError) as error:
         return refused(error)
-    console.print(_table(result))
+    if result.blocks:
+        console.print(_table(result))
     console.print(
         f"accuracy {100 * result.accuracy:.2f} % ({result.correct} of {result.images} images, {data}), "
         f"{result.wall_seconds:.1f} s, {result.images_per_second:.0f} images/s; {target}",

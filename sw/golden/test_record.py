@@ -48,6 +48,15 @@ def test_a_record_holds_what_was_evaluated_in_each_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("excerpt_as_data")
+def test_only_networks_that_predict_have_a_table_of_survivors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for net, shown in ((NET, True), ("mobilenetv2-nano", False)):
+        evaluated(tmp_path, 1, net)
+        printed = capsys.readouterr().out
+        assert ("survivors 1st" in printed) is shown
+        assert "of 1 images" in printed
+
+
+@pytest.mark.usefixtures("excerpt_as_data")
 def test_the_evaluation_on_more_images_stays(tmp_path: Path) -> None:
     path = evaluated(tmp_path, 4)
     before = path.read_bytes()
