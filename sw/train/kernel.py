@@ -30,13 +30,11 @@ def choose_kernel(kernel: str) -> str:
 
 
 def attach_kernel(model: Network) -> None:
-    """Have the native kernel compute fused blocks, but for predictors on a frozen value path and limits on own signs."""
+    """Have the native kernel compute fused blocks, but for predictors on a frozen value path."""
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
 
     for block in model.blocks:
         if not isinstance(block, FusedBlock):
             continue
-        # It counts survivors by predictors alone.
-        suits = block.limited is None if block.predictor is None else block.output_scale is not None
-        if suits:
+        if block.predictor is None or block.output_scale is not None:
             block.kernel = apply

@@ -1,6 +1,6 @@
 // A fusible block on a CPU, forward and backward, without ever holding its expanded tensors: one expanded channel after
 // the other goes through expand, norm, ReLU or gate, depthwise, norm, ReLU or gate, and is added to the block's outputs.
-// The backward pass computes each channel anew. What it computes is defined by sw/networks/block.py; tests compare the two.
+// The backward pass computes each channel anew. What it computes is defined by sw/networks/fused.py; tests compare the two.
 
 #include <thread>
 
@@ -97,6 +97,7 @@ class Worker {
             for (size_t i = 0; i < pixels_; ++i) a1_[i] = excess_[i] > 0 ? z1_[i] * scale + offset : 0.0f;
         } else {
             for (size_t i = 0; i < pixels_; ++i) a1_[i] = std::fmax(z1_[i] * scale + offset, 0.0f);
+            if (observing) survivors[0] += positive(a1_.data(), pixels_);
         }
         scatter(a1_padded_.data(), a1_.data(), g_);
         filter(call_.value, a1_padded_, e, z2_.data());
@@ -106,6 +107,7 @@ class Worker {
             for (size_t i = 0; i < out_pixels_; ++i) a2[i] = s2_[i] > 0 ? z2_[i] * scale2 + offset2 : 0.0f;
         } else {
             for (size_t i = 0; i < out_pixels_; ++i) a2[i] = std::fmax(z2_[i] * scale2 + offset2, 0.0f);
+            if (observing) survivors[1] += positive(a2, out_pixels_);
         }
     }
 
@@ -171,12 +173,22 @@ class Worker {
         gather(d_in, d_padded_.data(), g_);
     }
 
+    // Adds the gradient of the share of survivors of a plain ReLU behind a norm.
+    void share_backward(const Norm& norm, int64_t e, float* d_normed, const float* z, size_t size, float d_share) {
+        if (d_share == 0) return;
+        const auto [scale, offset] = affine_of(norm, e, call_.epsilon);
+        const float slope = call_.gate_slope, factor = d_share * slope / (float(size) * call_.expanded);
+        for (size_t i = 0; i < size; ++i) d_normed[i] += factor * sigmoid_slope(slope * (z[i] * scale + offset));
+    }
+
     void plain_backward(int64_t e, float* d_z1) {
         const Path& path = call_.value;
         for (size_t i = 0; i < out_pixels_; ++i) d_z2_[i] = a2_[0][i] > 0 ? d_z2_[i] : 0.0f;
+        share_backward(path.second, e, d_z2_.data(), z2_.data(), out_pixels_, call_.d_shares[1]);
         norm_backward(path.second, e, call_.epsilon, d_z2_.data(), z2_.data(), out_pixels_);
         filter_backward(path, a1_padded_, e, d_z2_.data(), d_z1);
         for (size_t i = 0; i < pixels_; ++i) d_z1[i] = a1_[i] > 0 ? d_z1[i] : 0.0f;
+        share_backward(path.first, e, d_z1, z1_.data(), pixels_, call_.d_shares[0]);
         norm_backward(path.first, e, call_.epsilon, d_z1, z1_.data(), pixels_);
     }
 
@@ -295,7 +307,6 @@ extern "C" void archon_block_forward(const BlockCall* call) {
         worker.forward(group, first, last, &outputs[(split * channels + group * rows) * pixels]);
     });
     team.collect(call->outputs, outputs, pixels, channels);
-    if (!call->gated) return;
     double survivors[2] = {0, 0};
     for (const Worker& worker : team.workers())
         for (int gate = 0; gate < 2; ++gate) survivors[gate] += worker.survivors[gate];

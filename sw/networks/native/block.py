@@ -41,8 +41,8 @@ def apply(block: Any, inputs: Tensor, training: bool) -> Tensor:
         if batch[name]:
             prefix, index = name[: -len("norm1")], name[-1]
             norm.observed(results[f"{prefix}mean{index}"], results[f"{prefix}variance{index}"])
-    if block.predictor is not None and training:
-        block.predictor.limit_survivors(results["shares"][0], results["shares"][1])
+    if training:
+        (block.predictor or block).limit_survivors(results["shares"][0], results["shares"][1])
     return results["outputs"]
 
 
@@ -82,7 +82,7 @@ def _operation(spec: BlockSpec, batch: dict[str, bool], tensors: dict[str, Tenso
 
         def gradient(*upstream: Tensor) -> list[Tensor | None]:
             by_name = dict(zip(shapes, upstream, strict=True))
-            last = [by_name["outputs"], by_name.get("shares", tf.zeros(2))]
+            last = [by_name["outputs"], by_name["shares"]]
             found = tf.numpy_function(backward, [*values, *results, *last], [tf.float32] * len(wanted), stateful=False)
             by_input = dict(zip(wanted, found, strict=True))
             for name, value in zip(names, values, strict=True):

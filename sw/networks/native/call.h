@@ -35,7 +35,7 @@ struct BlockCall {
     const float *project, *project_mask;  // [K, E / G]
     Path value, predictor;
     float* outputs;                       // [N, H', W', K]
-    float* shares;                        // [2]: survivors of the first and second gate, gated only
+    float* shares;                        // [2]: survivors of the first and second gate or ReLU
     const float* d_outputs;
     float *d_inputs, *d_predictor_inputs, *d_project;
 };

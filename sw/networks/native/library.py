@@ -138,7 +138,7 @@ def forward(spec: BlockSpec, arrays: Mapping[str, Array], batch: Mapping[str, bo
             otherwise their gamma and beta are the scale and offset to apply.
 
     Returns:
-        outputs [N, H', W', K]; the batch's statistics [E] (zeros where they were not asked for); with gates, shares [2].
+        outputs [N, H', W', K]; the batch's statistics [E] (zeros where they were not asked for); shares of survivors [2].
     """
     shapes = result_shapes(spec, arrays["inputs"].shape, "level" in arrays)
     results = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -158,8 +158,7 @@ def backward(
     found = {name: np.zeros_like(array) for name, array in arrays.items() if name not in WITHOUT_GRADIENT}
     call = _describe(spec, arrays, batch, results, found)
     call.d_outputs = _pointer(gradients["outputs"])
-    if call.gated:
-        call.d_shares[:] = [float(value) for value in gradients["shares"]]
+    call.d_shares[:] = [float(value) for value in gradients["shares"]]
     load().archon_block_backward(ctypes.byref(call))
     return found
 
@@ -171,7 +170,7 @@ def result_shapes(spec: BlockSpec, inputs: tuple[int, ...], gated: bool) -> dict
         "outputs": (images, -(-height // spec.stride), -(-width // spec.stride), spec.out_channels)
     }
     shapes |= dict.fromkeys((*VALUE_STATISTICS, *(PREDICTOR_STATISTICS if gated else ())), (spec.expanded_channels,))
-    return shapes | ({"shares": (2,)} if gated else {})
+    return shapes | {"shares": (2,)}
 
 
 def _describe(
@@ -192,7 +191,7 @@ def _describe(
     call.value = _path("", arrays, batch, results, gradients)
     if gated:
         call.predictor = _path("predictor_", arrays, batch, results, gradients)
-        call.shares = _pointer(results["shares"])
+    call.shares = _pointer(results["shares"])
     for name in ("inputs", "predictor_inputs", "level", "project", "project_mask"):
         setattr(call, name, _pointer(arrays.get(name)))
     for name in ("inputs", "predictor_inputs", "project"):

@@ -116,6 +116,12 @@ inline std::vector<double> dots(const float* a, const std::vector<const float*>&
     return sums;
 }
 
+inline double positive(const float* from, size_t size) {
+    size_t count = 0;
+    for (size_t i = 0; i < size; ++i) count += from[i] > 0;
+    return double(count);
+}
+
 inline void scatter(float* __restrict padded, const float* __restrict compact, const Geometry& g) {
     for (int n = 0; n < g.images; ++n)
         for (int y = 0; y < g.height; ++y, compact += g.width) std::memcpy(padded + g.at(n, y), compact, g.width * sizeof(float));

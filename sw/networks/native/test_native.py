@@ -65,8 +65,8 @@ def make_block(case: dict[str, Any]) -> FusedBlock:
     if block.predictor is not None:
         block.predictor.input_scale.assign(0.02)
         block.predictor.shift.assign(np.arange(spec.expanded_channels) % 4)
-        block.predictor.limit_to(Survivors(0.1, 0.1, 1e5) if case["limited"] else None)
         block.output_scale.assign(0.3)
+    (block.predictor or block).limit_to(Survivors(0.1, 0.1, 1e5) if case["limited"] else None)
     return block
 
 
@@ -92,6 +92,7 @@ def outcome(block: FusedBlock, x: np.ndarray, training: bool, seed: int) -> dict
 @given(case=CASES)
 @example(case=GATED)
 @example(case=GATED | {"frozen": True, "stride": 2, "seed": 8})
+@example(case=GATED | {"gated": False, "stride": 2})
 @example(case=CANCELLING)
 def test_kernel_computes_the_block_and_its_gradients(case: dict[str, Any]) -> None:
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
