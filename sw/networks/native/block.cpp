@@ -94,7 +94,10 @@ class Worker {
         const auto [scale, offset] = affine_of(call_.value.first, e, call_.epsilon);
         if (call_.gated) {
             predict(group, e, observing);
-            for (size_t i = 0; i < pixels_; ++i) a1_[i] = excess_[i] > 0 ? z1_[i] * scale + offset : 0.0f;
+            for (size_t i = 0; i < pixels_; ++i) {
+                const float x = z1_[i] * scale + offset;  // unconditional: a loop with a branch would be scalar
+                a1_[i] = excess_[i] > 0 ? x : 0.0f;
+            }
         } else {
             for (size_t i = 0; i < pixels_; ++i) a1_[i] = std::fmax(z1_[i] * scale + offset, 0.0f);
             if (observing) survivors[0] += positive(a1_.data(), pixels_);
@@ -173,29 +176,28 @@ class Worker {
         gather(d_in, d_padded_.data(), g_);
     }
 
-    // Adds the gradient of the share of survivors of a plain ReLU behind a norm.
-    void share_backward(const Norm& norm, int64_t e, float* d_normed, const float* z, size_t size, float d_share) {
+    // Adds the gradient of a share of survivors, of which each of `size` pre-activations z * scale + offset is a part.
+    void share_backward(float d_share, float slope, Affine affine, float* d_out, const float* z, size_t size) {
         if (d_share == 0) return;
-        const auto [scale, offset] = affine_of(norm, e, call_.epsilon);
-        const float slope = call_.gate_slope, factor = d_share * slope / (float(size) * call_.expanded);
-        for (size_t i = 0; i < size; ++i) d_normed[i] += factor * sigmoid_slope(slope * (z[i] * scale + offset));
+        const float factor = d_share * slope / (float(size) * call_.expanded);
+        for (size_t i = 0; i < size; ++i) d_out[i] += factor * sigmoid_slope(slope * (z[i] * affine.scale + affine.offset));
     }
 
     void plain_backward(int64_t e, float* d_z1) {
         const Path& path = call_.value;
         for (size_t i = 0; i < out_pixels_; ++i) d_z2_[i] = a2_[0][i] > 0 ? d_z2_[i] : 0.0f;
-        share_backward(path.second, e, d_z2_.data(), z2_.data(), out_pixels_, call_.d_shares[1]);
+        const Affine first = affine_of(path.first, e, call_.epsilon), second = affine_of(path.second, e, call_.epsilon);
+        share_backward(call_.d_shares[1], call_.gate_slope, second, d_z2_.data(), z2_.data(), out_pixels_);
         norm_backward(path.second, e, call_.epsilon, d_z2_.data(), z2_.data(), out_pixels_);
         filter_backward(path, a1_padded_, e, d_z2_.data(), d_z1);
         for (size_t i = 0; i < pixels_; ++i) d_z1[i] = a1_[i] > 0 ? d_z1[i] : 0.0f;
-        share_backward(path.first, e, d_z1, z1_.data(), pixels_, call_.d_shares[0]);
+        share_backward(call_.d_shares[0], call_.gate_slope, first, d_z1, z1_.data(), pixels_);
         norm_backward(path.first, e, call_.epsilon, d_z1, z1_.data(), pixels_);
     }
 
     void gated_backward(int64_t e, float* d_z1, float* d_zp) {
         const Path &value = call_.value, &predictor = call_.predictor;
         const auto [scale2, offset2] = affine_of(value.second, e, call_.epsilon);
-        const float share1 = call_.d_shares[0] / (float(pixels_) * call_.expanded);
         const float share2 = call_.d_shares[1] / (float(out_pixels_) * call_.expanded);
         for (size_t i = 0; i < out_pixels_; ++i) {
             const float gradient = d_z2_[i], slope = call_.gate_slope * sigmoid_slope(call_.gate_slope * s2_[i]);
@@ -209,11 +211,12 @@ class Worker {
 
         norm_backward(predictor.second, e, call_.epsilon, d_s2_.data(), zp2_.data(), out_pixels_);
         filter_backward(predictor, levels_padded_, e, d_s2_.data(), d_excess_.data());
-        const float per_level = 1.0f / level_of(e);
+        const float per_level = 1.0f / level_of(e), level_max = call_.level_max;
         for (size_t i = 0; i < pixels_; ++i) {
-            const float x = excess_[i], passed = x >= 0 && x <= call_.level_max ? d_excess_[i] : 0.0f;
-            d_zp[i] = per_level * (passed + share1 * sigmoid_slope(x));
+            const float x = excess_[i], d = d_excess_[i], passed = (x >= 0) & (x <= level_max) ? d : 0.0f;
+            d_zp[i] = per_level * passed;
         }
+        share_backward(per_level * call_.d_shares[0], 1.0f, {1.0f, 0.0f}, d_zp, excess_.data(), pixels_);
         norm_backward(predictor.first, e, call_.epsilon, d_zp, zp_.data(), pixels_);
     }
 
