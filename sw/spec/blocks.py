@@ -128,6 +128,11 @@ class UnfusedSpec(_ShortcutBlock):
             raise ValueError("block: inner_shuffle needs an expand layer, got expand = false")
         return self
 
+    @property
+    def stays_dense(self) -> bool:
+        """Whether pruning leaves it alone: without an expand layer it is a network's first depthwise and pointwise layer."""
+        return not self.expand
+
 
 class PointwisePairSpec(_ShortcutBlock):
     """Pointwise expand, ReLU, shuffle (inner_shuffle), pointwise project, ReLU, depthwise with the stride on the outputs.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sw.networks.layers import Depthwise, MaskedLayer
 from sw.networks.network import Network
 from sw.networks.unfused import UnfusedBlock
-from sw.spec import SparsitySpec
+from sw.spec import SparsitySpec, UnfusedSpec
 from sw.train.stage import FallingLimits, Stage
 
 
@@ -61,9 +61,11 @@ class Pruned:
 
 
 def prunable_layers(model: Network, sparsity: SparsitySpec) -> list[Pruned]:
-    """Layers to prune; the stem, the first two layers and squeeze-and-excite stay dense."""
+    """Layers to prune; the stem, the first pointwise and depthwise layers and squeeze-and-excite stay dense."""
     found = [] if model.last_pointwise is None else [Pruned(model.last_pointwise, sparsity.pointwise)]
     for block in model.blocks:
+        if isinstance(block.spec, UnfusedSpec) and block.spec.stays_dense:
+            continue
         for layer in block.value_layers():
             if isinstance(layer, Depthwise):
                 found.append(Pruned(layer, sparsity.depthwise))
