@@ -16,6 +16,7 @@ from sw.results.published import load_published
 from sw.results.weights import Counts, float_counts
 from sw.spec import AnyBlockSpec, BlockSpec, PointwisePairSpec, UnfusedSpec, known_specs, load_spec
 from sw.train.export import export_weights
+from sw.train.pruning import prunable_layers
 
 SHUFFLING = UnfusedSpec(
     kind="unfused", in_channels=6, expanded_channels=12, out_channels=15, kernel=3, stride=2, groups=3, inner_shuffle=True,
@@ -217,6 +218,10 @@ def test_models_have_the_size_of_their_descriptions(name: str) -> None:
     published = load_published().find(name, "cifar10")
     if published.multiplications:
         assert operations / 1e6 == pytest.approx(published.multiplications["vanilla"], abs=1)
+        for layer in prunable_layers(model, spec.sparsity):
+            layer.prune(1.0)
+        left = float_counts(export_weights(model), spec)
+        assert left.multiply_accumulates / 1e6 == pytest.approx(published.multiplications["pruned"], abs=1)
     if published.parameters is not None:
         assert parameters / 1e6 == pytest.approx(published.parameters, abs=0.05)
 
