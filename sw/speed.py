@@ -23,7 +23,7 @@ def speed(
         from sw.train.speed import measure  # noqa: PLC0415 (Keras takes seconds to load)
 
         spec = load_spec(network)
-        found = measure(spec, find_recipe(spec.name, "vanilla"), kernel, steps)
+        found = measure(spec, find_recipe(spec, "vanilla"), kernel, steps)
     except ArchonError as error:
         return refused(error)
     console.print(

@@ -33,13 +33,13 @@ def evaluate_command(subject: Subject, *, fused: bool = False, images: int | Non
 
 def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
     """Those in which a run differs from the recipe as it is now."""
-    recipe, said = find_recipe(subject.spec.name, stage), []
+    recipe, said = find_recipe(subject.spec, stage), []
     size = facts.training_images or [subject.training_images, subject.spec.height, subject.spec.width, 0]
     tested = subject.images if facts.test_images is None else facts.test_images[0]
     changed: list[tuple[str, object, object]] = [
         ("--epochs", facts.recipe.epochs, recipe.epochs),
         ("--seed", facts.seed, 0),
-        ("--predictor", facts.predictor, "forward"),
+        ("--predictor", facts.predictor, recipe.predictor),
         ("--survivors-first", shares_text(facts.recipe.survivors_first), shares_text(recipe.survivors_first)),
         ("--survivors-second", shares_text(facts.recipe.survivors_second), shares_text(recipe.survivors_second)),
         ("--images", size[0], subject.training_images),

@@ -37,6 +37,6 @@ def stage_accuracy(spec: NetworkSpec, stage: str, folder: Path, test: ImageSet) 
             raise ArchonError(f"{path} comes without the scales of its integers: export it and evaluate the bundle")
         network = quantize_network(arrays, spec, test.images[:1]).network
         return evaluate(integer_inference(IntegerModel(network), network), test)
-    made = make_stage(stage, spec, find_recipe(spec.name, stage), test, "forward")
+    made = make_stage(stage, spec, find_recipe(spec, stage), test, "forward")
     checkpoint.assign_all(made.variables(), arrays, path)
     return evaluate(made.inference(), test)

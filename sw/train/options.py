@@ -13,8 +13,11 @@ from sw.datasets import ImageSet, find_dataset, fitted, reduced
 from sw.run_folder import stages_folder
 from sw.spec import NetworkSpec
 from sw.task import network_for
-from sw.train.recipe import StageName, check_stage, find_recipe, with_epochs, with_survivors
+from sw.train.recipe import PredictorTraining, StageName, check_stage, find_recipe, with_epochs, with_survivors
 from sw.train.settings import Run
+
+CHOSEN = ("predictor", "dense_predictors", "value_biases")
+"""Options that stand in the place of what the recipe says."""
 
 
 @Parameter(name="*")
@@ -25,7 +28,7 @@ class Common:
     epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None
     evaluate_every: Annotated[int, Parameter(help="epochs between evaluations; the last one has its own")] = 1
-    predictor: Annotated[Literal["forward", "constraint"], Parameter(help="how weights become ternary")] = "forward"
+    predictor: Annotated[PredictorTraining | None, Parameter(help="how its weights become ternary")] = None
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto"
     devices: Annotated[int | None, Parameter(help="that share every batch (JAX); all GPUs by default")] = None
     balanced: Annotated[bool, Parameter(help="prune as many weights of each input channel of a block")] = False
@@ -92,21 +95,22 @@ class Options(Common):
                 raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {getattr(self, name)}")
         spec = self.spec(network, self.dataset)
         check_stage(spec, self.stage)
-        recipe = with_epochs(find_recipe(spec.name, self.stage), self.epochs)
+        recipe = with_epochs(find_recipe(spec, self.stage), self.epochs)
         recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
         if self.start is not None:
             recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
-        chosen = {name: getattr(self, name) for name in ("dense_predictors", "value_biases") if getattr(self, name) is not None}
+        chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) is not None}
+        recipe = dataclasses.replace(recipe, **chosen)
         return Run(
             spec=spec,
             stage=self.stage,
-            recipe=dataclasses.replace(recipe, **chosen),
+            recipe=recipe,
             folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
             seed=self.seed,
             resume=self.resume,
             max_minutes=self.max_minutes,
             evaluate_every=self.evaluate_every,
-            predictor=self.predictor,
+            predictor=recipe.predictor,
             kernel=self.kernel,
             widen=self.widen,
             start=self.start,

@@ -71,7 +71,7 @@ class Trained:
             ArchonError: a checkpoint that is missing or of another network, or too few images.
         """
         spec, training, path = self.spec, self.training, self.folder / CHECKPOINT
-        recipe = replace(find_recipe(spec.name, LAST_STAGE), epochs=1, rate=RATE, warmup=0.0)
+        recipe = replace(find_recipe(spec, LAST_STAGE), epochs=1, rate=RATE, warmup=0.0)
         if steps * recipe.batch > len(training.labels):
             raise ArchonError(f"steps: expected at most {len(training.labels) // recipe.batch}, an epoch, got {steps}")
         keras.utils.set_random_seed(self.seed)

@@ -1,20 +1,27 @@
 """How long and how fast each stage trains, per network."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hw.contract.errors import ArchonError
+from sw.datasets import DATASETS
 from sw.spec import NetworkSpec
 
 StageName = Literal["vanilla", "pruned", "pred", "quantized"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In order: each starts from the checkpoint of the one before. Networks without fused blocks have no stage pred."""
 
+PredictorTraining = Literal["forward", "constraint"]
+"""Weights become ternary in the forward pass, with a straight-through gradient, or after every step."""
+
 LAST_STAGE: StageName = "quantized"
 """What it leaves is what the hardware runs."""
 
-NANO = "-nano"
-"""In the names of networks that train on a CPU."""
+SMALL = 15_000_000
+"""Multiply-accumulates of an image at most, of networks that a CPU trains."""
+FOR_DATA = re.compile(rf"-(\d+|{'|'.join(DATASETS)})$")
+"""What a network's name ends in where it is for another data set than CIFAR-10."""
 Shares = float | tuple[float, ...]
 """A share of survivors of all blocks, or one a block."""
 UNLIMITED = 0.5
@@ -33,6 +40,7 @@ class Recipe:
         final_rate: learning rate at the end.
         power: polynomial decay power; 1 falls linearly.
         warmup: fraction of all steps in which the rate rises from zero.
+        falling: fraction of all steps after which the rate has fallen, and stays as it is.
         decay: weight decay, decoupled, per unit of learning rate.
         smoothing: label smoothing.
         ramp: fraction of all steps in which the sparsity rises (pruned stage); 0: the masks stay as they come.
@@ -43,6 +51,7 @@ class Recipe:
         survivor_ramp: fraction of all steps in which these limits fall to their values from those of UNLIMITED.
         dense_predictors: let predictors have weights where pruning left none.
         value_biases: keep b1 and b2 in the value path of fused blocks (stage quantized).
+        predictor: "forward" or "constraint", how predictors' weights become ternary.
     """
 
     epochs: int
@@ -50,6 +59,7 @@ class Recipe:
     final_rate: float
     power: float = 1.0
     warmup: float = 0.0
+    falling: float = 1.0
     decay: float = 0.0
     smoothing: float = 0.0
     ramp: float = 0.0
@@ -60,6 +70,7 @@ class Recipe:
     survivor_ramp: float = 0.0
     dense_predictors: bool = False
     value_biases: bool = True
+    predictor: PredictorTraining = "forward"
 
     def __post_init__(self) -> None:
         for name in ("survivors_first", "survivors_second"):
@@ -91,8 +102,8 @@ class Recipe:
         progress = step / max(1, steps)
         if progress < self.warmup:
             return self.rate * (step + 1) / (self.warmup * steps + 1)
-        falling = (1 - progress) / (1 - self.warmup)
-        return self.final_rate + (self.rate - self.final_rate) * falling**self.power
+        left = max(0.0, self.falling - progress) / (self.falling - self.warmup)
+        return self.final_rate + (self.rate - self.final_rate) * left**self.power
 
 
 CALIBRATED = Recipe(epochs=0, rate=1e-3, final_rate=1e-4, batch=64)
@@ -102,13 +113,20 @@ NANO_VANILLA = Recipe(epochs=8, rate=0.1, final_rate=1e-4, warmup=0.15, decay=5e
 NANO_PRUNED = Recipe(epochs=10, rate=0.04, final_rate=1e-4, warmup=0.05, decay=5e-3, ramp=0.5, batch=64)
 NANO_QUANTIZED = Recipe(epochs=6, rate=0.02, final_rate=1e-5, warmup=0.05, batch=64).limited(0.5, 0.4)
 
+FULL_SIZE = {
+    "vanilla": Recipe(epochs=200, rate=0.1, final_rate=1e-4, power=3, decay=5e-3),
+    "pruned": Recipe(epochs=30 + 50, rate=0.1, final_rate=1e-4, power=3, decay=5e-3, ramp=30 / 80),
+    "pred": Recipe(epochs=50, rate=1e-3, final_rate=8e-5, power=3, falling=42 / 50),
+    "quantized": Recipe(epochs=10, rate=1e-3, final_rate=1e-5, power=3),
+}
+"""Pruned and pred as their authors published them (Olyaiy, Ng, Lis, ICS 2021): epochs of rising sparsity and of recovery."""
+MOBILENET = FULL_SIZE | {"pruned": replace(FULL_SIZE["pruned"], epochs=30 + 170, ramp=30 / 200)}
+
 RECIPES = {
-    "fusionet": {
-        "vanilla": Recipe(epochs=200, rate=0.1, final_rate=1e-4, power=3, decay=5e-3),
-        "pruned": Recipe(epochs=80, rate=0.1, final_rate=1e-4, power=3, decay=5e-3, ramp=30 / 80),
-        "pred": Recipe(epochs=50, rate=1e-3, final_rate=8e-5, power=3),
-        "quantized": Recipe(epochs=10, rate=1e-3, final_rate=1e-5, power=3),
-    },
+    "fusionet": FULL_SIZE,
+    "fusionet-100": FULL_SIZE | {"pred": replace(FULL_SIZE["pred"], rate=2e-2, predictor="constraint")},
+    "mobilenetv2": MOBILENET,
+    "mobilenetv2-modified": MOBILENET,
     "fusionet-nano": {
         "vanilla": replace(NANO_VANILLA, epochs=10),
         "pruned": replace(NANO_PRUNED, epochs=18),
@@ -132,16 +150,16 @@ OTHER_NANO = {"vanilla": NANO_VANILLA, "pruned": NANO_PRUNED, "pred": CALIBRATED
 """Of networks of this size without recipes of their own: an hour on two cores or less."""
 
 
-def find_recipe(network: str, stage: str) -> Recipe:
-    """Recipe of a network's stage; networks without their own use fusionet's, or OTHER_NANO if they are called so.
+def find_recipe(spec: NetworkSpec, stage: str) -> Recipe:
+    """Recipe of a network's stage; networks without their own use FULL_SIZE, or OTHER_NANO if they are as small as these.
 
     Raises:
         ArchonError: unknown stage.
     """
     _check_known(stage)
-    names = (network, network.rpartition("-")[0])  # the second of a network for another data set, as of fusionet-nano-100
-    found = next((RECIPES[name] for name in names if name in RECIPES), OTHER_NANO if NANO in network else RECIPES["fusionet"])
-    return found[stage]
+    names = (spec.name, FOR_DATA.sub("", spec.name))
+    others = OTHER_NANO if spec.multiply_accumulates() <= SMALL else FULL_SIZE
+    return next((RECIPES[name] for name in names if name in RECIPES), others)[stage]
 
 
 def stages_of(spec: NetworkSpec) -> tuple[str, ...]:
