@@ -20,6 +20,7 @@ class Dataset:
         images: of a split ("train" or "test").
         load: a split, from a folder if one is given.
         names: of the classes, in the order of their labels, where they are not called by number.
+        mirrored: a mirrored image is one of the same class.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Dataset:
     images: Mapping[str, int]
     load: Callable[[str, Path | None], ImageSet]
     names: tuple[str, ...] = ()
+    mirrored: bool = True
 
     def class_name(self, label: int) -> str:
         """What people call a class."""
@@ -49,7 +51,7 @@ DATASETS = {
         fashion_mnist.load_fashion_mnist,
         ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     ),
-    "svhn": Dataset(svhn.TITLE, svhn.CLASSES, svhn.IMAGES, svhn.load_svhn),
+    "svhn": Dataset(svhn.TITLE, svhn.CLASSES, svhn.IMAGES, svhn.load_svhn, mirrored=False),
 }
 
 

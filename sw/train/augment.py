@@ -15,17 +15,18 @@ SHIFT = 4
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def training_batches(data: ImageSet, classes: int, batch: int, seed: int, epoch: int) -> Iterator[Batch]:
+def training_batches(data: ImageSet, classes: int, batch: int, seed: int, epoch: int, mirrored: bool = True) -> Iterator[Batch]:
     """One epoch of (images [N, H, W, 3] float32 normalised, one-hot labels [N, classes]).
 
-    Images are flipped left to right at random and shifted by -4..4 pixels. A last batch that is not full is left out.
+    Images are flipped left to right at random, if `mirrored`, and shifted by -4..4 pixels. A last batch that is not full is
+    left out.
     """
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(data.labels))
     one_hot = np.eye(classes, dtype=np.float32)
     for start in range(0, len(order) - batch + 1, batch):
         chosen = order[start : start + batch]
-        yield augment(normalise(data.images[chosen]), random), one_hot[data.labels[chosen]]
+        yield augment(normalise(data.images[chosen]), random, mirrored), one_hot[data.labels[chosen]]
 
 
 def ahead(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
@@ -37,10 +38,10 @@ def ahead(batches: Iterator[Batch], count: int = 4) -> Iterator[Batch]:
             yield batch
 
 
-def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """Flip and shift each of the images [N, H, W, 3] at random."""
+def augment(images: NDArray[np.float32], random: np.random.Generator, mirrored: bool = True) -> NDArray[np.float32]:
+    """Shift each of the images [N, H, W, 3] at random, and flip it, if `mirrored`."""
     count, height, width, _ = images.shape
-    flip = np.asarray(random.random(count) < 0.5)
+    flip = np.asarray(random.random(count) < 0.5) & mirrored
     images = np.where(flip[:, None, None, None], images[:, :, ::-1], images)
     padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
     offsets = random.integers(0, 2 * SHIFT + 1, (count, 2))

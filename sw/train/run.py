@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sw.arrays import load_arrays, save_arrays
 from sw.curves import PICTURE, write_picture
-from sw.datasets import ImageSet
+from sw.datasets import ImageSet, find_dataset
 from sw.networks.network import Network
 from sw.run_folder import ACCURACY, CHECKPOINT, LOG, WEIGHTS, locked, read_config, read_log
 from sw.train import checkpoint
@@ -132,7 +132,8 @@ def train_epoch(run: Run, stage: Stage, data: ImageSet, epoch: int) -> tuple[flo
     rate = recipe.rate
     with _progress() as progress:
         task = progress.add_task(f"{run.stage} epoch {epoch + 1}/{recipe.epochs}", total=steps, loss="")
-        batches = ahead(training_batches(data, run.spec.classes, recipe.batch, run.seed, epoch))
+        mirrored = find_dataset(run.dataset).mirrored
+        batches = ahead(training_batches(data, run.spec.classes, recipe.batch, run.seed, epoch, mirrored))
         for index, (images, labels) in enumerate(batches):
             step = epoch * steps + index
             rate = recipe.rate_at(step, recipe.epochs * steps)

@@ -17,17 +17,19 @@ from sw.networks.network import Network
 from sw.quantize import quantize_value_path
 from sw.quantize.weights import value_path
 from sw.run_folder import locked, read_log
-from sw.spec import NetworkSpec, known_specs, load_spec, parse_spec
+from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
+from sw.train import run as running
 from sw.train.__main__ import main
 from sw.train.augment import ahead, augment, training_batches
 from sw.train.options import Options
 from sw.train.prediction import PredictionStage, PredictorPlan, activation_scales, level_shifts, scale_chains
 from sw.train.pruning import PruningStage, balanced_mask, magnitude_mask, rising_sparsity, sparsity_of
-from sw.train.recipe import FULL_SIZE, OTHER_NANO, RECIPES, STAGES, Recipe, find_recipe, with_survivors
+from sw.train.recipe import STAGES, Recipe
 from sw.train.run import train
 from sw.train.settings import Run
 from sw.train.stage import FallingLimits
+from sw.train.stages import make_stage
 
 QUICK = Recipe(epochs=3, rate=0.05, final_rate=0.01, batch=32, ramp=0.5, decay=1e-3)
 
@@ -293,6 +295,24 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert first[0][1].sum(1).tolist() == [1] * 16
 
 
+@pytest.mark.parametrize(("dataset", "seen"), [("cifar10", {-1, 1}), ("svhn", {1})])
+def test_digits_are_never_mirrored(dataset: str, seen: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rising = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8)[:, None], (64, 32, 32, 3))
+    found: set[int] = set()
+
+    def look(_model: Any, images: np.ndarray, _labels: np.ndarray) -> float:
+        found.update(np.sign(images[:, 16, 17, 0] - images[:, 16, 14, 0]).astype(int).tolist())
+        return 0.0
+
+    monkeypatch.setattr(running, "_train_step", look)
+    run = run_of(tmp_path, dataset=dataset)
+    data = ImageSet(np.ascontiguousarray(rising), np.zeros(64, np.uint8))
+    stage = make_stage("vanilla", run.spec, run.recipe, data, "forward")
+    running.compile_model(stage.model, run.recipe)
+    running.train_epoch(run, stage, data, 0)
+    assert found == seen
+
+
 def test_batches_made_ahead_are_the_same() -> None:
     data = tiny_data(200)
     alone, made_ahead = (list(f(training_batches(data, 10, 16, 3, 0))) for f in (iter, ahead))
@@ -318,61 +338,6 @@ def test_augmentation_shifts_and_flips() -> None:
     _, rows, columns = np.nonzero(moved[..., 0])
     assert sorted(set(rows)) == list(range(12, 21))
     assert set(columns) == set(range(6, 15)) | set(range(17, 26))
-
-
-def test_recipes_end_at_their_final_rate() -> None:
-    for network in RECIPES.values():
-        for recipe in network.values():
-            rates = [recipe.rate_at(step, 1000) for step in range(1001)]
-            assert max(rates) == pytest.approx(recipe.rate, rel=1e-2)
-            assert rates[-1] == pytest.approx(recipe.final_rate)
-    with pytest.raises(ArchonError, match="unknown stage 'distilled': expected one of vanilla"):
-        find_recipe(load_spec("fusionet"), "distilled")
-
-
-@pytest.mark.parametrize(
-    ("network", "pruned", "rising", "rate", "predictor"),
-    [
-        ("fusionet", 80, 30, 1e-3, "forward"),
-        ("fusionet-100", 80, 30, 2e-2, "constraint"),
-        ("mobilenetv2-modified", 200, 30, 1e-3, "forward"),
-        ("mobilenetv2-modified-100", 200, 30, 1e-3, "forward"),
-        ("mnasnet-modified", 80, 30, 1e-3, "forward"),
-    ],
-)
-def test_recipes_of_full_size_are_the_published_ones(
-    network: str, pruned: int, rising: int, rate: float, predictor: str
-) -> None:
-    spec = named(network)
-    pruning, prediction = find_recipe(spec, "pruned"), find_recipe(spec, "pred")
-    assert (pruning.epochs, round(pruning.ramp * pruning.epochs)) == (pruned, rising)
-    assert (prediction.epochs, prediction.rate, prediction.predictor) == (50, rate, predictor)
-    assert prediction.rate_at(21, 50) == pytest.approx(8e-5 + (rate - 8e-5) / 8)  # half of the 42 epochs in which it falls
-    assert prediction.rate_at(42, 50) == prediction.rate_at(49, 50) == pytest.approx(8e-5)
-
-
-def named(name: str) -> NetworkSpec:
-    """The description called without classes or data set, under this name."""
-    found = next(known for known in sorted(known_specs(), key=len, reverse=True) if name.startswith(known))
-    return load_spec(found).model_copy(update={"name": name})
-
-
-def test_recipes_are_found_by_name_then_by_size() -> None:
-    slim, nano = RECIPES["fusionet-slim"], RECIPES["fusionet-nano"]
-    assert find_recipe(named("fusionet-slim-fashion-mnist"), "vanilla") == slim["vanilla"]
-    assert find_recipe(named("fusionet-nano-svhn"), "quantized") == nano["quantized"]
-    assert find_recipe(named("fusionet-nano-100"), "pruned") == nano["pruned"]
-    small, large = load_spec("fusionet-nano"), load_spec("fusionet")
-    assert find_recipe(small.model_copy(update={"name": "mine"}), "vanilla") == OTHER_NANO["vanilla"]
-    assert find_recipe(large.model_copy(update={"name": "mine"}), "vanilla") == FULL_SIZE["vanilla"]
-
-
-def test_survivor_limits_are_shares() -> None:
-    recipe = find_recipe(load_spec("fusionet-nano"), "pred")
-    changed = with_survivors(recipe, "0.5", None)
-    assert (changed.survivors_first, changed.survivors_second) == (0.5, recipe.survivors_second)
-    with pytest.raises(ArchonError, match=r"share of survivors: expected more than 0 and at most 1, got 1\.5"):
-        with_survivors(recipe, None, "1.5")
 
 
 def test_command_line_reports_errors_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
