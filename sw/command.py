@@ -1,6 +1,10 @@
 """What commands have in common."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
+
+from hw.contract.errors import ArchonError
 
 REFUSED = 2
 """Exit status of a command that was refused."""
@@ -10,3 +14,18 @@ def refused(why: object) -> int:
     """Say on standard error why a command was refused, in a line of any length; its exit status."""
     Console(stderr=True).print(f"error: {why}", style="red", highlight=False, markup=False, soft_wrap=True)
     return REFUSED
+
+
+def check_idle(given: Mapping[str, object], wanted: str) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        given: of options, what was given; None, False: nothing.
+        wanted: where they have one.
+
+    Raises:
+        ArchonError: one was given.
+    """
+    for option, value in given.items():
+        if value is not None and value is not False:
+            raise ArchonError(f"{option}: expected {wanted} with it, got {value} without")

@@ -36,13 +36,13 @@ def stage_places(trained: Path, network: str, stage: str) -> tuple[Path, Path]:
     return trained / stage, KEPT_RUNS / network / stage
 
 
-def find_stage(build: Path, network: str, stage: str, having: str) -> Path:
-    """The first of these folders, for runs in BUILD, that has a file.
+def find_stage(build: Path, network: str, stage: str, having: str, seed: int = 0) -> Path:
+    """The first of these folders, for runs in BUILD, that has a file; those that come with the project are of seed 0.
 
     Raises:
         ArchonError: none of them has.
     """
-    places = stage_places(stages_folder(build, network), network, stage)
+    places = stage_places(stages_folder(build, network, seed), network, stage)[: None if seed == 0 else 1]
     for folder in places:
         if (folder / having).is_file():
             return folder

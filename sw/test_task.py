@@ -93,6 +93,23 @@ def test_seeds_have_folders_of_their_own(tmp_path: Path) -> None:
     assert [trained_weights(spec, tmp_path, seed) for seed in (0, 3, 4)] == [*weights, None]
 
 
+def test_runs_that_come_with_the_project_are_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], load=lambda *_: load_excerpt()))
+    words = ["evaluate", "mobilenetv2-nano", "--images", "20", "--build", str(tmp_path)]
+    assert app([*words, "--stage", "quantized"], result_action="return_value") == 0
+    assert "of 20 test images" in (printed := capsys.readouterr().out)
+    assert printed.strip().endswith("runs/mobilenetv2-nano/quantized")
+    assert float(printed.split("accuracy ")[1].split(" %")[0]) >= 50
+    assert app([*words, "--stage", "quantized", "--seed", "3"], result_action="return_value") == 2
+    assert "train-seed-3/quantized/weights.npz is missing" in capsys.readouterr().err
+    assert app([*words, "--stage", "pruned", "--workers", "1"], result_action="return_value") == 2
+    assert "--workers: expected a bundle, no --stage, with it, got 1 without" in capsys.readouterr().err
+    assert app([*words, "--seed", "3"], result_action="return_value") == 2
+    assert "--seed: expected --stage with it, got 3 without" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("excerpt_as_data")
 def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +140,7 @@ def test_from_training_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture
     assert [image["label"] for image in numbers["images"]] == ["0", "1"]
     assert app(["train", str(path), "--stage", "pred", *few], result_action="return_value") == 2
     assert "none of this network's blocks is fused" in capsys.readouterr().err
-    assert app(["evaluate", "shufflenet-nano", *build], result_action="return_value") == 2
-    assert "or a bundle that comes with the project, of shufflenet-nano" in capsys.readouterr().err
+    assert app(["evaluate", "shufflenet", "--dataset", "svhn", *build], result_action="return_value") == 2
+    assert "or a bundle that comes with the project, of shufflenet-svhn" in capsys.readouterr().err
     assert app(["evaluate", "fusionet-nano", *build], result_action="return_value") == 0
     assert capsys.readouterr().out.strip().endswith("trained/fusionet-nano.archon")

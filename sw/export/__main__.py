@@ -13,8 +13,8 @@ from rich.console import Console
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
-from sw.bundle import check_network_bounds, find_bundle, load_bundle, save_bundle
-from sw.command import refused
+from sw.bundle import check_network_bounds, find_bundle, known_bundles, load_bundle, save_bundle
+from sw.command import check_idle, refused
 from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
@@ -28,6 +28,9 @@ STAGES = ("quantized", "pred")
 
 RANDOM_SEED = 1
 """Of random weights, unless another one is given."""
+
+SHARES = 0.4, 0.3
+"""Of first and second ReLUs that survive in random networks, unless others are given."""
 
 RANDOM_IMAGES = 2
 """Calibration images of a random network: more change little and take their time at full size."""
@@ -44,8 +47,8 @@ def main(
     *,
     weights: Literal["random", "trained"] = "random",
     seed: Annotated[int | None, Parameter(help="of random weights, else 1; of the training, else 0")] = None,
-    survivors_first: Annotated[float, Parameter(help="share of first ReLUs that survive (random)")] = 0.4,
-    survivors_second: Annotated[float, Parameter(help="share of second ReLUs that survive (random)")] = 0.3,
+    survivors_first: Annotated[float | None, Parameter(help="share of first ReLUs that survive (random), else 0.4")] = None,
+    survivors_second: Annotated[float | None, Parameter(help="share of second ReLUs that survive (random), else 0.3")] = None,
     balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
     classes: Annotated[int | None, Parameter(help="other than the specification has; the network is then NAME-CLASSES")] = None,
     dataset: Annotated[str | None, Parameter(help="that it was trained on: cifar10, cifar100, fashion-mnist or svhn")] = None,
@@ -55,15 +58,23 @@ def main(
     """Export SPEC, the name of a network or the path of a TOML file."""
     console = Console()
     try:
+        if dataset is not None:
+            check_idle({"--classes": classes}, "no --dataset, which says how many,")
         network = load_spec(spec, classes) if dataset is None else network_for(spec, dataset)
         path = out or build / network.name / f"{network.name}.archon"
+        shares = {"--survivors-first": survivors_first, "--survivors-second": survivors_second}
+        if weights == "trained":
+            check_idle({**shares, "--balanced": balanced}, "--weights random")
         if weights == "random":
-            survivors = Survivors(survivors_first, survivors_second)
+            survivors = Survivors(
+                *(share if given is None else given for share, given in zip(SHARES, shares.values(), strict=True))
+            )
             with console.status(f"{network.name}: random weights, calibration"):
                 quantized = export_random(network.with_balanced_pruning() if balanced else network, seed, survivors, path)
             console.print(layer_table(quantized, Widths()))
-        elif trained_weights(network, build, seed or 0) is None:
+        elif seed is None and network.name in known_bundles() and trained_weights(network, build) is None:
             copy_bundle(network, path)
+            console.print(f"{network.name}: nothing was trained in {build}; the bundle that comes with the project was copied")
         else:
             with console.status(f"{network.name}: quantisation of the trained weights"):
                 quantized = export_trained(network, build, path, seed or 0)
@@ -97,7 +108,8 @@ def export_trained(spec: NetworkSpec, build: Path, path: Path, seed: int = 0) ->
     """Quantise the weights that training left in the build folder and write their bundle."""
     source = trained_weights(spec, build, seed)
     if source is None:
-        raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {build}, got none")
+        folder = stages_folder(build, spec.name, seed)
+        raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {folder}, got none")
     arrays, facts = load_arrays(source), read_facts(source.parent)
     if HAS_SCALES in arrays:
         excerpt = load_excerpt()

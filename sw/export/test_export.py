@@ -144,7 +144,11 @@ def test_damaged_weights_leave_nothing_behind(spec_file: Path, tmp_path: Path, c
     [
         ({"spec": "unknown"}, "unknown network 'unknown': expected one of"),
         ({"survivors_first": 1.5}, "survivors-first must be a share from 0 to 1, got 1.5"),
-        ({"weights": "trained"}, "unknown network 'small'"),
+        ({"weights": "trained"}, "small: expected weights of stage quantized or pred under"),
+        ({"spec": "fusionet-nano", "weights": "trained", "seed": 3}, "train-seed-3, got none"),
+        ({"weights": "trained", "balanced": True}, "--balanced: expected --weights random with it, got True without"),
+        ({"weights": "trained", "survivors_second": 0.3}, "--survivors-second: expected --weights random with it, got 0.3"),
+        ({"classes": 100, "dataset": "cifar10"}, "--classes: expected no --dataset, which says how many, with it, got 100"),
     ],
 )
 def test_bad_input_is_one_sentence(
