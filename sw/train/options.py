@@ -15,6 +15,7 @@ from sw.spec import NetworkSpec
 from sw.task import network_for
 from sw.train.recipe import PredictorTraining, StageName, check_stage, find_recipe, with_epochs, with_survivors
 from sw.train.settings import Run
+from sw.train.starts import holds_masks
 
 CHOSEN = ("predictor", "dense_predictors", "value_biases")
 """Options that stand in the place of what the recipe says."""
@@ -97,7 +98,7 @@ class Options(Common):
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec, self.stage), self.epochs)
         recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
-        if self.start is not None:
+        if self.start is not None and holds_masks(self.start):
             recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
         chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) is not None}
         recipe = dataclasses.replace(recipe, **chosen)

@@ -1,16 +1,22 @@
 """Magnitude pruning, layer by layer, with a sparsity that rises as final * (1 - (1 - t)**3) and then stays."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from hw.contract.errors import ArchonError
 from sw.networks.layers import Depthwise, MaskedLayer
 from sw.networks.network import Network
 from sw.networks.unfused import UnfusedBlock
 from sw.spec import SparsitySpec, UnfusedSpec
 from sw.train.stage import FallingLimits, Stage
+
+FLOAT_ERROR = 1e-6
+"""Of a sparsity."""
 
 
 def rising_sparsity(final: float, progress: float) -> float:
@@ -59,6 +65,17 @@ class Pruned:
         else:
             self.layer.mask.assign(balanced_mask(weight, sparsity, self.groups))
 
+    def check(self) -> None:
+        """Raise ArchonError where fewer weights are masked than in the end."""
+        share = 1 - float(np.mean(ops.convert_to_numpy(self.layer.mask)))
+        # Zeros are counted in whole weights; of a group's every input channel where pruning was even.
+        rounding = 0.5 * getattr(self.layer, "groups", 1) / self.layer.weight.shape[0]
+        if share < self.final - rounding - FLOAT_ERROR:
+            raise ArchonError(
+                f"{self.layer.label}: expected a sparsity of {self.final} at the end of stage pruned, got {share:.3f}: "
+                "train for more steps, or start from a network that is not pruned"
+            )
+
 
 def prunable_layers(model: Network, sparsity: SparsitySpec) -> list[Pruned]:
     """Layers to prune; the stem, the first pointwise and depthwise layers and squeeze-and-excite stay dense."""
@@ -90,6 +107,16 @@ class PruningStage(Stage):
         self.layers = prunable_layers(model, sparsity)
         self.ramp = ramp
 
+    def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
+        """Take over the network; its masks, too, which must be final where they are to stay.
+
+        Raises:
+            ArchonError: they are not, or the checkpoint does not fit.
+        """
+        super().start_from(arrays, path)
+        if not self.ramp:
+            self.check_trained()
+
     def before_step(self, step: int, steps: int) -> None:
         """Recompute the masks while the sparsity rises."""
         super().before_step(step, steps)
@@ -100,6 +127,11 @@ class PruningStage(Stage):
             return
         for pruned in self.layers:
             pruned.prune(step / length)
+
+    def check_trained(self) -> None:
+        """Raise ArchonError where a layer is less sparse than it was to be."""
+        for pruned in self.layers:
+            pruned.check()
 
 
 def sparsity_of(layer: MaskedLayer) -> float:

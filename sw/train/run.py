@@ -38,8 +38,8 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         Test accuracy, 0 to 1; None when the time ran out before the last epoch.
 
     Raises:
-        ArchonError: the stage before is missing, a checkpoint does not fit, there are too few images, devices cannot be had, or
-            another process trains in this folder.
+        ArchonError: the stage before is missing, a checkpoint does not fit, there are too few images, devices cannot be had,
+            another process trains in this folder, or the network was not pruned as it was to be.
     """
     started = time.monotonic()
     check_images(run, training)
@@ -61,6 +61,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
         accuracy = train_epochs(run, stage, training, test, first_epoch, started)
         if accuracy is None:
             return None
+        stage.check_trained()
         save_arrays(run.folder / WEIGHTS, stage.weights())
         checkpoint.write_config(run.folder, config | {ACCURACY: accuracy})
     return accuracy

@@ -73,6 +73,9 @@ class Stage:
     def after_epoch(self) -> None:
         """Act after the last step of an epoch, before evaluation."""
 
+    def check_trained(self) -> None:
+        """Raise ArchonError where, after the last step, the network is not what the stage is to leave."""
+
     def inference(self) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
         """What is evaluated: images [N, H, W, 3] to logits [N, classes]."""
         return lambda images: predict(self.model, normalise(images))

@@ -15,7 +15,7 @@ from sw.curves import PICTURE, read_curves
 from sw.datasets import normalise
 from sw.networks.fused import FusedBlock
 from sw.networks.network import Network
-from sw.run_folder import ACCURACY, CHECKPOINT, SPARSITY, SURVIVORS, read_log, read_settings
+from sw.run_folder import ACCURACY, CHECKPOINT, SPARSITY, SURVIVORS, WEIGHTS, read_log, read_settings
 from sw.spec import load_spec
 from sw.train.measures import measures, survivor_shares
 from sw.train.options import Options
@@ -217,7 +217,7 @@ def test_evaluation_may_be_rarer(tmp_path: Path) -> None:
 
 
 def test_a_pruned_network_that_is_trained_on_stays_pruned(folder: Path, tmp_path: Path) -> None:
-    assert Options(start=folder, stage="pruned").run("fusionet-nano").recipe.ramp == 0
+    assert Options(start=folder / "pruned", stage="pruned").run("fusionet-nano").recipe.ramp == 0
     data, run = tiny_data(64), run_of(tmp_path, "pruned", recipe={"epochs": 1, "ramp": 0.0}, start=folder / "pruned")
     train(run, data, data)
     before, after = (load_arrays(path / CHECKPOINT) for path in (folder / "pruned", run.folder))
@@ -225,3 +225,21 @@ def test_a_pruned_network_that_is_trained_on_stays_pruned(folder: Path, tmp_path
     for name in before:
         if name.endswith(".mask"):
             np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_a_network_that_is_not_pruned_yet_is_pruned(folder: Path, tmp_path: Path) -> None:
+    ramp = Options(start=folder / "vanilla", stage="pruned").run("fusionet-nano").recipe.ramp
+    assert ramp == find_recipe("fusionet-nano", "pruned").ramp > 0
+    data, run = tiny_data(64), run_of(tmp_path, "pruned", recipe={"epochs": 2, "ramp": ramp}, start=folder / "vanilla")
+    train(run, data, data)
+    assert float(read_log(run.folder)[-1][SPARSITY]) > 0.7  # depthwise 0.7, the rest 0.8
+
+
+@pytest.mark.parametrize(("ramp", "epochs"), [(0.0, 1), (1.0, 1), (0.5, 0)])
+def test_a_run_that_has_not_pruned_is_not_finished(folder: Path, tmp_path: Path, ramp: float, epochs: int) -> None:
+    data, recipe = tiny_data(64), {"epochs": epochs, "ramp": ramp}
+    run = run_of(tmp_path, "pruned", recipe=recipe, start=folder / "vanilla")
+    with pytest.raises(ArchonError, match=r"expected a sparsity of 0\.8 at the end of stage pruned, got 0\."):
+        train(run, data, data)
+    assert progress_of(run) != "finished"
+    assert not (run.folder / WEIGHTS).exists()
