@@ -1,6 +1,7 @@
 """Run folders: a checkpoint to resume from, the log, and what determines the run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sw.run_folder import CHECKPOINT, CONFIG, LOG
 
 EPOCH = "epoch"
 OPTIMIZER_PREFIX = "optimizer/"
+NAMED = 4
+"""Missing variables that a message names at most."""
 
 
 def save_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any, epoch: int) -> None:
@@ -24,32 +27,29 @@ def save_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any, epo
     save_arrays(folder / CHECKPOINT, arrays)
 
 
-def assign(variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """Set variables from arrays of the same names; variables without an array keep their values.
+def assign(
+    variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path, made: Callable[[str], bool] = lambda _: False
+) -> None:
+    """Set variables from arrays of the same names.
+
+    Args:
+        variables: by name.
+        arrays: by name; what no variable is called after is left alone.
+        path: where they are from.
+        made: whether a variable of a name may do without an array, and keep its value.
 
     Raises:
-        ArchonError: nothing fits, or a shape differs.
+        ArchonError: any other variable has no array, or a shape differs.
     """
-    shared = variables.keys() & arrays.keys()
-    if not shared:
-        raise ArchonError(f"{path} holds no variable of this network")
-    for name in sorted(shared):
+    missing = sorted(name for name in variables.keys() - arrays.keys() if not made(name))
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise ArchonError(f"{path} is of another network or stage: it lacks {', '.join(missing[:NAMED])}{more}")
+    for name in sorted(variables.keys() & arrays.keys()):
         expected, received = tuple(variables[name].shape), arrays[name].shape
         if expected != received:
             raise ArchonError(f"{path}: expected {name} of shape {expected}, got {received}")
         variables[name].assign(arrays[name])
-
-
-def assign_all(variables: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """Set variables from arrays, each of them.
-
-    Raises:
-        ArchonError: one has no array, or a shape differs.
-    """
-    missing = variables.keys() - arrays.keys()
-    if missing:
-        raise ArchonError(f"{path} is of another network or stage: it lacks {min(missing)}")
-    assign(variables, arrays, path)
 
 
 def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) -> int:
@@ -60,9 +60,8 @@ def restore_checkpoint(folder: Path, variables: dict[str, Any], optimizer: Any) 
     """
     path = folder / CHECKPOINT
     arrays = load_arrays(path)
-    missing = variables.keys() - arrays.keys()
-    if missing or EPOCH not in arrays:
-        raise ArchonError(f"{path} is of another network or stage: it lacks {min(missing | {EPOCH})}")
+    if EPOCH not in arrays:
+        raise ArchonError(f"{path} is of another network or stage: it lacks {EPOCH}")
     assign(variables, arrays, path)
     for index, variable in enumerate(optimizer.variables):
         stored = arrays.get(f"{OPTIMIZER_PREFIX}{index}")

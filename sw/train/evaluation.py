@@ -38,5 +38,5 @@ def stage_accuracy(spec: NetworkSpec, stage: str, folder: Path, test: ImageSet) 
         network = quantize_network(arrays, spec, test.images[:1]).network
         return evaluate(integer_inference(IntegerModel(network), network), test)
     made = make_stage(stage, spec, find_recipe(spec, stage), test, "forward")
-    checkpoint.assign_all(made.variables(), arrays, path)
+    checkpoint.assign(made.variables(), arrays, path)
     return evaluate(made.inference(), test)

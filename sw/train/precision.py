@@ -82,7 +82,7 @@ class Trained:
         if precision.finer >= 0 and choose_kernel("auto") == "native":
             attach_kernel(stage.model)
         compile_model(stage.model, recipe)
-        checkpoint.assign_all(stage.variables(), load_arrays(path), path)
+        checkpoint.assign(stage.variables(), load_arrays(path), path)
         chosen = np.random.default_rng(self.seed).permutation(len(training.labels))[: steps * recipe.batch]
         images = ImageSet(training.images[chosen], training.labels[chosen])
         train_epoch(Run(spec, LAST_STAGE, recipe, self.folder, self.seed), stage, images, 0)

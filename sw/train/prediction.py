@@ -58,6 +58,10 @@ class PredictionStage(Stage):
         self.images = normalise(training.images[:CALIBRATION_IMAGES])
         freeze_value_path(model)
 
+    def makes(self, name: str) -> bool:
+        """Predictors, and the scales of what they and other blocks read."""
+        return ".predictor_" in name or ".predictor." in name or name.endswith(".input_scale")
+
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
         """Take over the pruned network, copy its layers into the predictors and calibrate these."""
         super().start_from(arrays, path)

@@ -75,6 +75,12 @@ class QuantizationStage(PredictionStage):
             if block.predictor is not None:
                 block.predictor.input_bits = self.precision.predictor_input
 
+    def makes(self, name: str) -> bool:
+        """Rounding, and the scales of all tensors; of those that come with predictors only where there are none."""
+        if name.endswith(".input_scale"):
+            return not self.model.predicted
+        return name.endswith((".rounding", "_scale"))
+
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
         """Take over the network and find the scales that it has not got yet.
 

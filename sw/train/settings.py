@@ -11,6 +11,7 @@ from sw.datasets import ImageSet
 from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, stage_places
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, Recipe, stages_of
+from sw.train.starts import check_start, check_start_stage
 from sw.train.widen import widening
 
 START = "start_digest"
@@ -89,16 +90,19 @@ def start_of(run: Run) -> Path | None:
     """The checkpoint that a run starts from; None: from random weights.
 
     Raises:
-        ArchonError: it is missing, or of a network that this one cannot be grown from, or two are asked for.
+        ArchonError: it is missing, of another network, or one that this one cannot be grown from, or of a stage that this one
+            cannot start from; or two are asked for.
     """
     if run.start is not None:
         if run.widen is not None:
             raise ArchonError(f"expected start or widen, got both: {run.start} and {run.widen}")
         if not (run.start / CHECKPOINT).exists():
             raise ArchonError(f"{run.start / CHECKPOINT} is missing: expected a run folder to start from")
+        check_start(run.spec, run.stage, run.start)
         return run.start / CHECKPOINT
     if run.widen is not None:
         widening(narrow_spec(run.widen), run.spec)
+        check_start_stage(run.spec, run.stage, run.widen)
         return run.widen / CHECKPOINT
     return None if run.stage == STAGES[0] else checkpoint_before(run)
 
@@ -107,13 +111,15 @@ def checkpoint_before(run: Run) -> Path:
     """The checkpoint of the stage before: the one beside the run, else the one that comes with the project.
 
     Raises:
-        ArchonError: there is none.
+        ArchonError: there is none, or it is of another network or stage.
     """
     stage = stage_before(run)
     trained, kept = (folder / CHECKPOINT for folder in stage_places(run.folder.parent, run.spec.name, stage))
     if not trained.exists() and not kept.exists():
         raise ArchonError(f"stage {run.stage} starts from {trained}, which is missing: train that stage first")
-    return trained if trained.exists() else kept
+    found = trained if trained.exists() else kept
+    check_start(run.spec, run.stage, found.parent)
+    return found
 
 
 def stage_before(run: Run) -> str:

@@ -61,9 +61,17 @@ class Stage:
         """Everything a checkpoint holds."""
         return self.model.named_variables()
 
+    def makes(self, name: str) -> bool:  # noqa: ARG002 (later stages make some)
+        """Whether the stage makes a variable itself, so that a checkpoint to start from may lack it."""
+        return False
+
     def start_from(self, arrays: dict[str, NDArray[Any]], path: Path) -> None:
-        """Take over the stage before, read from its checkpoint at `path`."""
-        checkpoint.assign(self.variables(), arrays, path)
+        """Take over the stage before, read from its checkpoint at `path`.
+
+        Raises:
+            ArchonError: it lacks what the stage does not make, or does not fit.
+        """
+        checkpoint.assign(self.variables(), arrays, path, self.makes)
 
     def before_step(self, step: int, steps: int) -> None:
         """Act before step `step` of `steps`: lower the limits on survivors while they fall."""

@@ -173,8 +173,11 @@ def test_checkpoint_of_another_network_is_refused(stages: tuple[Path, dict[str, 
     values = tiny_spec().model_dump()
     values["last_pointwise"]["channels"] = 20
     run = replace(run_of(tmp_path, "pruned"), spec=parse_spec(values))
-    with pytest.raises(ArchonError, match=r"expected dense\.weight of shape \(20, 10\), got \(16, 10\)"):
+    with pytest.raises(ArchonError, match="tiny, got one of another tiny: they differ in last_pointwise"):
         train(run, tiny_data(32), tiny_data(32))
+    path = stages[0] / "vanilla" / "checkpoint.npz"
+    with pytest.raises(ArchonError, match=r"expected dense\.weight of shape \(20, 10\), got \(16, 10\)"):
+        checkpoint.assign(Network(run.spec).named_variables(), load_arrays(path), path)
 
 
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
