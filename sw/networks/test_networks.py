@@ -222,8 +222,8 @@ def test_too_many_survivors_cost() -> None:
     assert float(predictor.losses[0]) == pytest.approx(2.0, abs=1e-3)
 
 
-def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Change of each weight after one step of rate 1 on the sum of squares of the output."""
+def changes(block: Block, x: np.ndarray, settled: bool = False) -> dict[str, np.ndarray]:
+    """Change of each weight after one step of rate 1 on the mean of squares of the output; BatchNorms may be settled."""
 
     class Model(keras.Model):
         def __init__(self) -> None:
@@ -231,7 +231,7 @@ def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
             self.block = block
 
         def call(self, inputs: Any, training: bool = False) -> Any:
-            return self.block(inputs, training=training)
+            return self.block(inputs, training=training and not settled)
 
     model = Model()
     model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", jit_compile=False)
@@ -244,7 +244,7 @@ def changes(block: Block, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gradients(block: FusedBlock, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Gradient of each weight of the sum of squares of the output."""
+    """Gradient of each weight of the mean of squares of the output."""
     return {f"{name}.weight": -change for name, change in changes(block, x).items()}
 
 
