@@ -153,7 +153,8 @@ train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTE
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
 		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) $(call option,START,start) \
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \
-		$(call option,SURVIVOR_RAMP,survivor-ramp) $(call switch,BALANCED,balanced) $(call option,CLUSTER,cluster)
+		$(call option,SURVIVOR_RAMP,survivor-ramp) $(call option,CLUSTER,cluster) \
+		$(if $(filter-out vanilla,$(STAGE)),$(call switch,BALANCED,balanced))
 
 .PHONY: survivors
 survivors: .venv/.dev ## Train with several limits on survivors; accuracy, survivors and cycles (NET LIMITS RAISES EPOCHS START PRESET ...)

@@ -3,7 +3,7 @@
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
 from sw.run_folder import FinishedRun
-from sw.train.recipe import find_recipe, shares_text
+from sw.train.recipe import STAGES, find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
 """On which operations are counted, of a small network and of a large one: some minutes."""
@@ -51,7 +51,7 @@ def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
     for name in ("dense_predictors", "value_biases"):
         if getattr(facts.recipe, name) != getattr(recipe, name):
             said.append(("--" if getattr(facts.recipe, name) else "--no-") + name.replace("_", "-"))
-    if is_balanced(facts) and not subject.spec.sparsity.balanced:
+    if is_balanced(facts) and not subject.spec.sparsity.balanced and stage != STAGES[0]:  # nothing is pruned there
         said.append("--balanced")
     if facts.widened_from is not None:
         said += ["--widen", f"build/{facts.widened_from}"]

@@ -55,7 +55,7 @@ def survivors(
         common = Options(
             dataset=dataset, seed=seed, epochs=epochs, images=images, survivor_ramp=ramp, start=start, test_images=test_images
         )
-        runs = [(setting, options_of(setting, common, build, spec.name)) for setting in settings]
+        runs = [(setting, options_of(setting, common, build, spec)) for setting in settings]
         others = [named_run(path, spec) for path in also or ()]
         training, test = common.data(spec, dataset)
         ruler = Ruler(test, preset, latency, cycles_images, workers, console)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.run_folder import CHECKPOINT, find_stage, read_settings
-from sw.spec import NetworkSpec, parse_spec
+from sw.spec import BlockSpec, NetworkSpec, parse_spec
 from sw.train.options import Options
 from sw.train.recipe import LAST_STAGE, parse_shares, shares_text
 
@@ -88,12 +88,15 @@ def parse_raise(text: str) -> tuple[float, float]:
     return first, second
 
 
-def options_of(setting: Setting, common: Options, build: Path, network: str) -> Options:
+def options_of(setting: Setting, common: Options, build: Path, network: NetworkSpec) -> Options:
     """The training of a setting, resumed where it was interrupted; its artefacts go to BUILD/NETWORK/survivors/SETTING."""
     changes = {
         "stage": LAST_STAGE,
         "resume": True,
-        "start": common.start or find_stage(build, network, LAST_STAGE, CHECKPOINT),
-        "build": build / network / "survivors" / setting.folder,
+        "start": common.start or find_stage(build, network.name, LAST_STAGE, CHECKPOINT),
+        "build": build / network.name / "survivors" / setting.folder,
     }
-    return Options(**{**vars(common), **changes, **setting.options()})
+    limits = setting.options()
+    if not any(isinstance(block, BlockSpec) for block in network.blocks):
+        del limits["survivors_second"]  # the second ReLU of pairs is exact
+    return Options(**{**vars(common), **changes, **limits})

@@ -10,6 +10,7 @@ from sw.__main__ import app
 from sw.arrays import file_digest
 from sw.datasets import DATASETS
 from sw.run_folder import WEIGHTS, read_log, read_settings
+from sw.spec import load_spec
 from sw.survivors.measure import Ruler
 from sw.survivors.points import POINTS, TABLE, Point, key_of, read_points
 from sw.survivors.settings import options_of, parse_setting
@@ -102,15 +103,17 @@ def test_runs_start_from_the_same_network_and_keep_their_logs(finished: Path) ->
 
 
 def test_settings_may_change_more_than_limits(tmp_path: Path) -> None:
-    setting = parse_setting("0.4,0.3/0.2+dense+unbiased")
+    spec, setting = load_spec("fusionet-nano"), parse_setting("0.4,0.3/0.2+dense+unbiased")
     assert setting.folder == "0.4,0.3-0.2-dense-unbiased"
-    options = options_of(setting, Options(start=tmp_path), tmp_path, "net")
-    assert options.build == tmp_path / "net" / "survivors" / setting.folder
+    options = options_of(setting, Options(start=tmp_path), tmp_path, spec)
+    assert options.build == tmp_path / "fusionet-nano" / "survivors" / setting.folder
     recipe = options.run("fusionet-nano").recipe
     assert (recipe.survivors_first, recipe.survivors_second) == ((0.4, 0.3), 0.2)
     assert (recipe.dense_predictors, recipe.value_biases) == (True, False)
-    plain = options_of(parse_setting("0.4/0.3"), Options(start=tmp_path), tmp_path, "net").run("fusionet-nano").recipe
+    plain = options_of(parse_setting("0.4/0.3"), Options(start=tmp_path), tmp_path, spec).run("fusionet-nano").recipe
     assert (plain.dense_predictors, plain.value_biases) == (False, True)
+    pairs = options_of(setting, Options(start=tmp_path), tmp_path, load_spec("shufflenet-modified-nano"))
+    assert (pairs.survivors_first, pairs.survivors_second) == ("0.4,0.3", None)
 
 
 def test_table_and_picture(finished: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,7 +13,8 @@ from sw.datasets import ImageSet, find_dataset, fitted, reduced
 from sw.run_folder import stages_folder
 from sw.spec import NetworkSpec
 from sw.task import network_for
-from sw.train.recipe import PredictorTraining, StageName, check_stage, find_recipe, with_epochs, with_survivors
+from sw.train.effects import without_effect, words
+from sw.train.recipe import PredictorTraining, Recipe, StageName, check_stage, find_recipe, with_epochs, with_survivors
 from sw.train.settings import Run
 from sw.train.starts import holds_masks
 
@@ -89,19 +90,12 @@ class Options(Common):
         """The run of a network.
 
         Raises:
-            ArchonError: something that no run can have.
+            ArchonError: something that no run can have, or an option that changes nothing.
         """
-        for name, least in (("seed", 0), ("evaluate_every", 1)):
-            if getattr(self, name) < least:
-                raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {getattr(self, name)}")
-        spec = self.spec(network, self.dataset)
-        check_stage(spec, self.stage)
-        recipe = with_epochs(find_recipe(spec, self.stage), self.epochs)
-        recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
-        if self.start is not None and holds_masks(self.start):
-            recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
-        chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) is not None}
-        recipe = dataclasses.replace(recipe, **chosen)
+        idle = self.idle(network)
+        if idle:
+            raise ArchonError(next(iter(idle.values())))
+        spec, recipe = self._recipe(network)
         return Run(
             spec=spec,
             stage=self.stage,
@@ -119,16 +113,42 @@ class Options(Common):
             devices=self.devices,
         )
 
+    def idle(self, network: str) -> dict[str, str]:
+        """Options that are asked for and change nothing in the run of a network; why, by name.
+
+        Raises:
+            ArchonError: something that no run can have.
+        """
+        spec, recipe = self._recipe(network)
+        return without_effect(self._asked(), spec, self.stage, recipe)
+
+    def effective(self, network: str) -> "Options":
+        """The same without the options that change nothing in the run of a network."""
+        idle = self.idle(network)
+        usual: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self) if field.name in idle}
+        return dataclasses.replace(self, **usual)
+
+    def _recipe(self, network: str) -> tuple[NetworkSpec, Recipe]:
+        for name, least in (("seed", 0), ("evaluate_every", 1)):
+            if getattr(self, name) < least:
+                raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {getattr(self, name)}")
+        spec = self.spec(network, self.dataset)
+        check_stage(spec, self.stage)
+        recipe = with_epochs(find_recipe(spec, self.stage), self.epochs)
+        recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
+        if self.start is not None and holds_masks(self.start):
+            recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
+        chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) is not None}
+        return spec, dataclasses.replace(recipe, **chosen)
+
+    def _asked(self) -> dict[str, Any]:
+        """Options that are not as they are by default, by name."""
+        values = ((field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {field.name: value for field, value in values if value != field.default}
+
     def arguments(self, network: str) -> list[str]:
         """What asks for this run behind `archon train`."""
-        found = [network]
-        for field in dataclasses.fields(self):
-            value, name = getattr(self, field.name), field.name.replace("_", "-")
-            if isinstance(value, bool) and value != field.default:
-                found.append(f"--{name}" if value else f"--no-{name}")
-            elif value != field.default:
-                found += [f"--{name}", str(value)]
-        return found
+        return [network, *(word for name, value in self._asked().items() for word in words(name, value))]
 
     def command(self, network: str) -> str:
         """The same as a line for a shell."""

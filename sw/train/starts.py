@@ -41,6 +41,8 @@ def check_start(spec: NetworkSpec, stage: str, folder: Path) -> None:
     if different:
         other = f"another {spec.name}" if start.name == spec.name else start.name
         raise ArchonError(f"{_expected(spec, stage, folder)}, got one of {other}: they differ in {', '.join(different)}")
+    if spec.sparsity.balanced and holds_masks(folder) and not start.sparsity.balanced:
+        raise ArchonError(f"{folder}: expected a run that was pruned evenly (--balanced), got one that was not")
 
 
 def _expected(spec: NetworkSpec, stage: str, folder: Path) -> str:

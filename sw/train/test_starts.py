@@ -135,6 +135,6 @@ def test_runs_that_come_with_the_project_may_be_started_from(tmp_path: Path, kep
     spec, arrays = load_spec(name), load_arrays(KEPT_RUNS / kept / CHECKPOINT)
     for stage in stages_of(spec):
         if found in starts_of(spec, stage):
-            start_of(Run(spec, stage, find_recipe(name, stage), tmp_path / stage, start=KEPT_RUNS / kept))
+            start_of(Run(spec, stage, find_recipe(spec, stage), tmp_path / stage, start=KEPT_RUNS / kept))
             made = make_stage(stage, spec, QUICK, tiny_images(spec), "forward")
             assert {variable for variable in made.variables() if not made.makes(variable)} <= arrays.keys()

@@ -229,7 +229,7 @@ def test_a_pruned_network_that_is_trained_on_stays_pruned(folder: Path, tmp_path
 
 def test_a_network_that_is_not_pruned_yet_is_pruned(folder: Path, tmp_path: Path) -> None:
     ramp = Options(start=folder / "vanilla", stage="pruned").run("fusionet-nano").recipe.ramp
-    assert ramp == find_recipe("fusionet-nano", "pruned").ramp > 0
+    assert ramp == find_recipe(load_spec("fusionet-nano"), "pruned").ramp > 0
     data, run = tiny_data(64), run_of(tmp_path, "pruned", recipe={"epochs": 2, "ramp": ramp}, start=folder / "vanilla")
     train(run, data, data)
     assert float(read_log(run.folder)[-1][SPARSITY]) > 0.7  # depthwise 0.7, the rest 0.8

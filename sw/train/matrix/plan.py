@@ -55,25 +55,42 @@ def plan(
         common: what all runs have in common.
 
     Raises:
-        ArchonError: something that one of the runs cannot have, a run asked for twice, or a stage to start from missing.
+        ArchonError: something that one of the runs cannot have, an option that changes nothing in any of them, a run asked for
+            twice, or a stage to start from missing.
     """
-    chains = []
+    chains, asked = [], []
     for dataset in datasets:
         for network in networks:
             present = [stage for stage in stages_of(common.spec(network, dataset)) if stages is None or stage in stages]
             for seed in seeds:
-                chain = [_combination(network, dataset, stage, seed, common) for stage in present]
+                wanted = [(network, _options(dataset, stage, seed, common)) for stage in present]
+                chain = [_combination(network, options) for _, options in wanted]
+                asked += wanted
                 _check_starts(chain)
                 chains.append(chain)
+    _check_effects(asked)
     _check_folders(combination.run.folder for chain in chains for combination in chain)
     found = {dataset: [chain for chain in chains if chain and chain[0].run.dataset == dataset] for dataset in datasets}
     return [chain for dataset, without in found.items() for chain in _with_images(dataset, without, common)]
 
 
-def _combination(network: str, dataset: str, stage: str, seed: int, common: Common) -> Combination:
+def _options(dataset: str, stage: str, seed: int, common: Common) -> Options:
     shared = {field.name: getattr(common, field.name) for field in fields(common)}
-    options = Options(**shared, dataset=dataset, stage=stage, seed=seed)  # type: ignore[arg-type]
-    return Combination(network, options, options.run(network), {})
+    return Options(**shared, dataset=dataset, stage=stage, seed=seed)  # type: ignore[arg-type]
+
+
+def _combination(network: str, options: Options) -> Combination:
+    """A run with those of the options that change something in it: others of the matrix may need the rest."""
+    effective = options.effective(network)
+    return Combination(network, effective, effective.run(network), {})
+
+
+def _check_effects(asked: Sequence[tuple[str, Options]]) -> None:
+    """Raise ArchonError for an option that changes nothing in any of the runs, networks with their options."""
+    idle = [options.idle(network) for network, options in asked]
+    for name, reason in idle[-1].items() if idle else ():
+        if all(name in others for others in idle):
+            raise ArchonError(reason)
 
 
 def _with_images(dataset: str, chains: Sequence[Chain], common: Common) -> Iterator[Chain]:
