@@ -137,7 +137,7 @@ def test_what_differs_is_trained_anew(submitted: list[TrainingJob], tmp_path: Pa
         return progress(plan([path], ["cifar10"], ["vanilla", "pruned"], [0], Common(**few | changes))[0])
 
     assert how() == how(kernel="auto") == ["finished", "finished"]
-    for changes in ({"epochs": 2}, {"images": 130}, {"test_images": 30}, {"predictor": "constraint"}):
+    for changes in ({"epochs": 2}, {"images": 130}, {"test_images": 30}):
         assert how(**changes) == ["waiting", "waiting"], changes
     vanilla = build / "small" / "train" / "vanilla" / CHECKPOINT
     arrays = load_arrays(vanilla)
