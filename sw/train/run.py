@@ -104,8 +104,9 @@ def train_epochs(run: Run, stage: Stage, training: ImageSet, test: ImageSet, fir
             "seconds": seconds,
         }
         rows.append(row | measures(stage.model, training.images))
-        checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, epoch + 1)
+        # The log first: a row too many is dropped when the run resumes, one that is missing would be missed for good.
         checkpoint.write_log(run.folder, rows)
+        checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, epoch + 1)
         write_picture(run.folder, f"{run.spec.name}, {run.stage}")
     return evaluate(stage.inference(), test) if accuracy is None else accuracy
 
