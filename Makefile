@@ -61,6 +61,7 @@ help: ## This list
 #: NETWORKS=10            soak: how many random networks at most
 #: STOP=1                 soak: at the first network that fails
 #: RESUME=1               train: continue the interrupted run
+#: ANEW=1                 train: delete the run that is there, and begin again
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
 #: STEPS=50               precision: train so many steps with each choice's numbers, instead of rounding alone
 #: KINDS='weights plain'  precision: kinds of choices, else all
@@ -147,9 +148,9 @@ export: .venv/.sim ## Write a network's bundle, with random or trained weights (
 		$(call switch,BALANCED,balanced)
 
 .PHONY: train
-train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTES RESUME SEED CLUSTER ...)
+train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTES RESUME ANEW SEED CLUSTER ...)
 	@$(BIN)/archon train '$(NET)' $(call option,DATASET,dataset) $(call option,STAGE,stage) $(call option,EPOCHS,epochs) \
-		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call option,SEED,seed) \
+		$(call option,MINUTES,max-minutes) $(call switch,RESUME,resume) $(call switch,ANEW,anew) $(call option,SEED,seed) \
 		$(call option,PREDICTOR,predictor) $(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images) \
 		$(call option,RESOLUTION,resolution) $(call option,KERNEL,kernel) $(call option,WIDEN,widen) $(call option,START,start) \
 		$(call option,SURVIVORS_FIRST,survivors-first) $(call option,SURVIVORS_SECOND,survivors-second) \

@@ -7,7 +7,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,15 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an npz file.
+def load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an npz file, or those of some names.
 
     Raises:
         ArchonError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files if only is None or name in only}
     except FileNotFoundError as error:
         raise ArchonError(f"{path} is missing") from error
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:

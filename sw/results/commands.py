@@ -2,14 +2,14 @@
 
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
-from sw.run_folder import FinishedRun
+from sw.run_folder import RunSettings
 from sw.train.recipe import STAGES, find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
 """On which operations are counted, of a small network and of a large one: some minutes."""
 
 
-def train_command(subject: Subject, stage: str, facts: FinishedRun | None = None, *, resume: bool = False) -> str:
+def train_command(subject: Subject, stage: str, facts: RunSettings | None = None, *, resume: bool = False) -> str:
     """Trains a stage; with a run's facts, in the way in which that run was trained, as far as options can say it."""
     options = [] if facts is None else _options(subject, stage, facts)
     words = ["archon", "train", subject.argument, "--dataset", subject.dataset, "--stage", stage, *options]
@@ -31,7 +31,7 @@ def evaluate_command(subject: Subject, *, fused: bool = False, images: int | Non
     return " ".join(words)
 
 
-def _options(subject: Subject, stage: str, facts: FinishedRun) -> list[str]:
+def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
     """Those in which a run differs from the recipe as it is now."""
     recipe, said = find_recipe(subject.spec, stage), []
     size = facts.training_images or [subject.training_images, subject.spec.height, subject.spec.width, 0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
-from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, read_finished, read_log
+from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, RunSettings, read_finished, read_log
 from sw.spec import parse_spec
 from sw.train.recipe import shares_text
 
@@ -121,6 +121,6 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     return said
 
 
-def is_balanced(facts: FinishedRun) -> bool:
+def is_balanced(facts: RunSettings) -> bool:
     """Whether blocks were pruned evenly over their input channels."""
     return bool((facts.network or {}).get("sparsity", {}).get("balanced", False))

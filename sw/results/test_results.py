@@ -160,7 +160,7 @@ def test_what_was_trained_here_goes_first_once_it_has_ended(tmp_path: Path) -> N
     put_run(here, settings("vanilla", test_accuracy=None), [0.5])
     row = row_of(tmp_path, "vanilla")
     assert (row.status, row.accuracy, row.notes) == ("not finished", None, ("1 epochs so far",))
-    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --resume",)
+    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --epochs 2 --resume",)
     put_run(tmp_path / "runs" / NANO / "vanilla", settings("vanilla", test_accuracy=0.7))
     assert row_of(tmp_path, "vanilla").accuracy == 0.7
     shutil.rmtree(here)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hw.contract.errors import ArchonError
 from sw.arrays import csv_content, load_arrays, save_arrays, write_whole
 from sw.run_folder import CHECKPOINT, CONFIG, LOG
+from sw.train.begun import EPOCH
 
-EPOCH = "epoch"
 OPTIMIZER_PREFIX = "optimizer/"
 NAMED = 4
 """Missing variables that a message names at most."""

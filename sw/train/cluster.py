@@ -18,10 +18,11 @@ from submitit.helpers import environment_variables
 
 from hw.contract.errors import ArchonError
 from sw.run_folder import CHECKPOINT, finished_accuracy, read_log
+from sw.train.begun import way_of
 from sw.train.here import ended
 from sw.train.job import TrainingJob
 from sw.train.options import Cluster, Options
-from sw.train.settings import Run, check_images, start_of
+from sw.train.settings import Run, check_images, shapes, start_of
 
 JOBS = "jobs"
 """In a run folder: what submitit writes, the jobs' logs among it."""
@@ -157,8 +158,9 @@ def train_on(network: str, options: Options, cluster: Cluster, console: Console)
     run = options.run(network)
     if not (run.resume and (run.folder / CHECKPOINT).exists()):
         start_of(run)
-    training, _ = options.data(run.spec, run.dataset)
+    training, test = options.data(run.spec, run.dataset)
     check_images(run, training)
+    way_of(run, shapes(training, test))
     job = submit(network, options, cluster)
     lines = [f"{run.spec.name} {run.stage}: job {job.job_id}, log {job.paths.stdout}", f"watch it: tail -F {job.paths.stdout}"]
     if cluster.cluster == "slurm":

@@ -5,7 +5,7 @@ from rich.console import Console
 from hw.contract.errors import ArchonError
 from sw.command import refused
 from sw.train.options import Options
-from sw.train.settings import Run
+from sw.train.settings import Run, progress_of
 
 
 def train_here(network: str, options: Options) -> int:
@@ -18,11 +18,14 @@ def train_here(network: str, options: Options) -> int:
 
         if (notice := left_out(run.devices, run.recipe.batch)) is not None:
             console.print(notice)
+        stays = run.resume and progress_of(run) == "finished"
         accuracy = train(run, *options.data(run.spec, run.dataset))
     except ModuleNotFoundError as error:
         return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
-    except ArchonError as error:
+    except (ArchonError, OSError) as error:
         return refused(error)
+    if stays:
+        console.print(f"{run.spec.name} {run.stage}: had finished before and stays as it is")
     console.print(ended(run, accuracy))
     return 0
 

@@ -52,7 +52,7 @@ class TrainingJob:
         # Slurm counts the restarts of which it gave no warning, those after a node has failed.
         again = self.restarted or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
         resume = self.options.resume or (again and progress_of(run, start=start_of(run)) != "waiting")
-        status = train_here(self.network, replace(self.options, resume=resume))
+        status = train_here(self.network, replace(self.options, resume=resume, anew=self.options.anew and not resume))
         if self.raises and (status or finished_accuracy(run.folder) is None):
             raise UnfinishedError(f"{run.spec.name} {run.stage}: exit status {status}, not finished")
         return status

@@ -82,7 +82,8 @@ class Options(Common):
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10"
     stage: StageName = "vanilla"
     seed: Annotated[int, Parameter(help="of everything random; of others than 0 the run has a folder of its own")] = 0
-    resume: Annotated[bool, Parameter(help="continue an interrupted run")] = False
+    resume: Annotated[bool, Parameter(help="continue an interrupted run; --epochs may prolong it")] = False
+    anew: Annotated[bool, Parameter(help="delete the run that is there, and begin again", negative="")] = False
     widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None
     start: Annotated[Path | None, Parameter(help="start from this run folder of the same network, not the stage before")] = None
 
@@ -103,6 +104,8 @@ class Options(Common):
             folder=stages_folder(self.build, spec.name, self.seed) / self.stage,
             seed=self.seed,
             resume=self.resume,
+            anew=self.anew,
+            prolong=self.epochs is not None,
             max_minutes=self.max_minutes,
             evaluate_every=self.evaluate_every,
             predictor=recipe.predictor,
@@ -162,7 +165,7 @@ class Cluster:
 
     cluster: Annotated[Literal["local", "slurm"] | None, Parameter(help="submit jobs: processes here, or Slurm's")] = None
     time_limit: Annotated[int | None, Parameter(help="minutes, then a job is queued again and resumes; Slurm: 240")] = None
-    gpus: Annotated[int | None, Parameter(help="of a job; Slurm: 1, 0 for none; else all that there are")] = None
+    gpus: Annotated[int | None, Parameter(help="of a job; Slurm: 1, 0 for none; else all there are")] = None
     cpus: Annotated[int | None, Parameter(help="of a job on Slurm, 4 by default")] = None
     memory: Annotated[int | None, Parameter(help="of a job on Slurm in GB, 16 by default")] = None
     partition: Annotated[str | None, Parameter(help="of Slurm; else its default")] = None

@@ -14,9 +14,10 @@ from sw.arrays import load_arrays, save_arrays
 from sw.curves import PICTURE, write_picture
 from sw.datasets import ImageSet, find_dataset
 from sw.networks.network import Network
-from sw.run_folder import ACCURACY, CHECKPOINT, LOG, WEIGHTS, locked, read_config, read_log
+from sw.run_folder import ACCURACY, CHECKPOINT, LOG, WEIGHTS, finished_accuracy, locked, read_log
 from sw.train import checkpoint
 from sw.train.augment import ahead, training_batches
+from sw.train.begun import way_of
 from sw.train.devices import choose_devices, sharing
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.measures import measures
@@ -39,25 +40,28 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
 
     Raises:
         ArchonError: the stage before is missing, a checkpoint does not fit, there are too few images, devices cannot be had,
-            another process trains in this folder, or the network was not pruned as it was to be.
+            another process trains in this folder, the folder holds another run, or one that nobody said to delete, or the
+            network was not pruned as it was to be.
     """
     started = time.monotonic()
+    images = shapes(training, test)
     check_images(run, training)
     resumed = run.resume and (run.folder / CHECKPOINT).exists()
     start = None if resumed else start_of(run)
     devices = choose_devices(run.devices, run.recipe.batch)
     with locked(run.folder), sharing(devices):
+        way = way_of(run, images)
+        if way.how == "finished":
+            return finished_accuracy(run.folder)
         keras.utils.set_random_seed(run.seed)
         stage = make_stage(run.stage, run.spec, run.recipe, training, run.predictor)
         kernel = choose_kernel(run.kernel)
         if kernel == "native":
             attach_kernel(stage.model)
         compile_model(stage.model, run.recipe)
-        first_epoch = begin(run, stage, start, resumed)
-        origin = (read_config(run.folder) or {}).get(START) if resumed else digest(start)
         about = {"kernel": kernel, "devices": devices, "backend": keras.backend.backend(), "keras": keras.__version__}
-        config = run.settings() | shapes(training, test) | about | {START: origin}
-        checkpoint.write_config(run.folder, config)
+        config = run.settings() | images | about | {START: digest(start)} | way.noted
+        first_epoch = begin(run, stage, start, config, resumed=resumed)
         accuracy = train_epochs(run, stage, training, test, first_epoch, started)
         if accuracy is None:
             return None
@@ -67,21 +71,23 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     return accuracy
 
 
-def begin(run: Run, stage: Stage, start: Path | None, resumed: bool) -> int:
-    """Set the variables of a stage to what it continues or starts from; the number of epochs that are done."""
-    first_epoch = 0
+def begin(run: Run, stage: Stage, start: Path | None, config: dict[str, Any], *, resumed: bool) -> int:
+    """Set the variables of a stage to what it continues or starts from, and note its settings; the epochs that are done."""
     if resumed:
         first_epoch = checkpoint.restore_checkpoint(run.folder, stage.variables(), stage.model.optimizer)
-    elif start is not None:
+        checkpoint.write_config(run.folder, config)
+        return first_epoch
+    if start is not None:
         arrays = load_arrays(start)
         if run.widen is not None:
             arrays = widen(arrays, narrow_spec(run.widen), run.spec, run.seed)
         stage.start_from(arrays, start)
-    if first_epoch == 0:
-        for stale in (LOG, PICTURE, WEIGHTS):
-            (run.folder / stale).unlink(missing_ok=True)
-        checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, 0)
-    return first_epoch
+    # No checkpoint is there without the settings that it belongs to, whenever this is cut off.
+    for stale in (CHECKPOINT, WEIGHTS, LOG, PICTURE):
+        (run.folder / stale).unlink(missing_ok=True)
+    checkpoint.write_config(run.folder, config)
+    checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, 0)
+    return 0
 
 
 def train_epochs(run: Run, stage: Stage, training: ImageSet, test: ImageSet, first_epoch: int, started: float) -> float | None:

@@ -1,6 +1,5 @@
 """What a training run is made of, what its folder says of that, and what can be checked before it begins; without Keras."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from hw.contract.errors import ArchonError
 from sw.arrays import file_digest
 from sw.datasets import ImageSet
-from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, stage_places
+from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, read_settings, stage_places
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, Recipe, stages_of
 from sw.train.starts import check_start, check_start_stage
@@ -16,6 +15,10 @@ from sw.train.widen import widening
 
 START = "start_digest"
 """In CONFIG: the digest of the checkpoint that the run started from."""
+IMAGES = "training_images"
+"""In CONFIG: shape of the images to train on."""
+DEFAULTS: dict[str, Any] = {"dataset": "cifar10", "predictor": "forward", "widened_from": None, "started_from": None}
+"""What a CONFIG that does not say it stands for."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Run:
         folder: run folder of this stage; the stage before lies beside it.
         seed: of weights, shuffling and augmentation.
         resume: continue from this folder's checkpoint if there is one.
+        anew: delete the run that this folder holds.
+        prolong: a run that is resumed may have been begun with another number of epochs.
         stop_after: stop after this epoch (resume continues); None: at the end.
         max_minutes: stop after the epoch in which this time runs out (resume continues); None: no limit.
         evaluate_every: the test accuracy is found after the last epoch and, before, after every so many.
@@ -46,6 +51,8 @@ class Run:
     folder: Path
     seed: int = 0
     resume: bool = False
+    anew: bool = False
+    prolong: bool = False
     stop_after: int | None = None
     max_minutes: float | None = None
     evaluate_every: int = 1
@@ -77,7 +84,7 @@ def _place(folder: Path | None) -> str | None:
 
 def shapes(training: ImageSet, test: ImageSet) -> dict[str, list[int]]:
     """The images of a run, as CONFIG has them."""
-    return {"training_images": list(training.images.shape), "test_images": list(test.images.shape)}
+    return {IMAGES: list(training.images.shape), "test_images": list(test.images.shape)}
 
 
 def check_images(run: Run, training: ImageSet) -> None:
@@ -132,12 +139,15 @@ def narrow_spec(folder: Path) -> NetworkSpec:
     """The network of a run folder, to be grown.
 
     Raises:
-        ArchonError: it is not a run folder.
+        ArchonError: it is not a run folder, or does not say its network.
     """
     path = folder / CONFIG
     if not path.exists():
         raise ArchonError(f"{path} is missing: expected the run folder of a narrower network")
-    return parse_spec(json.loads(path.read_text(encoding="utf-8"))["network"])
+    network = read_settings(folder).network
+    if network is None:
+        raise ArchonError(f"{path}: expected the settings of a narrower network's run, got some that do not say the network")
+    return parse_spec(network)
 
 
 def digest(path: Path | None) -> str | None:
@@ -157,7 +167,12 @@ def progress_of(run: Run, images: dict[str, list[int]] | None = None, start: Pat
         "finished", "interrupted" (there is something to resume), or "waiting": not begun, or begun as another run.
     """
     config = read_config(run.folder)
-    if config is None or not (run.folder / CHECKPOINT).exists() or not _same(run, config):
+    if config is None or not (run.folder / CHECKPOINT).exists():
+        return "waiting"
+    try:
+        if differences(run, config):
+            return "waiting"
+    except ArchonError:
         return "waiting"
     if images is not None and any(config.get(name) != shape for name, shape in images.items()):
         return "waiting"
@@ -166,12 +181,49 @@ def progress_of(run: Run, images: dict[str, list[int]] | None = None, start: Pat
     return "interrupted" if finished_accuracy(run.folder) is None else "finished"
 
 
-def _same(run: Run, config: dict[str, Any]) -> bool:
-    """Whether a folder's settings are those of a run; what an older folder does not say is as it was by default."""
+def differences(run: Run, config: dict[str, Any], images: dict[str, list[int]] | None = None) -> dict[str, tuple[Any, Any]]:
+    """Settings that decide on the weights and are not those of a run.
+
+    Args:
+        run: what is asked for.
+        config: what its folder notes; what an older folder does not say is as it was by default.
+        images: as `shapes` gives them, of which those to train on are compared; None: whatever they are.
+
+    Returns:
+        By name: what the folder says, and what is asked for.
+
+    Raises:
+        ArchonError: the folder's settings are not those of a run, or of another version.
+    """
     try:
-        own = {"network": parse_spec(config["network"]), "recipe": Recipe(**config["recipe"])}
-    except (ArchonError, KeyError, TypeError):
-        return False
-    found = {"dataset": "cifar10", "widened_from": None, "started_from": None} | config | own
-    wanted = run.settings() | {"network": run.spec, "recipe": run.recipe}
-    return all(found.get(name) == value for name, value in wanted.items())
+        own = {
+            "network": parse_spec(config["network"]).model_dump(mode="json"),
+            "recipe": asdict(Recipe(**config["recipe"])),
+        }
+    except (ArchonError, KeyError, TypeError) as error:
+        raise ArchonError(f"{run.folder / CONFIG}: expected what this version notes of a run, got something else") from error
+    wanted = run.settings()
+    found = {name: (DEFAULTS | config | own).get(name) for name in wanted}
+    if images is not None and IMAGES in config:
+        found[IMAGES], wanted[IMAGES] = config[IMAGES], images[IMAGES]
+    was, asked = _named(found), _named(wanted)
+    names = [*asked, *(name for name in was if name not in asked)]
+    return {name: (was.get(name), asked.get(name)) for name in names if was.get(name) != asked.get(name)}
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by the names that options have, as far as there are options for them."""
+    rest = {name: value for name, value in settings.items() if name not in {"network", "recipe", IMAGES}}
+    named = rest | dict(settings["recipe"]) | _flat(settings["network"], "network")
+    if IMAGES in settings:
+        count, height, width, _ = settings[IMAGES]
+        named |= {"images": count, "resolution": f"{height}x{width}"}
+    return named
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    """The values within a value, by their paths."""
+    if not isinstance(value, dict | list):
+        return {name: value}
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    return {path: leaf for key, part in parts for path, leaf in _flat(part, f"{name}.{key}").items()}

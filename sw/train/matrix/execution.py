@@ -112,7 +112,7 @@ class LocalMatrix:
 def _unfinished(chain: Chain) -> Chain:
     """What is left to train of a chain, to be resumed where that is possible."""
     pairs = zip(chain, progress(chain), strict=True)
-    return [combination.resumed if how == "interrupted" else combination for combination, how in pairs if how != "finished"]
+    return [combination.to_train(how) for combination, how in pairs if how != "finished"]
 
 
 def _cut_off(active: _Active) -> Row:
@@ -149,7 +149,7 @@ def submit_chains(chains: Sequence[Chain], results: Results, cluster: Cluster) -
             elif row is not None and (number := _slurm_number(row)) in queue:
                 after = number
             else:
-                chosen = combination.resumed if how == "interrupted" else combination
+                chosen = combination.to_train(how)
                 job = submit(chosen.network, chosen.options, cluster, after=after)
                 after, count = job.job_id, count + 1
                 results.put([_with_job(row_of(combination, "waiting"), "slurm", job)])

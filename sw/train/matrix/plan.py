@@ -37,6 +37,20 @@ class Combination:
         """The same, to continue from its checkpoint."""
         return replace(self, options=replace(self.options, resume=True), run=replace(self.run, resume=True))
 
+    @property
+    def begun_anew(self) -> "Combination":
+        """The same, in place of whatever other run its folder holds."""
+        return replace(self, options=replace(self.options, anew=True), run=replace(self.run, anew=True))
+
+    def to_train(self, how: str) -> "Combination":
+        """The same, to be trained where it has come as far as `progress` says."""
+        return self.resumed if how == "interrupted" else self.begun_anew
+
+    @property
+    def command(self) -> str:
+        """What trains it, alone, where there is nothing of it."""
+        return replace(self.options, resume=False, anew=False).command(self.network)
+
 
 Chain = list[Combination]
 """Stages of one network, data set and seed, in order."""

@@ -32,7 +32,7 @@ class Row(BaseModel):
         planned: epochs in all.
         seconds: that the epochs took; None without any.
         folder: of the run.
-        command: repeats it, alone.
+        command: trains it, alone, where there is nothing of it.
         job: "local" or "slurm", and the number of its last job.
         log: of that job.
     """
@@ -79,7 +79,7 @@ def row_of(combination: Combination, state: State, before: Row | None = None) ->
         planned=run.recipe.epochs,
         seconds=sum(float(epoch["seconds"]) for epoch in log) if log else None,
         folder=str(run.folder),
-        command=combination.options.command(combination.network),
+        command=combination.command,
         job=None if before is None else before.job,
         log=None if before is None else before.log,
     )

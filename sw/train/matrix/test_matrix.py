@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,12 @@ def test_an_interrupted_run_resumes(submitted: list[TrainingJob], tmp_path: Path
     assert [(job.options.stage, job.options.resume) for job in submitted] == [
         ("vanilla", False), ("vanilla", True), ("pruned", False),
     ]  # fmt: skip
+    # What differs is trained in place of what is there.
+    none = ["0" if before == "--epochs" else word for before, word in pairwise(["", *words])]
+    assert matrix(tmp_path, *none) == 0
+    assert [(row["state"], row["planned"]) for row in rows(tmp_path)] == [("finished", 0)] * 2
+    assert [job.options.anew for job in submitted[3:]] == [True, True]
+    assert not any("--anew" in row["command"] for row in rows(tmp_path))
 
 
 def test_a_failure_ends_its_own_chain_alone(
