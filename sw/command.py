@@ -1,7 +1,9 @@
 """What commands have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from cyclopts import Token, convert
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
@@ -29,3 +31,15 @@ def check_idle(given: Mapping[str, object], wanted: str) -> None:
     for option, value in given.items():
         if value is not None and value is not False:
             raise ArchonError(f"{option}: expected {wanted} with it, got {value} without")
+
+
+def whole(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Whole numbers of the command line; cyclopts itself rounds others.
+
+    Raises:
+        ValueError: one is no whole number.
+    """
+    for token in tokens:
+        if "." in token.value:
+            raise ValueError(f"expected a whole number, got {token.value}")
+    return convert(kind, tokens)

@@ -31,7 +31,7 @@ def main(network: str, *, options: Options | None = None, cluster: Cluster | Non
         return train_on(network, options, cluster, Console())
     except ModuleNotFoundError as error:
         return refused(f"jobs need {error.name}, which is not installed: `make train` installs it")
-    except ArchonError as error:
+    except (ArchonError, OSError) as error:
         return refused(error)
 
 

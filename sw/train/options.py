@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from hw.contract.errors import ArchonError
+from sw.command import whole
 from sw.datasets import ImageSet, find_dataset, fitted, reduced
 from sw.run_folder import stages_folder
 from sw.spec import NetworkSpec
@@ -27,21 +28,21 @@ CHOSEN = ("predictor", "dense_predictors", "value_biases")
 class Common:
     """What runs of any network, data set, stage and seed may have in common."""
 
-    epochs: Annotated[int | None, Parameter(help="instead of the recipe's number")] = None
+    epochs: Annotated[int | None, Parameter(converter=whole, help="instead of the recipe's number")] = None
     max_minutes: Annotated[float | None, Parameter(help="stop after the epoch in which this time ends")] = None
-    evaluate_every: Annotated[int, Parameter(help="epochs between evaluations; the last one has its own")] = 1
+    evaluate_every: Annotated[int, Parameter(converter=whole, help="epochs between evaluations; the last one has its own")] = 1
     predictor: Annotated[PredictorTraining | None, Parameter(help="how its weights become ternary")] = None
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto"
-    devices: Annotated[int | None, Parameter(help="that share every batch (JAX); all GPUs by default")] = None
+    devices: Annotated[int | None, Parameter(converter=whole, help="that share every batch (JAX); all GPUs by default")] = None
     balanced: Annotated[bool, Parameter(help="prune as many weights of each input channel of a block")] = False
     survivors_first: Annotated[str | None, Parameter(help="share that may survive a block's first ReLU, or 0.4,0.3,...")] = None
     survivors_second: Annotated[str | None, Parameter(help="the same of the second ReLU")] = None
     survivor_ramp: Annotated[float | None, Parameter(help="fraction of the steps in which these limits fall")] = None
     dense_predictors: Annotated[bool | None, Parameter(help="predictors with weights where pruning left none")] = None
     value_biases: Annotated[bool | None, Parameter(help="b1 and b2 in fused blocks (stage quantized)")] = None
-    images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None
-    test_images: Annotated[int | None, Parameter(help="test on the first so many images only")] = None
-    resolution: Annotated[int | None, Parameter(help="average all images down to this size")] = None
+    images: Annotated[int | None, Parameter(converter=whole, help="train on the first so many images only")] = None
+    test_images: Annotated[int | None, Parameter(converter=whole, help="test on the first so many images only")] = None
+    resolution: Annotated[int | None, Parameter(converter=whole, help="average all images down to this size")] = None
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build")
 
     def spec(self, network: str, dataset: str) -> NetworkSpec:
@@ -81,7 +82,9 @@ class Options(Common):
 
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10"
     stage: StageName = "vanilla"
-    seed: Annotated[int, Parameter(help="of everything random; of others than 0 the run has a folder of its own")] = 0
+    seed: Annotated[
+        int, Parameter(converter=whole, help="of everything random; of others than 0 the run has a folder of its own")
+    ] = 0
     resume: Annotated[bool, Parameter(help="continue an interrupted run; --epochs may prolong it")] = False
     anew: Annotated[bool, Parameter(help="delete the run that is there, and begin again", negative="")] = False
     widen: Annotated[Path | None, Parameter(help="start from this run folder of a narrower network")] = None
@@ -164,10 +167,12 @@ class Cluster:
     """Where jobs run, and what they ask Slurm for."""
 
     cluster: Annotated[Literal["local", "slurm"] | None, Parameter(help="submit jobs: processes here, or Slurm's")] = None
-    time_limit: Annotated[int | None, Parameter(help="minutes, then a job is queued again and resumes; Slurm: 240")] = None
-    gpus: Annotated[int | None, Parameter(help="of a job; Slurm: 1, 0 for none; else all there are")] = None
-    cpus: Annotated[int | None, Parameter(help="of a job on Slurm, 4 by default")] = None
-    memory: Annotated[int | None, Parameter(help="of a job on Slurm in GB, 16 by default")] = None
+    time_limit: Annotated[
+        int | None, Parameter(converter=whole, help="minutes, then a job is queued again and resumes; Slurm: 240")
+    ] = None
+    gpus: Annotated[int | None, Parameter(converter=whole, help="of a job; Slurm: 1, 0 for none; else all there are")] = None
+    cpus: Annotated[int | None, Parameter(converter=whole, help="of a job on Slurm, 4 by default")] = None
+    memory: Annotated[int | None, Parameter(converter=whole, help="of a job on Slurm in GB, 16 by default")] = None
     partition: Annotated[str | None, Parameter(help="of Slurm; else its default")] = None
 
     def check(self) -> None:

@@ -125,6 +125,32 @@ def test_what_cannot_be_is_refused_before_submission(
     assert not (tmp_path / "build").exists()
 
 
+def test_what_the_system_refuses_is_said_in_a_sentence(
+    small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr("sw.train.job.train_here", lambda *_: 0)
+    for command in (["train", small], ["train", small, "--cluster", "local"], ["matrix", small]):
+        assert app([*command, "--epochs", "0", "--build", str(file)], result_action="return_value") == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: [Errno")
+        assert str(file) in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "--epochs", "0.5"], ["train", "--seed", "1.2"], ["matrix", "--seed", "0", "1.2"], ["matrix", "--jobs", "1."]],
+)
+def test_numbers_are_not_rounded(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    command = [words[0], small, *words[1:], "--build", str(tmp_path / "build")]
+    with pytest.raises(SystemExit):
+        app(command)
+    said = " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert f"expected a whole number, got {words[-1]}" in said
+    assert not (tmp_path / "build").exists()
+
+
 def test_slurms_own_refusal_is_passed_on(small: str, slurm: Path, tmp_path: Path) -> None:
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'invalid partition specified: fast' >&2\nexit 1\n", encoding="utf-8")
     with pytest.raises(ArchonError, match="Slurm refused the job of small vanilla: invalid partition specified: fast"):

@@ -14,7 +14,7 @@ from sw.networks.test_networks import images, randomise, tiny_spec
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import checkpoint
 from sw.train.run import train
-from sw.train.settings import Run
+from sw.train.settings import Run, narrow_spec
 from sw.train.test_train import QUICK, tiny_data
 from sw.train.widen import widen, widening
 
@@ -96,3 +96,17 @@ def test_a_run_starts_from_a_narrower_one(tmp_path: Path) -> None:
     missing = Run(wide, "vanilla", QUICK, tmp_path / "wide" / "again", widen=tmp_path / "nowhere")
     with pytest.raises(ArchonError, match=r"nowhere/config\.json is missing"):
         train(missing, data, data)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{}", r"config\.json: expected the settings of a training run, got something else"),
+        ("[", r"config\.json: expected the settings of a training run, got something else"),
+        ('{"stage": "vanilla", "seed": 0, "recipe": {"epochs": 1}}', r"config\.json: .*, got some that do not say the network"),
+    ],
+)
+def test_a_folder_to_grow_from_that_holds_something_else(tmp_path: Path, config: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(ArchonError, match=message):
+        narrow_spec(tmp_path)

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.command import refused
+from sw.command import refused, whole
 from sw.train.matrix.plan import Chain, plan
 from sw.train.options import Cluster, Common
 from sw.train.recipe import StageName
@@ -31,8 +31,10 @@ def main(
     stage: Annotated[
         list[StageName] | None, Parameter(help="all that a network has by default", consume_multiple=True, negative="")
     ] = None,
-    seed: Annotated[list[int] | None, Parameter(help="0 by default", consume_multiple=True, negative="")] = None,
-    jobs: Annotated[int, Parameter(help="runs at a time, with --cluster local")] = 1,
+    seed: Annotated[
+        list[int] | None, Parameter(converter=whole, help="0 by default", consume_multiple=True, negative="")
+    ] = None,
+    jobs: Annotated[int, Parameter(converter=whole, help="runs at a time, with --cluster local")] = 1,
     status: Annotated[bool, Parameter(help="only bring the table up to date", negative="")] = False,
     common: Common | None = None,
     cluster: Cluster | None = None,
@@ -52,7 +54,7 @@ def main(
         return carry_out(chains, common, cluster, jobs, status, console)
     except ModuleNotFoundError as error:
         return refused(f"jobs need {error.name}, which is not installed: `make train` installs it")
-    except ArchonError as error:
+    except (ArchonError, OSError) as error:
         return refused(error)
 
 
