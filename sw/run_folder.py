@@ -182,6 +182,11 @@ def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))[:epochs]
 
 
+def logged_epochs(folder: Path) -> int:
+    """How many epochs the log has; the row of a run that took none, which is numbered 0, does not count."""
+    return sum(row.get("epoch") != "0" for row in read_log(folder))
+
+
 Settings = TypeVar("Settings", bound=RunSettings)
 
 

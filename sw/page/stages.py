@@ -24,8 +24,8 @@ class Stage:
 
     @property
     def epochs(self) -> int:
-        """How many are in the log."""
-        return len(self.curves.get(EPOCH, ()))
+        """How many are in the log; a run that took none has a row of epoch 0."""
+        return sum(epoch > 0 for epoch in self.curves.get(EPOCH, ()))
 
     @property
     def finished(self) -> bool:

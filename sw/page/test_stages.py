@@ -59,6 +59,14 @@ def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
     assert math.isnan(stage.curves["test_accuracy"][1])
 
 
+def test_a_stage_without_epochs_has_a_point_between_the_others(tmp_path: Path) -> None:
+    put_run(tmp_path, "pruned", "epoch,loss,test_accuracy\n1,2.5,0.25\n2,2.0,0.5\n")
+    put_run(tmp_path, "pred", "epoch,test_accuracy,seconds\n0,0.375,9\n")
+    pruned, pred = read_stages("net", tmp_path)
+    assert (pruned.epochs, pred.epochs, pred.curves["test_accuracy"]) == (2, 0, [0.375])
+    assert list(curve_figures([pruned, pred])) == ["loss", "accuracy"]
+
+
 def test_all_curves_that_a_log_may_hold(tmp_path: Path) -> None:
     header = "epoch,loss,test_accuracy,survivors_first,survivors_second,sparsity\n"
     put_run(tmp_path, "vanilla", "epoch,loss,test_accuracy\n1,2.5,0.25\n")

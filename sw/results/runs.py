@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.contract.errors import ArchonError
 from sw.results.subjects import Sources, Subject
-from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, RunSettings, read_finished, read_log
+from sw.run_folder import ACCURACY, CONFIG, LOG, FinishedRun, RunSettings, logged_epochs, read_finished, read_log
 from sw.spec import parse_spec
 from sw.train.recipe import shares_text
 
@@ -21,7 +21,7 @@ class FoundRun:
 
     @property
     def log(self) -> Path:
-        """What shows its figures: the epochs' log, or its settings where there were no epochs."""
+        """What shows its figures: the log, or the settings where an earlier version trained no epochs."""
         path = self.folder / LOG
         return path if path.exists() else self.folder / CONFIG
 
@@ -59,12 +59,11 @@ def _is_of(facts: FinishedRun, subject: Subject) -> bool:
 
 def _log_faults(folder: Path, facts: FinishedRun) -> list[str]:
     """No figure without a log that shows it: the last epoch's accuracy must be the one in the settings."""
-    epochs = facts.recipe.epochs
-    if not epochs:
+    epochs, rows = facts.recipe.epochs, read_log(folder)
+    if not epochs and not rows:  # earlier versions left no log of a run without epochs
         return []
-    rows = read_log(folder)
-    if len(rows) != epochs:
-        return [f"{LOG}: expected {epochs} epochs, got {len(rows)}"]
+    if (counted := logged_epochs(folder)) != epochs:
+        return [f"{LOG}: expected {epochs} epochs, got {counted}"]
     try:
         logged = float(rows[-1][ACCURACY])
     except (KeyError, TypeError, ValueError):

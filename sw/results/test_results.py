@@ -155,6 +155,27 @@ def test_a_figure_without_a_log_that_shows_it_is_refused(
     assert message in row.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (["0,0.75,3"], None),
+        (["0,0.5,3"], "log.csv: expected the accuracy 0.75 after the last epoch, as in config.json, got 0.5"),
+        (["1,0.75,3"], "log.csv: expected 0 epochs, got 1"),
+        (None, None),
+    ],
+)
+def test_a_run_without_epochs_has_a_row_of_epoch_0(rows: list[str] | None, fault: str | None, tmp_path: Path) -> None:
+    folder = put_run(tmp_path / "runs" / NANO / "pred", settings("pred", recipe={"epochs": 0}))
+    if rows is None:  # as earlier versions left it
+        (folder / LOG).unlink()
+    else:
+        (folder / LOG).write_text("\n".join(["epoch,test_accuracy,seconds", *rows]) + "\n", encoding="utf-8")
+    row = row_of(tmp_path, "pred")
+    assert (row.measured, row.accuracy) == (fault is None, None if fault else 0.75)
+    assert row.notes[0] == (fault or "calibrated, not trained")
+    assert str(row.log).endswith(CONFIG if rows is None else LOG)
+
+
 def test_what_was_trained_here_goes_first_once_it_has_ended(tmp_path: Path) -> None:
     here = tmp_path / "build" / NANO / "train" / "vanilla"
     put_run(here, settings("vanilla", test_accuracy=None), [0.5])

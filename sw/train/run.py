@@ -114,7 +114,18 @@ def train_epochs(run: Run, stage: Stage, training: ImageSet, test: ImageSet, fir
         checkpoint.write_log(run.folder, rows)
         checkpoint.save_checkpoint(run.folder, stage.variables(), stage.model.optimizer, epoch + 1)
         write_picture(run.folder, f"{run.spec.name}, {run.stage}")
+    if not run.recipe.epochs:
+        return _log_untrained(run, stage, training, test)
     return evaluate(stage.inference(), test) if accuracy is None else accuracy
+
+
+def _log_untrained(run: Run, stage: Stage, training: ImageSet, test: ImageSet) -> float:
+    """Write the log of a run without epochs, a row of epoch 0 with what is measured; the accuracy."""
+    began = time.monotonic()
+    accuracy = evaluate(stage.inference(), test)
+    row = {"epoch": 0, ACCURACY: accuracy, "seconds": time.monotonic() - began}
+    checkpoint.write_log(run.folder, [row | measures(stage.model, training.images)])
+    return accuracy
 
 
 def _must_stop(run: Run, epochs_done: int, seconds: float) -> bool:

@@ -230,7 +230,7 @@ def test_a_job_that_comes_nowhere_is_not_queued_again(small: str, tmp_path: Path
     job, folder = TrainingJob(small, options, {}), options.run(small).folder
     for epochs in (0, 0, 1, 1, 1):
         if epochs:
-            write_log(folder, [{"epoch": epoch} for epoch in range(epochs)])
+            write_log(folder, [{"epoch": epoch} for epoch in range(1, epochs + 1)])
         queued = job.checkpoint()
         assert queued is not None
         assert isinstance(queued.function, TrainingJob)

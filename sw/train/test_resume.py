@@ -15,8 +15,9 @@ import tensorflow as tf
 from hw.contract.errors import ArchonError
 from sw.__main__ import app
 from sw.arrays import file_digest, load_arrays, save_arrays
+from sw.curves import read_curves
 from sw.datasets import DATASETS
-from sw.run_folder import ACCURACY, CHECKPOINT, CONFIG, LOG, WEIGHTS, read_config, read_log
+from sw.run_folder import ACCURACY, CHECKPOINT, CONFIG, LOG, SPARSITY, SURVIVORS, WEIGHTS, logged_epochs, read_config, read_log
 from sw.test_task import SPEC, excerpt_datasets
 from sw.train import checkpoint
 from sw.train.begun import PROLONGED, way_of
@@ -166,9 +167,15 @@ def test_what_was_calibrated_alone_is_made_again(begun: Path) -> None:
     (begun / "vanilla").rename(begun / "pruned")
     run = run_of(begun, "pred", recipe={"epochs": 0})
     accuracy = train(run, DATA, DATA)
+    [row] = read_log(run.folder)
+    assert (row["epoch"], float(row[ACCURACY]), logged_epochs(run.folder)) == ("0", accuracy, 0)
+    assert float(row["seconds"]) > 0
+    assert all(0 < float(row[name]) < 1 for name in SURVIVORS)
+    assert read_curves(run.folder)[SPARSITY] == [float(row[SPARSITY])]
     assert train(run, DATA, DATA) == accuracy
     before = held(run.folder)
     assert train(replace(run, resume=True), DATA, DATA) == accuracy
+    assert held(run.folder) == before
     arrays = load_arrays(begun / "pruned" / CHECKPOINT)
     save_arrays(begun / "pruned" / CHECKPOINT, arrays | {"dense.bias": arrays["dense.bias"] + np.float32(1)})
     with pytest.raises(ArchonError, match=r"pred did not start from .*pruned.checkpoint\.npz as it is now"):
@@ -176,6 +183,8 @@ def test_what_was_calibrated_alone_is_made_again(begun: Path) -> None:
     assert held(run.folder) == before
     (begun / "pruned").rename(begun / "gone")
     assert train(replace(run, resume=True), DATA, DATA) == accuracy
+    train(replace(run, resume=True, prolong=True, recipe=replace(run.recipe, epochs=1)), DATA, DATA)
+    assert [row["epoch"] for row in read_log(run.folder)] == ["1"]
 
 
 def test_the_command_says_what_became_of_a_run(
@@ -196,8 +205,13 @@ def test_the_command_says_what_became_of_a_run(
         assert "expected --resume to continue it, or --anew to delete it" in capsys.readouterr().err
         assert app([*command, *cluster, "--resume", "--balanced"], result_action="return_value") == 2
         assert "network.sparsity.balanced False; got network.sparsity.balanced True" in capsys.readouterr().err
-    seen = []
-    monkeypatch.setattr("sw.train.job.train_here", lambda _, options: seen.append((options.resume, options.anew)) or 0)
+    seen: list[tuple[bool, bool]] = []
+
+    def note(_: str, options: Options) -> int:
+        seen.append((options.resume, options.anew))
+        return 0
+
+    monkeypatch.setattr("sw.train.job.train_here", note)
     options = Options(epochs=1, images=128, build=tmp_path / "build", anew=True)
     TrainingJob(str(path), options, {})()
     TrainingJob(str(path), options, {}, restarted=True)()

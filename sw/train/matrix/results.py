@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hw.contract.errors import ArchonError
 from sw.arrays import csv_content, write_whole
-from sw.run_folder import finished_accuracy, read_log
+from sw.run_folder import finished_accuracy, logged_epochs, read_log
 from sw.train.matrix.plan import Combination
 from sw.train.recipe import STAGES
 
@@ -30,7 +30,7 @@ class Row(BaseModel):
         accuracy: on the test images, 0 to 1, once it is finished.
         epochs: that are done.
         planned: epochs in all.
-        seconds: that the epochs took; None without any.
+        seconds: that the epochs took, or, without any, the evaluation; None before that.
         folder: of the run.
         command: trains it, alone, where there is nothing of it.
         job: "local" or "slurm", and the number of its last job.
@@ -75,7 +75,7 @@ def row_of(combination: Combination, state: State, before: Row | None = None) ->
         stage=run.stage,
         state=state,
         accuracy=finished_accuracy(run.folder) if state == "finished" else None,
-        epochs=len(log),
+        epochs=logged_epochs(run.folder) if log else 0,
         planned=run.recipe.epochs,
         seconds=sum(float(epoch["seconds"]) for epoch in log) if log else None,
         folder=str(run.folder),
