@@ -214,7 +214,8 @@ def differences(run: Run, config: dict[str, Any], images: dict[str, list[int]] |
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings by the names that options have, as far as there are options for them."""
     rest = {name: value for name, value in settings.items() if name not in {"network", "recipe", IMAGES}}
-    named = rest | dict(settings["recipe"]) | _flat(settings["network"], "network")
+    recipe = {name: value for name, value in settings["recipe"].items() if name not in rest}  # the predictor: the run's counts
+    named = rest | recipe | _flat(settings["network"], "network")
     if IMAGES in settings:
         count, height, width, _ = settings[IMAGES]
         named |= {"images": count, "resolution": f"{height}x{width}"}
