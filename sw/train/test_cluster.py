@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused_before_submission(
     refusals = {
         ("--cluster", "slurm"): "expected Slurm's sbatch and srun on the PATH, found none",
         ("--cluster", "local", "--stage", "pruned"): "which is missing: train that stage first",
-        ("--cluster", "local", "--images", "16"): "expected at least a batch of 128 training images, got 16",
+        ("--cluster", "local", "--images", "16"): "expected at least a batch of 64 training images, got 16",
         ("--cluster", "local", "--images", "999"): "expected 1 to 200 images, got 999",
         ("--cluster", "local", "--stage", "pred"): "none of this network's blocks is fused",
         ("--cluster", "local", "--partition", "fast"): "partition: expected --cluster slurm with it, got local",
