@@ -294,8 +294,8 @@ def test_networks_that_predict_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ({"network": "nothing"}, "unknown network 'nothing': expected one of"),
         (
-            {"network": "shufflenet-nano"},
-            "shufflenet-nano.archon is missing: expected it, or a bundle that comes",
+            {"network": "shufflenet", "dataset": "svhn"},
+            "shufflenet-svhn.archon is missing: expected it, or a bundle that comes",
         ),
         ({"network": "no/such.archon"}, "no/such.archon: expected the file of a bundle, got no such file"),
         ({"network": "fusionet-nano", "dataset": "mnist"}, "unknown data set 'mnist': expected one of"),

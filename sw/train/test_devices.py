@@ -1,6 +1,7 @@
 """Devices that share every batch train as one does."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from sw.arrays import load_arrays
 from sw.run_folder import read_config, read_log
 from sw.spec import NetworkSpec, load_spec, parse_spec
 from sw.train import devices, run
+from sw.train.checkpoint import write_config
 from sw.train.recipe import Recipe
 from sw.train.settings import Run
 from sw.train.test_train import tiny_data
@@ -45,7 +47,8 @@ def train_stages(folder: Path) -> None:
     for count in COUNTS:
         runs = folder / str(count)
         run.train(Run(small_spec(), "vanilla", quick, runs / "vanilla", devices=count), data, data)
-        (runs / "pruned").symlink_to(runs / "vanilla")
+        shutil.copytree(runs / "vanilla", runs / "pruned")
+        write_config(runs / "pruned", (read_config(runs / "vanilla") or {}) | {"stage": "pruned"})
         run.train(Run(small_spec(), "quantized", replace(quick, epochs=0), runs / "quantized", devices=count), data, data)
     assert sharing == list(COUNTS)
 

@@ -161,9 +161,9 @@ def test_an_interrupted_run_resumes(submitted: list[TrainingJob], tmp_path: Path
         ("vanilla", False), ("vanilla", True), ("pruned", False),
     ]  # fmt: skip
     # What differs is trained in place of what is there.
-    none = ["0" if before == "--epochs" else word for before, word in pairwise(["", *words])]
-    assert matrix(tmp_path, *none) == 0
-    assert [(row["state"], row["planned"]) for row in rows(tmp_path)] == [("finished", 0)] * 2
+    longer = ["2" if before == "--epochs" else word for before, word in pairwise(["", *words])]
+    assert matrix(tmp_path, *longer) == 0
+    assert [(row["state"], row["planned"]) for row in rows(tmp_path)] == [("finished", 2)] * 2
     assert [job.options.anew for job in submitted[3:]] == [True, True]
     assert not any("--anew" in row["command"] for row in rows(tmp_path))
 
