@@ -19,6 +19,7 @@ def train_here(network: str, options: Options) -> int:
         if (notice := left_out(run.devices, run.recipe.batch)) is not None:
             console.print(notice)
         stays = run.resume and progress_of(run) == "finished"
+        console.print(planned(run), highlight=False, soft_wrap=True)
         accuracy = train(run, *options.data(run.spec, run.dataset))
     except ModuleNotFoundError as error:
         return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
@@ -28,6 +29,13 @@ def train_here(network: str, options: Options) -> int:
         console.print(f"{run.spec.name} {run.stage}: had finished before and stays as it is")
     console.print(ended(run, accuracy))
     return 0
+
+
+def planned(run: Run) -> str:
+    """What a run is going to do."""
+    recipe = run.recipe
+    plan = f"epochs: {recipe.epochs}, images a step: {recipe.batch}, seed: {run.seed}"
+    return f"{run.spec.name} {run.stage}: {plan}; {run.folder}"
 
 
 def ended(run: Run, accuracy: float | None) -> str:

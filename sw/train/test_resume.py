@@ -198,7 +198,9 @@ def test_the_command_says_what_became_of_a_run(
     few = ["--images", "128", "--test-images", "16", "--build", str(tmp_path / "build")]
     command = ["train", str(path), "--epochs", "1", *few]
     assert app(command, result_action="return_value") == 0
-    assert "stays as it is" not in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "small vanilla: epochs: 1, images a step: 64, seed: 0; " in printed
+    assert "stays as it is" not in printed
     assert app([*command, "--resume"], result_action="return_value") == 0
     assert "small vanilla: had finished before and stays as it is" in capsys.readouterr().out
     fewer = ["64" if word == "128" else word for word in command]
