@@ -30,7 +30,12 @@ def md5(content: bytes) -> str:
 
 def idx(array: np.ndarray) -> bytes:
     """As http://yann.lecun.com/exdb/mnist describes it."""
-    return gzip.compress(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes())
+    return packed(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes())
+
+
+def packed(content: bytes) -> bytes:
+    """The same file whenever it is made: tests are named after some."""
+    return gzip.compress(content, mtime=0)
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, module: Any, files: Mapping[str, bytes]) -> None:
@@ -82,9 +87,9 @@ def test_fashion_mnist_of_keras_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     ("content", "message"),
     [
         (b"not gzip", "train-images-idx3-ubyte.gz is damaged"),
-        (gzip.compress(b"\0\0\x0d\x03" + bytes(12)), "expected an IDX file of bytes, got another beginning"),
-        (gzip.compress(b"\0\0"), "expected an IDX file of bytes, got another beginning"),
-        (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(4)), "expected 5 bytes of data, got 4"),
+        (packed(b"\0\0\x0d\x03" + bytes(12)), "expected an IDX file of bytes, got another beginning"),
+        (packed(b"\0\0"), "expected an IDX file of bytes, got another beginning"),
+        (packed(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(4)), "expected 5 bytes of data, got 4"),
         (idx(DATA.images[:3, ..., 0]), r"expected images of shape \(12, 28, 28, 1\) .* got \(3, 28, 28, 1\)"),
     ],
 )
