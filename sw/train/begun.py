@@ -6,7 +6,7 @@ from typing import Any, Literal
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.run_folder import CHECKPOINT, CONFIG, WEIGHTS, finished_accuracy, read_config, read_settings
-from sw.train.settings import START, Run, differences, digest, start_of
+from sw.train.settings import START, Run, differences, digest, resumes, start_of
 
 EPOCH = "epoch"
 """In CHECKPOINT: number of epochs that are done."""
@@ -42,7 +42,7 @@ def way_of(run: Run, images: dict[str, list[int]]) -> Way:
     """
     if run.resume and run.anew:
         raise ArchonError("expected --resume or --anew, got both")
-    if run.resume and (run.folder / CHECKPOINT).exists():
+    if resumes(run):
         return _resumed(run, images)
     if not run.anew:
         _check_nothing_is_lost(run)

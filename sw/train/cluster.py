@@ -17,12 +17,12 @@ from submitit.core.utils import FailedJobError, JobPaths, pickle_load
 from submitit.helpers import environment_variables
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CHECKPOINT, finished_accuracy, logged_epochs
+from sw.run_folder import finished_accuracy, logged_epochs
 from sw.train.begun import way_of
 from sw.train.here import ended
 from sw.train.job import TrainingJob
 from sw.train.options import Cluster, Options
-from sw.train.settings import Run, check_images, shapes, start_of
+from sw.train.settings import Run, check_images, resumes, shapes, start_of
 
 JOBS = "jobs"
 """In a run folder: what submitit writes, the jobs' logs among it."""
@@ -156,7 +156,7 @@ def train_on(network: str, options: Options, cluster: Cluster, console: Console)
         ArchonError: something that the run cannot have, or no Slurm where it was asked for.
     """
     run = options.run(network)
-    if not (run.resume and (run.folder / CHECKPOINT).exists()):
+    if not resumes(run):
         start_of(run)
     training, test = options.data(run.spec, run.dataset)
     check_images(run, training)

@@ -5,7 +5,7 @@ from rich.console import Console
 from hw.contract.errors import ArchonError
 from sw.command import refused
 from sw.train.options import Options
-from sw.train.settings import Run, progress_of
+from sw.train.settings import Run, progress_of, resumes, start_of
 
 
 def train_here(network: str, options: Options) -> int:
@@ -13,6 +13,8 @@ def train_here(network: str, options: Options) -> int:
     console = Console()
     try:
         run = options.run(network)
+        if not resumes(run):
+            start_of(run)  # what cannot begin is refused before data are fetched
         from sw.train.devices import left_out  # noqa: PLC0415 (Keras takes seconds to load)
         from sw.train.run import train  # noqa: PLC0415
 

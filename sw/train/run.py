@@ -22,7 +22,7 @@ from sw.train.devices import choose_devices, sharing
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.measures import measures
 from sw.train.recipe import Recipe
-from sw.train.settings import START, Run, check_images, digest, narrow_spec, shapes, start_of
+from sw.train.settings import START, Run, check_images, digest, narrow_spec, resumes, shapes, start_of
 from sw.train.stage import Stage
 from sw.train.stages import make_stage
 from sw.train.widen import widen
@@ -46,7 +46,7 @@ def train(run: Run, training: ImageSet, test: ImageSet) -> float | None:
     started = time.monotonic()
     images = shapes(training, test)
     check_images(run, training)
-    resumed = run.resume and (run.folder / CHECKPOINT).exists()
+    resumed = resumes(run)
     start = None if resumed else start_of(run)
     devices = choose_devices(run.devices, run.recipe.batch)
     with locked(run.folder), sharing(devices):

@@ -93,6 +93,11 @@ def check_images(run: Run, training: ImageSet) -> None:
         raise ArchonError(f"expected at least a batch of {run.recipe.batch} training images, got {len(training.labels)}")
 
 
+def resumes(run: Run) -> bool:
+    """Whether a run goes on from a checkpoint in its folder."""
+    return run.resume and (run.folder / CHECKPOINT).exists()
+
+
 def start_of(run: Run) -> Path | None:
     """The checkpoint that a run starts from; None: from random weights.
 

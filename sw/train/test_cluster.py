@@ -166,14 +166,14 @@ def test_a_job_trains_what_would_be_trained_here(small: str, tmp_path: Path, mon
 
     monkeypatch.setattr(run, "train", note)
     monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
-    options = Options(dataset="cifar100", stage="pruned", seed=3, images=150, test_images=20, epochs=4, build=tmp_path)
+    options = Options(dataset="cifar100", stage="vanilla", seed=3, images=150, test_images=20, epochs=4, build=tmp_path)
     assert train_here(small, options) == 0
     job = TrainingJob(small, options, {"ARCHON_TEST_NOTHING": None})
     assert job() == 0
     assert seen[0] == seen[1]
-    assert seen[0][0].folder == tmp_path / "small-100" / "train-seed-3" / "pruned"
+    assert seen[0][0].folder == tmp_path / "small-100" / "train-seed-3" / "vanilla"
     assert seen[0][1] == [(150, 16, 16, 3), (20, 16, 16, 3)]
-    with pytest.raises(UnfinishedError, match="small-100 pruned: exit status 0, not finished"):
+    with pytest.raises(UnfinishedError, match="small-100 vanilla: exit status 0, not finished"):
         replace(job, raises=True)()
 
 

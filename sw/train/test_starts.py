@@ -15,6 +15,8 @@ from sw.arrays import load_arrays
 from sw.datasets import ImageSet
 from sw.run_folder import CHECKPOINT, CONFIG, KEPT_RUNS
 from sw.spec import NetworkSpec, load_spec, parse_spec
+from sw.train.here import train_here
+from sw.train.options import Options
 from sw.train.recipe import find_recipe, stages_of
 from sw.train.settings import Run, start_of
 from sw.train.stages import make_stage
@@ -62,6 +64,15 @@ def test_the_stage_before_is_looked_at_too(tmp_path: Path) -> None:
     run_folder(tmp_path / "pruned", "vanilla")
     with pytest.raises(ArchonError, match=r"expected a run of stage pruned or .* of tiny, got stage vanilla"):
         start_of(run_of(tmp_path, "pred"))
+
+
+def test_a_start_is_refused_before_data_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Options, "data", lambda *_: pytest.fail("fetched"))
+    options = Options(stage="quantized", start=KEPT_RUNS / "fusionet-nano" / "pruned", build=tmp_path)
+    assert train_here("fusionet-nano", options) == 2
+    assert "expected a run of stage pred or quantized of fusionet-nano, got stage pruned" in capsys.readouterr().err
 
 
 def test_a_narrower_network_of_another_stage_is_refused(tmp_path: Path) -> None:
