@@ -14,7 +14,8 @@ from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.datasets import ImageSet
 from sw.run_folder import CHECKPOINT, CONFIG, KEPT_RUNS
-from sw.spec import NetworkSpec, load_spec, parse_spec
+from sw.spec import NetworkSpec, parse_spec
+from sw.task import network_for
 from sw.train.here import train_here
 from sw.train.options import Options
 from sw.train.recipe import find_recipe, stages_of
@@ -143,7 +144,12 @@ def test_a_variable_that_the_stage_does_not_make_is_missed(tmp_path: Path, stage
 @pytest.mark.parametrize("kept", KEPT, ids=str)
 def test_runs_that_come_with_the_project_may_be_started_from(tmp_path: Path, kept: Path) -> None:
     name, found = kept.parts
-    spec, arrays = load_spec(name), load_arrays(KEPT_RUNS / kept / CHECKPOINT)
+    network = name.removesuffix("-100")
+    spec, arrays = (
+        network_for(network, "cifar10" if network == name else "cifar100"),
+        load_arrays(KEPT_RUNS / kept / CHECKPOINT),
+    )
+    assert spec.name == name
     for stage in stages_of(spec):
         if found in starts_of(spec, stage):
             start_of(Run(spec, stage, find_recipe(spec, stage), tmp_path / stage, start=KEPT_RUNS / kept))
