@@ -182,9 +182,9 @@ def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))[:epochs]
 
 
-def logged_epochs(folder: Path) -> int:
-    """How many epochs the log has; the row of a run that took none, which is numbered 0, does not count."""
-    return sum(row.get("epoch") != "0" for row in read_log(folder))
+def logged_epochs(rows: list[dict[str, str]]) -> int:
+    """How many epochs a log has; the row of a run that took none, which is numbered 0, does not count."""
+    return sum(row.get("epoch") != "0" for row in rows)
 
 
 Settings = TypeVar("Settings", bound=RunSettings)

@@ -62,7 +62,7 @@ def _log_faults(folder: Path, facts: FinishedRun) -> list[str]:
     epochs, rows = facts.recipe.epochs, read_log(folder)
     if not epochs and not rows:  # earlier versions left no log of a run without epochs
         return []
-    if (counted := logged_epochs(folder)) != epochs:
+    if (counted := logged_epochs(rows)) != epochs:
         return [f"{LOG}: expected {epochs} epochs, got {counted}"]
     try:
         logged = float(rows[-1][ACCURACY])

@@ -11,7 +11,7 @@ from sw.results.published import Published, PublishedNetwork
 from sw.results.runs import FoundRun, evaluated_on, faults, find_run, notes
 from sw.results.subjects import Sources, Subject, subjects
 from sw.results.weights import has_scales, run_counts
-from sw.run_folder import WEIGHTS, FinishedRun, logged_epochs, read_settings
+from sw.run_folder import WEIGHTS, FinishedRun, logged_epochs, read_log, read_settings
 from sw.train.recipe import stages_of
 
 INTEGERS = "integers"
@@ -102,7 +102,7 @@ def _stage_row(sources: Sources, subject: Subject, stage: str, run: FoundRun | N
         return _row(subject, stage, published, status=_untrained(subject), commands=(command,))
     log = sources.shown(run.log)
     if run.facts is None:
-        note = f"{logged_epochs(run.folder)} epochs so far"
+        note = f"{logged_epochs(read_log(run.folder))} epochs so far"
         command = commands.train_command(subject, stage, read_settings(run.folder), resume=True)
         return _row(subject, stage, published, status="not finished", notes=(note,), log=log, commands=(command,))
     found = faults(run, run.facts, subject, stage)

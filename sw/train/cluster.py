@@ -17,7 +17,7 @@ from submitit.core.utils import FailedJobError, JobPaths, pickle_load
 from submitit.helpers import environment_variables
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import finished_accuracy, logged_epochs
+from sw.run_folder import finished_accuracy, logged_epochs, read_log
 from sw.train.begun import way_of
 from sw.train.here import ended
 from sw.train.job import TrainingJob
@@ -183,7 +183,7 @@ def wait_for(job: Job, run: Run, console: Console) -> None:
     with ended_with([job]), epochs_progress(console) as progress:
         task = progress.add_task(f"{run.spec.name} {run.stage}", total=run.recipe.epochs)
         while not job.done():
-            progress.update(task, completed=logged_epochs(run.folder))
+            progress.update(task, completed=logged_epochs(read_log(run.folder)))
             time.sleep(POLL)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from submitit.helpers import DelayedSubmission
 
 from sw.command import refused
-from sw.run_folder import finished_accuracy, logged_epochs
+from sw.run_folder import finished_accuracy, logged_epochs, read_log
 from sw.train.here import train_here
 from sw.train.options import Options
 from sw.train.settings import progress_of, start_of
@@ -59,7 +59,7 @@ class TrainingJob:
 
     def checkpoint(self) -> DelayedSubmission | None:
         """What submitit queues in place of a job whose time is up: the same, resumed; None where it would never end."""
-        epochs = logged_epochs(self.options.run(self.network).folder)
+        epochs = logged_epochs(read_log(self.options.run(self.network).folder))
         turns = 0 if epochs > self.epochs else self.turns + 1
         if turns == MOST_TURNS:
             refused(f"{turns} turns in a row ended before an epoch did: expected a longer --time-limit")

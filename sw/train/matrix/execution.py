@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from sw.run_folder import finished_accuracy, logged_epochs
+from sw.run_folder import finished_accuracy, logged_epochs, read_log
 from sw.train.cluster import (
     JOBS,
     POLL,
@@ -83,7 +83,7 @@ class LocalMatrix:
         """Take up what has ended, and go on with its chain; the slots that have become free."""
         free = []
         for active in list(self._active):
-            bars.update(active.task, completed=logged_epochs(active.combination.run.folder))
+            bars.update(active.task, completed=logged_epochs(read_log(active.combination.run.folder)))
             if not active.job.done():
                 continue
             bars.remove_task(active.task)

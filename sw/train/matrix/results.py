@@ -75,7 +75,7 @@ def row_of(combination: Combination, state: State, before: Row | None = None) ->
         stage=run.stage,
         state=state,
         accuracy=finished_accuracy(run.folder) if state == "finished" else None,
-        epochs=logged_epochs(run.folder) if log else 0,
+        epochs=logged_epochs(log),
         planned=run.recipe.epochs,
         seconds=sum(float(epoch["seconds"]) for epoch in log) if log else None,
         folder=str(run.folder),
