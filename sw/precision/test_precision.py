@@ -156,8 +156,8 @@ def test_folders_of_weights(tmp_path: Path) -> None:
     own.mkdir(parents=True)
     (own / WEIGHTS).touch()
     assert trained_folder(spec, tmp_path) == own
-    with pytest.raises(ArchonError, match="is missing: expected what stage quantized of shufflenet-modified-nano leaves"):
-        trained_folder(load_spec("shufflenet-modified-nano"), tmp_path)
+    with pytest.raises(ArchonError, match="is missing: expected what stage quantized of fusionet-svhn leaves"):
+        trained_folder(load_spec("fusionet-svhn"), tmp_path)
     with pytest.raises(ArchonError, match="expected a network with fused blocks"):
         trained_folder(load_spec("mobilenetv2-nano"), tmp_path)
 
