@@ -47,7 +47,7 @@ class Maker:
     Args:
         name: of the block.
         random: of all its numbers.
-        sparsity: of the network.
+        sparsity: of the block's layers.
         source: the block's input.
     """
 

@@ -33,12 +33,14 @@ from sw.quantize.calibration import Activations, Masks
 from sw.quantize.dense import activation_scale, image_levels, quantize_dense
 from sw.quantize.network import BlockReport, Quantized
 from sw.quantize.predictor import QuantizedPredictor, level_shifts
-from sw.spec import AnyBlockSpec, BlockSpec, NetworkSpec, UnfusedSpec
+from sw.spec import AnyBlockSpec, BlockSpec, NetworkSpec, SparsitySpec, UnfusedSpec
 
 LEVEL_SHARE = 0.995
 """Share of excesses that the predictor's 15 levels reach."""
 
 LEVEL_SHIFT_MAX = 3
+
+DENSE = SparsitySpec(pointwise=0.0, depthwise=0.0)
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,11 @@ def _any_block(
         return _block(name, spec, network, random, survivors, x, scale)
     if isinstance(spec, BlockSpec):
         return _excited_block(name, spec, network, random, survivors, x, scale)
-    maker = Maker(name, random, network.sparsity, Traced(x, scale))
+    source = Traced(x, scale)
     if isinstance(spec, UnfusedSpec):
-        unfused, out = maker.unfused(spec)
+        unfused, out = Maker(name, random, DENSE if spec.stays_dense else network.sparsity, source).unfused(spec)
         return unfused, out.x, out.scale, None
-    pair, out, report = maker.pair(spec, survivors.first)
+    pair, out, report = Maker(name, random, network.sparsity, source).pair(spec, survivors.first)
     return pair, out.x, out.scale, report
 
 

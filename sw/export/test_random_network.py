@@ -7,10 +7,12 @@ import pytest
 
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
+from sw.bundle.blocks import UnfusedBlock
 from sw.bundle.bounds import largest_sums
 from sw.datasets import load_excerpt
 from sw.export.random_draw import share_thresholds
 from sw.export.random_network import Survivors, random_network
+from sw.golden.test_kinds import kinds_spec
 from sw.quantize.network import Quantized
 from sw.quantize.test_network import small_spec
 
@@ -40,6 +42,18 @@ def test_weights_are_as_sparse_as_the_specification_says() -> None:
         ternary = block.predictor_expand_weight
         assert np.count_nonzero(ternary) == 0.5 * ternary.size
         assert (block.expand_weight * ternary >= 0).all(), "the predictor has the signs of the value path"
+
+
+def test_first_depthwise_and_pointwise_layers_within_a_block_stay_dense() -> None:
+    spec = kinds_spec()
+    images = load_excerpt().images[:2, : spec.height, : spec.width]
+    first, second = random_network(spec, 1, Survivors(0.4, 0.3), images).network.blocks[:2]
+    assert isinstance(first, UnfusedBlock)
+    assert isinstance(second, UnfusedBlock)
+    for part in ("depthwise", "project"):
+        dense, pruned = (getattr(block, part).weight for block in (first, second))
+        assert np.count_nonzero(dense) > 0.9 * dense.size  # the smallest ones are rounded to zero
+        assert np.count_nonzero(pruned) <= 0.8 * pruned.size + 1
 
 
 def test_balanced_networks_keep_as_many_weights_of_each_input_channel() -> None:
