@@ -76,6 +76,14 @@ def test_products_are_off_by_the_rounding_of_one_weight(factor: float, seed: int
     assert parts.scale.weight.min() >= 1 << (numerics.GATE_BITS - 1)
 
 
+@pytest.mark.parametrize(("factor", "weight", "shift"), [(0.5, 64, 7), (0.75, 96, 7), (0.999, 64, 6), (1.25, 80, 6)])
+def test_weights_of_products_by_hand(factor: float, weight: int, shift: int) -> None:
+    path, x = drawn(2, 1, 1, 1.0)
+    gates = quantize_gates("block", path, (x * INPUT_SCALE).astype(np.float32), INPUT_SCALE)
+    scale = gates.excitation("block", 1.0, GATE_SCALE / factor).scale
+    assert (scale.weight.tolist(), scale.shift.tolist()) == ([weight] * 2, [shift] * 2)
+
+
 def test_scales_too_far_apart_are_refused() -> None:
     path, x = drawn(2, 1, 1, 1.0)
     gates = quantize_gates("block", path, (x * INPUT_SCALE).astype(np.float32), INPUT_SCALE)

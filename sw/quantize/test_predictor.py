@@ -13,7 +13,7 @@ from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.quantize.precision import Precision
-from sw.quantize.predictor import TernaryLayer, constant_channels, level_shifts, quantize_predictor
+from sw.quantize.predictor import TernaryLayer, constant_channels, level_shifts, quantize_expand, quantize_predictor
 from sw.quantize.test_value_path import make_path
 
 EMPTY = TernaryLayer(np.zeros((1, 3, 3), dtype=np.int64), 1.0, np.ones(1), np.zeros(1))
@@ -76,6 +76,13 @@ def test_thresholds_stay_just_beyond_reach() -> None:
     assert integers.depthwise_threshold.tolist() == [135, -1]
 
 
+def test_channels_that_batchnorm_makes_flat_survive_by_their_offset() -> None:
+    layer = TernaryLayer(np.ones((3, 2), dtype=np.int64), 1.0, np.zeros(3), np.array([-1e-3, 0.0, 1e-3]))
+    signs, threshold = quantize_expand(layer)
+    sums = signs @ np.array([[-8, 0, 7], [-8, 0, 7]])
+    assert (sums > threshold[:, None]).tolist() == [[False] * 3, [False] * 3, [True] * 3]
+
+
 def test_a_reachable_threshold_beyond_the_width_is_refused() -> None:
     layer = TernaryLayer(np.ones((1, 24), dtype=np.int64), 1.0, np.ones(1), np.array([-150.0]))
     with pytest.raises(ArchonError, match="predictor_expand_threshold: channel 0 holds 150, which needs 9 bits, got 8"):
@@ -87,6 +94,7 @@ def test_constant_channels_add_what_the_literal_sum_says() -> None:
     random = np.random.default_rng(12)
     channels = len(path.expand_weight)
     signs = np.sign(path.expand_weight).astype(np.int64)
+    signs[np.flatnonzero(~signs.any(axis=1))[:5], 0] = 1  # these are not constant: whether they survive depends on the image
     first = TernaryLayer(signs, 1.0, np.ones(channels), random.normal(size=channels) * 4)
     second = TernaryLayer(random.integers(-1, 2, (channels, 3, 3)), 1.0, np.ones(channels), random.normal(size=channels))
     predictor = quantize_predictor(first, second, np.zeros(channels, dtype=np.int64))
@@ -94,7 +102,7 @@ def test_constant_channels_add_what_the_literal_sum_says() -> None:
     for k in range(len(path.project_weight)):
         for index in range(48):
             e = k // 8 * 48 + index
-            if path.expand_weight[e].any():
+            if path.expand_weight[e].any() or signs[e].any():
                 continue
             dead += int(k % 8 == 0 and path.project_weight[k // 8 * 8 : k // 8 * 8 + 8, index].any())
             level = min(15, max(0, -int(predictor.expand_threshold[e])))

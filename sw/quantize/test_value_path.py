@@ -15,7 +15,7 @@ from hw.contract import numerics
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from hw.contract.taps import KERNELS
-from sw.quantize import ValuePath, fake_quantize, powers, quantize_value_path
+from sw.quantize import ValuePath, fake_quantize, powers, quantize_value_path, value_path
 from sw.quantize.precision import Precision
 from sw.quantize.value_path import bound_excess
 
@@ -68,6 +68,25 @@ def test_integers_times_their_scales_are_the_fake_quantised_products(kernel: int
     integers = quantize_value_path(path, INPUT_SCALE)
     per_unit = products(integers) * (integers.output_scale / INPUT_SCALE)[:, None]
     np.testing.assert_allclose(per_unit, products(integers.floats()), rtol=1e-9, atol=1e-12)
+
+
+def test_biases_are_rounded_to_their_units() -> None:
+    path = make_path(seed=3)
+    integers = quantize_value_path(path, INPUT_SCALE)
+    floats, expand = integers.floats(), integers.expand_scale * INPUT_SCALE
+    units = {"expand_bias": expand, "depthwise_bias": expand * integers.depthwise_scale, "project_bias": integers.output_scale}
+    for name, unit in units.items():
+        trained = getattr(path, name)
+        assert (np.abs(getattr(floats, name) - trained) <= 0.5001 * unit).all()
+        assert np.median(np.abs(trained) / unit) > 20
+
+
+def test_the_pairs_of_scales_tried_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_path(zeros=0.2)
+    exact = products(path)
+    best = np.linalg.norm(exact - products(fake_quantize(path, INPUT_SCALE)))
+    monkeypatch.setattr(value_path, "SCALES", 1)
+    assert best < 0.95 * np.linalg.norm(exact - products(fake_quantize(path, INPUT_SCALE)))
 
 
 def test_quantising_twice_changes_little() -> None:

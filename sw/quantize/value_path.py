@@ -118,9 +118,7 @@ def quantize_value_path(
     precision = precision or Precision()
     widths = precision.widths
     _check_finite(path, input_scale)
-    columns = path.columns()
-    used = np.asarray(path.expand_weight.any(axis=1)) & np.asarray(columns.any(axis=1))
-    columns = columns * used[:, None]
+    columns = path.columns() * np.asarray(path.expand_weight.any(axis=1))[:, None]
     first = _scale_candidates(path.expand_weight, widths)
     depthwise = path.depthwise_weight.reshape(len(columns), -1)
     second = np.ones((len(columns), 1)) if unit_window else _scale_candidates(depthwise, widths)
