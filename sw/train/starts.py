@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CONFIG, read_config, read_settings
+from sw.run_folder import ACCURACY, CONFIG, read_config, read_settings
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, stages_of
 
@@ -21,14 +21,16 @@ def starts_of(spec: NetworkSpec, stage: str) -> tuple[str, ...]:
 
 
 def check_start_stage(spec: NetworkSpec, stage: str, folder: Path) -> None:
-    """Raise ArchonError unless a run folder, of whatever network, is of a stage that this one may start from."""
+    """Raise ArchonError unless a run folder, of whatever network, is of a stage that this one may start from, and has ended."""
     found = read_settings(folder).stage
     if found not in starts_of(spec, stage):
         raise ArchonError(f"{_expected(spec, stage, folder)}, got stage {found}")
+    if (read_config(folder) or {}).get(ACCURACY) is None:
+        raise ArchonError(f"{folder}: expected a run that has ended, got one that was cut off: --resume continues it")
 
 
 def check_start(spec: NetworkSpec, stage: str, folder: Path) -> None:
-    """Raise ArchonError unless a stage of a network may start from a run folder: of which network it is, and which stage."""
+    """Raise ArchonError unless a stage of a network may start from a run folder: its network and its stage, which has ended."""
     check_start_stage(spec, stage, folder)
     network = read_settings(folder).network
     if network is None:

@@ -13,7 +13,7 @@ from keras import ops
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.datasets import ImageSet
-from sw.run_folder import CHECKPOINT, CONFIG, KEPT_RUNS
+from sw.run_folder import ACCURACY, CHECKPOINT, CONFIG, KEPT_RUNS
 from sw.spec import NetworkSpec, parse_spec
 from sw.task import network_for
 from sw.train.here import train_here
@@ -29,10 +29,11 @@ Changes = Callable[[dict[str, Any]], object]
 
 
 def run_folder(folder: Path, stage: str, spec: NetworkSpec | None = None) -> Path:
-    """A run folder with nothing in its checkpoint."""
+    """A run folder of a stage that has ended, with nothing in its checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKPOINT).touch()
-    config = run_of(folder.parent, stage).settings() | {"network": (spec or tiny_spec()).model_dump(mode="json")}
+    network = {"network": (spec or tiny_spec()).model_dump(mode="json")}
+    config = run_of(folder.parent, stage).settings() | network | {ACCURACY: 0.5}
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     return folder
 
@@ -65,6 +66,18 @@ def test_the_stage_before_is_looked_at_too(tmp_path: Path) -> None:
     run_folder(tmp_path / "pruned", "vanilla")
     with pytest.raises(ArchonError, match=r"expected a run of stage pruned or .* of tiny, got stage vanilla"):
         start_of(run_of(tmp_path, "pred"))
+
+
+@pytest.mark.parametrize("way", ["before", "start", "widen"])
+def test_a_stage_that_was_cut_off_is_refused(tmp_path: Path, way: str) -> None:
+    folder = run_folder(tmp_path / "pruned", "pruned")
+    run = run_of(tmp_path, "pred", **({} if way == "before" else {way: folder}))
+    assert start_of(run) == folder / CHECKPOINT
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    del config[ACCURACY]
+    (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArchonError, match="pruned: expected a run that has ended, got one that was cut off: --resume"):
+        start_of(run)
 
 
 def test_a_start_is_refused_before_data_are_fetched(
