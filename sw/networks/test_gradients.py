@@ -11,6 +11,7 @@ from keras import ops
 
 from sw.networks.block import Block
 from sw.networks.layers import MaskedLayer
+from sw.networks.limits import GATE_SLOPE, SURVIVOR_STRIDE, Survivors
 from sw.networks.network import make_block
 from sw.networks.test_networks import changes, randomise
 from sw.spec import BlockSpec, PointwisePairSpec
@@ -116,3 +117,24 @@ def test_gradients_of_a_pair_by_hand(seed: int) -> None:
     np.testing.assert_allclose(found["predictor_expand"], expected, rtol=1e-3, atol=1e-5)
     for name in ("expand", "project", "depthwise"):
         assert not found[name].any()
+
+
+def test_gradient_of_the_survivors_beyond_the_limit_by_hand() -> None:
+    block = make_block(FUSED, "block")
+    for index, layer in enumerate(block.value_layers()):
+        randomise(layer, index)
+        layer.norm.freeze()
+    block.project.weight.assign(np.zeros(block.project.weight.shape))  # so that the output has no gradient
+    block.limit_to(Survivors(first=0.1, second=1.0, weight=3.0))
+    x = np.random.default_rng(3).normal(size=(20, 3)).astype(np.float32)
+    w1, k1, b1 = parts(block.expand)
+    looked_at = x[::SURVIVOR_STRIDE]
+    z1 = looked_at @ w1.T * k1 + b1
+    assert (z1 > 0).mean() > 0.1
+    # The share is the mean of steps, with the gradients of sigmoids of this slope.
+    sigmoid = 1 / (1 + np.exp(-GATE_SLOPE * z1))
+    dz1 = 3.0 * GATE_SLOPE * sigmoid * (1 - sigmoid) / z1.size
+    found = changes(block, x[:, None, None, :])
+    mask = ops.convert_to_numpy(block.expand.mask)
+    np.testing.assert_allclose(-found["block.expand"], dz1.T @ looked_at * k1[:, None] * mask, rtol=1e-3, atol=1e-6)
+    assert not found["block.depthwise"].any()
