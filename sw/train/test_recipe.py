@@ -4,7 +4,7 @@ import pytest
 
 from hw.contract.errors import ArchonError
 from sw.spec import NetworkSpec, known_specs, load_spec
-from sw.train.recipe import FULL_SIZE, OTHER_NANO, RECIPES, find_recipe, with_survivors
+from sw.train.recipe import FULL_SIZE, OTHER_NANO, RECIPES, Recipe, find_recipe, with_survivors
 
 
 def test_recipes_end_at_their_final_rate() -> None:
@@ -15,6 +15,12 @@ def test_recipes_end_at_their_final_rate() -> None:
             assert rates[-1] == pytest.approx(recipe.final_rate)
     with pytest.raises(ArchonError, match="unknown stage 'distilled': expected one of vanilla"):
         find_recipe(load_spec("fusionet"), "distilled")
+
+
+def test_rates_rise_while_warming_up_and_then_fall_by_hand() -> None:
+    recipe = Recipe(epochs=1, rate=0.2, final_rate=0.02, power=2.0, warmup=0.1, falling=0.9)
+    rates = [recipe.rate_at(step, 100) for step in (0, 4, 9, 10, 50, 90, 99)]
+    assert rates == pytest.approx([0.2 / 11, 0.2 * 5 / 11, 0.2 * 10 / 11, 0.2, 0.02 + 0.18 / 4, 0.02, 0.02])
 
 
 @pytest.mark.parametrize(

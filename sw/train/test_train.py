@@ -119,7 +119,12 @@ def test_zeros_stay_zero(stages: tuple[Path, dict[str, float | None]]) -> None:
             np.testing.assert_array_equal(pred[f"blocks.{block}.{part}.weight"] == 0, zeros)
             if part != "project":
                 assert not pred[f"blocks.{block}.predictor_{part}.weight"][zeros].any()
-    assert (pruned["last_pointwise.weight"] == 0).mean() == pytest.approx(0.8, abs=0.02)
+    zeros = pruned["last_pointwise.weight"] == 0
+    assert zeros.mean() == pytest.approx(0.8, abs=0.02)
+    for stage in ("pred", "quantized"):
+        later = load_arrays(stages[0] / stage / "weights.npz")["last_pointwise.weight"]
+        np.testing.assert_array_equal(later == 0, zeros)
+        assert (later != pruned["last_pointwise.weight"]).any()
     assert pruned["stem.weight"].all()
     assert pruned["first_pointwise.weight"].all()
     assert pruned["first_depthwise.weight"].all()
