@@ -85,8 +85,11 @@ class Comparison:
 
     @property
     def rows(self) -> list[Row]:
-        """All that is measured of this network, with gains."""
-        return with_gains(read_json(self.build / JSON))
+        """What is measured of these weights for this preset, with gains; rows of earlier weights stay in JSON."""
+        files = [path for path in (self.folder / WEIGHTS, self.folder / CHECKPOINT) if path.exists()]
+        own = {file_digest(path) for path in files}
+        found = [row for row in read_json(self.build / JSON) if row.digest in own]
+        return with_gains([row for row in found if (row.dataset, row.preset) == (self.dataset, self.preset)])
 
     def run(self, choices: Sequence[Choice]) -> None:
         """Measure what has not been measured yet; each row is written at once.

@@ -82,7 +82,9 @@ def page(rows: Sequence[Row]) -> str:
     for way, part in groups:
         text += f"\n## {way.capitalize()}\n\n{_grid(part)}"
         text += f"\n{findings(part)}"
-    return text + follows([row for row in rows if not row.tuned_steps])
+    rounded = [row for row in rows if not row.tuned_steps]
+    most = max((row.images for row in rounded), default=0)
+    return text + follows([row for row in rounded if row.images == most])
 
 
 def follows(rows: Sequence[Row]) -> str:

@@ -40,14 +40,15 @@ def cells(row: Row) -> list[str]:
 
 def how(row: Row) -> str:
     """How the integers of a row came about, and on how many images it was measured."""
-    way = f"tuned for {row.tuned_steps} steps" if row.tuned_steps else "rounded after training"
+    seed = f" (seed {row.seed})" if row.seed else ""
+    way = f"tuned for {row.tuned_steps} steps{seed}" if row.tuned_steps else "rounded after training"
     return f"{way}, {row.images:,} images"
 
 
 def grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Rows that can be compared with each other, in the order of the choices' kinds."""
     kinds = list(KINDS)
-    ordered = sorted(rows, key=lambda row: (row.digest, row.tuned_steps, row.images, kinds.index(row.kind)))
+    ordered = sorted(rows, key=lambda row: (row.tuned_steps, row.seed, row.images, kinds.index(row.kind)))
     return [(way, list(part)) for way, part in groupby(ordered, key=how)]
 
 

@@ -8,24 +8,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hw.contract import tables
 from hw.contract.config import Widths, preset
 from hw.contract.errors import ArchonError
 from hw.contract.tables import TableKind
+from sw.arrays import file_digest
 from sw.bundle import check_bounds, find_bundle, load_bundle
 from sw.command import REFUSED
+from sw.datasets import ImageSet
 from sw.golden.random_block import random_block
 from sw.precision.__main__ import main
 from sw.precision.choices import DEFAULT, KINDS, choices_of
-from sw.precision.comparison import trained_folder
+from sw.precision.comparison import JSON, Comparison, trained_folder
 from sw.precision.cost import cost_of, fused_parts, needed_widths, row_layout
 from sw.precision.page import DOCS, PAGE, findings, page
-from sw.precision.render import CSV, PICTURE, picture
+from sw.precision.render import CSV, PICTURE, grouped, picture
 from sw.precision.rows import Row, pack, read_csv, read_json, to_csv, with_gains, write_json
 from sw.quantize.precision import Precision
 from sw.run_folder import KEPT_RUNS, WEIGHTS
 from sw.spec import BlockSpec, load_spec
+from sw.task import network_for
 
 KEPT = KEPT_RUNS / "fusionet-nano" / CSV
 SPEC = BlockSpec(
@@ -134,6 +138,41 @@ def test_the_page_is_what_the_program_makes_of_the_kept_table() -> None:
     assert (DOCS / PICTURE).read_text(encoding="utf-8") == picture(rows)
 
 
+def test_only_rows_of_these_weights_and_this_preset_count(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).write_bytes(b"new")
+    own = {"digest": file_digest(tmp_path / WEIGHTS)}
+    found = [
+        make_row([True], **own),
+        make_row([True]),
+        make_row([True], **own, preset="large"),
+        make_row([True], "plain", **own),
+    ]
+    write_json(tmp_path / JSON, found)
+    data = ImageSet(np.zeros((1, 4, 4, 3), np.uint8), np.zeros(1, np.uint8))
+    spec = load_spec("fusionet-nano")
+    comparison = Comparison(spec, "cifar10", tmp_path, tmp_path, data, data, 0, 0, "small", Console(quiet=True))
+    assert [(row.kind, row.digest, row.preset) for row in comparison.rows] == [
+        (kind, own["digest"], "small") for kind in (DEFAULT, "plain")
+    ]
+    assert read_json(tmp_path / JSON) == found  # the others are kept there
+
+
+def test_rows_on_other_images_or_seeds_are_not_compared() -> None:
+    few, many = [True, False], [True, False, True, True]
+    changes: list[dict[str, Any]] = [{}, {"tuned_steps": 5}, {"tuned_steps": 5, "seed": 1}]
+    kinds = (DEFAULT, "weights")
+    rows = [make_row(right, kind, **{"weight_bits": 4 if kind == "weights" else 5} | change)
+            for right in (few, many) for change in changes for kind in kinds]  # fmt: skip
+    assert [(way, [row.kind for row in part]) for way, part in grouped(rows)] == [
+        (f"{how}, {images} images", list(kinds))
+        for how in ("rounded after training", "tuned for 5 steps", "tuned for 5 steps (seed 1)")
+        for images in (2, 4)
+    ]
+    said = page(with_gains(rows)).partition("## What follows")[2]
+    assert "Rounded only, 4 images" in said
+    assert "4 bits: +0.00 ± 0.00 (A 18 bits" in said
+
+
 def test_findings_say_what_is_cheaper_and_what_is_worse() -> None:
     default = make_row([True] * 50 + [False] * 50)
     worse = make_row([True] * 20 + [False] * 80, "weights", weight_bits=4, value_bits=10)
@@ -157,7 +196,7 @@ def test_folders_of_weights(tmp_path: Path) -> None:
     (own / WEIGHTS).touch()
     assert trained_folder(spec, tmp_path) == own
     with pytest.raises(ArchonError, match="is missing: expected what stage quantized of fusionet-svhn leaves"):
-        trained_folder(load_spec("fusionet-svhn"), tmp_path)
+        trained_folder(network_for("fusionet", "svhn"), tmp_path)
     with pytest.raises(ArchonError, match="expected a network with fused blocks"):
         trained_folder(load_spec("mobilenetv2-nano"), tmp_path)
 
