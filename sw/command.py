@@ -18,6 +18,11 @@ def refused(why: object) -> int:
     return REFUSED
 
 
+def not_installed(error: ModuleNotFoundError, what: str = "training") -> int:
+    """Refuse a command that needs a package of training's environment, which others do without; its exit status."""
+    return refused(f"{what} needs {error.name}, which is not installed: `make train` installs it")
+
+
 def check_idle(given: Mapping[str, object], wanted: str) -> None:
     """Refuse options that would have no effect.
 

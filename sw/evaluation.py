@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.command import check_idle, refused
+from sw.command import check_idle, not_installed, refused, whole
 from sw.datasets import reduced
 from sw.golden.__main__ import evaluate_command
 from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage
@@ -20,13 +20,15 @@ def evaluate(
     *,
     dataset: Annotated[str | None, Parameter(help="cifar10, cifar100, fashion-mnist or svhn; else the one it is for")] = None,
     stage: Annotated[StageName | None, Parameter(help="of training, in Keras")] = None,
-    seed: Annotated[int | None, Parameter(help="of the stage's training, else 0")] = None,
-    images: Annotated[int | None, Parameter(help="only the first so many test images")] = None,
+    seed: Annotated[int | None, Parameter(converter=whole, help="of the stage's training, else 0")] = None,
+    images: Annotated[int | None, Parameter(converter=whole, help="only the first so many test images")] = None,
     mode: Annotated[
         Literal["layerwise", "fused"] | None,
         Parameter(help="of integers: fused counts operations; else layerwise"),
     ] = None,
-    workers: Annotated[int | None, Parameter(help="of integers: processes; as many as processors by default")] = None,
+    workers: Annotated[
+        int | None, Parameter(converter=whole, help="of integers: processes; as many as processors by default")
+    ] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Accuracy on the test images.
@@ -54,6 +56,8 @@ def evaluate(
 
         data = reduced(images_for(spec, dataset or "cifar10", "test"), images, None)
         accuracy = stage_accuracy(spec, stage, folder, data)
+    except ModuleNotFoundError as error:
+        return not_installed(error, "evaluation of a stage")
     except (ArchonError, OSError) as error:
         return refused(error)
     console.print(

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.command import refused
+from sw.command import not_installed, refused, whole
 from sw.spec import load_spec
 from sw.train.recipe import find_recipe
 
@@ -15,7 +15,7 @@ def speed(
     network: str,
     *,
     kernel: Annotated[Literal["auto", "keras", "native"], Parameter(help="what computes the blocks")] = "auto",
-    steps: Annotated[int, Parameter(help="training steps that are timed")] = 10,
+    steps: Annotated[int, Parameter(converter=whole, help="training steps that are timed")] = 10,
 ) -> int:
     """Images a second of the input pipeline and of the training step (stage vanilla) on this machine."""
     console = Console()
@@ -24,7 +24,9 @@ def speed(
 
         spec = load_spec(network)
         found = measure(spec, find_recipe(spec, "vanilla"), kernel, steps)
-    except ArchonError as error:
+    except ModuleNotFoundError as error:
+        return not_installed(error)
+    except (ArchonError, OSError) as error:
         return refused(error)
     console.print(
         f"{spec.name}: input pipeline {found.pipeline:,.0f} images/s, training step {found.step:,.1f} images/s; "

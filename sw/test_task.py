@@ -1,6 +1,7 @@
 """Networks for data sets, and the command line from training to a bundle."""
 
 import json
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from hw.contract.errors import ArchonError
 from sw import evaluation
 from sw.__main__ import app
 from sw.bundle import load_bundle
+from sw.command import REFUSED
 from sw.datasets import DATASETS, Dataset, ImageSet, load_excerpt
 from sw.export.__main__ import trained_weights
 from sw.run_folder import WEIGHTS
@@ -71,6 +73,36 @@ def test_speeds_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert float(printed.split("the pipeline is ")[1].split()[0].replace(",", "")) > 0
     assert app(["speed", str(path), "--steps", "0"], result_action="return_value") == 2
     assert "steps: expected at least 1, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("excerpt_as_data")
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (["speed", "fusionet-nano"], "sw.train.speed"),
+        (["precision", "fusionet-nano", "--only", "plain"], "sw.train.precision"),
+        (["evaluate", "fusionet-nano", "--stage", "pruned"], "sw.train.evaluation"),
+    ],
+)
+def test_without_keras_it_is_said_what_is_missing(
+    words: list[str], module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.chdir(tmp_path)
+    assert app(words, result_action="return_value") == REFUSED
+    assert f"needs {module}, which is not installed: `make train` installs it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["report --images 1.5", "evaluate --images 1.5", "precision --steps 0.5", "survivors --epochs 1.5", "speed --steps 2.5"],
+)
+def test_numbers_are_not_rounded(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command, *rest = words.split()
+    with pytest.raises(SystemExit):
+        app([command, "no-such-network", *rest])
+    said = " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert f"expected a whole number, got {rest[-1]}" in said
 
 
 @pytest.mark.usefixtures("excerpt_as_data")

@@ -14,7 +14,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.bundle import check_network_bounds, find_bundle, known_bundles, load_bundle, save_bundle
-from sw.command import check_idle, refused
+from sw.command import check_idle, refused, whole
 from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
@@ -46,11 +46,13 @@ def main(
     spec: str,
     *,
     weights: Literal["random", "trained"] = "random",
-    seed: Annotated[int | None, Parameter(help="of random weights, else 1; of the training, else 0")] = None,
+    seed: Annotated[int | None, Parameter(converter=whole, help="of random weights, else 1; of the training, else 0")] = None,
     survivors_first: Annotated[float | None, Parameter(help="share of first ReLUs that survive (random), else 0.4")] = None,
     survivors_second: Annotated[float | None, Parameter(help="share of second ReLUs that survive (random), else 0.3")] = None,
     balanced: Annotated[bool, Parameter(help="as many zeros in each input channel of a block (random)")] = False,
-    classes: Annotated[int | None, Parameter(help="other than the specification has; the network is then NAME-CLASSES")] = None,
+    classes: Annotated[
+        int | None, Parameter(converter=whole, help="other than the specification has; the network is then NAME-CLASSES")
+    ] = None,
     dataset: Annotated[str | None, Parameter(help="that it was trained on: cifar10, cifar100, fashion-mnist or svhn")] = None,
     out: Annotated[Path | None, Parameter(help="instead of BUILD/NAME/NAME.archon")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),

@@ -14,7 +14,7 @@ from rich.table import Table
 from hw.contract.errors import ArchonError
 from sw.arrays import file_digest, write_whole
 from sw.bundle import find_bundle, load_bundle
-from sw.command import refused
+from sw.command import refused, whole
 from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
 from sw.golden.record import RECORD, record_for
@@ -27,11 +27,11 @@ app = App(name="sw.golden", help="The golden model: a network in exact integers.
 def evaluate_command(
     net: str,
     *,
-    images: Annotated[int | None, Parameter(help="only the first so many images")] = None,
+    images: Annotated[int | None, Parameter(converter=whole, help="only the first so many images")] = None,
     mode: Annotated[Literal["layerwise", "fused"], Parameter(help="fused also counts operations; slower")] = "layerwise",
     data: Annotated[Literal["test", "excerpt"], Parameter(help="the test set, or CIFAR-10's excerpt in the project")] = "test",
     dataset: Annotated[str | None, Parameter(help="of the test set, if another one than the bundle names")] = None,
-    workers: Annotated[int | None, Parameter(help="processes; as many as processors by default")] = None,
+    workers: Annotated[int | None, Parameter(converter=whole, help="processes; as many as processors by default")] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Accuracy of NET, a known network's name or the path of a bundle; written to BUILD/NET/evaluation.json as well.

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hw.contract.errors import ArchonError
 from sw.arrays import write_whole
-from sw.command import refused
+from sw.command import refused, whole
 from sw.page.facts import Facts, read_facts
 from sw.page.render import render
 from sw.task import bundle_for
@@ -22,7 +22,7 @@ def report(
     network: str,
     *,
     dataset: Annotated[str | None, Parameter(help="cifar10, cifar100, fashion-mnist or svhn; else the one it is for")] = None,
-    images: Annotated[int, Parameter(help="how many test images run through the network")] = IMAGES,
+    images: Annotated[int, Parameter(converter=whole, help="how many test images run through the network")] = IMAGES,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """One page of HTML on NETWORK: accuracy, sparsity, survivors, predictions and multiplications, from its bundle.

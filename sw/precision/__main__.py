@@ -8,10 +8,10 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.command import refused
+from sw.command import not_installed, refused, whole
 from sw.datasets import reduced
 from sw.precision.choices import Choice, choices_of
-from sw.precision.comparison import Comparison, trained_folder
+from sw.precision.comparison import Comparison, check_numbers, trained_folder
 from sw.precision.page import keep_files
 from sw.precision.render import terminal_tables, write_files
 from sw.task import images_for, network_for
@@ -26,10 +26,10 @@ def main(
     network: str,
     *,
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
-    images: Annotated[int | None, Parameter(help="only the first so many test images")] = None,
-    steps: Annotated[int, Parameter(help="of training with each choice's numbers; 0: rounded only")] = 0,
+    images: Annotated[int | None, Parameter(converter=whole, help="only the first so many test images")] = None,
+    steps: Annotated[int, Parameter(converter=whole, help="of training with each choice's numbers; 0: rounded only")] = 0,
     only: Annotated[list[str] | None, Parameter(help="kinds of choices", consume_multiple=True, negative="")] = None,
-    seed: Annotated[int, Parameter(help="of the images that the steps take")] = 0,
+    seed: Annotated[int, Parameter(converter=whole, help="of the images that the steps take")] = 0,
     preset: Annotated[str, Parameter(help="for whose lanes and depths the tables are")] = "small",
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
     keep: Annotated[bool, Parameter(help="write what comes with the project, too", negative="")] = False,
@@ -43,10 +43,13 @@ def main(
     try:
         spec = network_for(network, dataset)
         chosen, folder = choices_of(only), trained_folder(spec, build)
+        check_numbers(steps, preset)  # before data are fetched
         test = reduced(images_for(spec, dataset, "test"), images, None)
         training = images_for(spec, dataset, "train")
         comparison = Comparison(spec, dataset, folder, build / spec.name, test, training, steps, seed, preset, console)
         return _carry_out(comparison, chosen, keep)
+    except ModuleNotFoundError as error:
+        return not_installed(error, "the comparison")
     except (ArchonError, OSError) as error:
         return refused(error)
 

@@ -40,6 +40,13 @@ def trained_folder(spec: NetworkSpec, build: Path) -> Path:
     return find_stage(build, spec.name, LAST_STAGE, WEIGHTS)
 
 
+def check_numbers(steps: int, preset: str) -> None:
+    """Raise ArchonError unless there are such a number of steps of tuning and such a preset."""
+    if steps < 0:
+        raise ArchonError(f"steps: expected 0 or more, got {steps}")
+    find_preset(preset)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Measurements of one network.
@@ -97,9 +104,6 @@ class Comparison:
         Raises:
             ArchonError: weights or data that do not fit, or a choice that no scale brings within its widths.
         """
-        if self.steps < 0:
-            raise ArchonError(f"steps: expected 0 or more, got {self.steps}")
-        find_preset(self.preset)
         known = {key(row.model_dump()) for row in read_json(self.build / JSON)}
         for number, choice in enumerate(choices, 1):
             if key(self._settings(choice)) in known:

@@ -207,10 +207,18 @@ def test_folders_of_weights(tmp_path: Path) -> None:
         ("mobilenetv2-nano", {}, "expected a network with fused blocks"),
         ("fusionet-nano", {"only": ["widths"]}, "only: expected some of default"),
         ("fusionet-huge", {}, "fusionet-huge"),
+        ("fusionet-nano", {"steps": -1}, "steps: expected 0 or more, got -1"),
+        ("fusionet-nano", {"preset": "tall"}, "tall"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    network: str, options: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network: str,
+    options: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delattr("sw.precision.__main__.images_for")  # refused before data are fetched
     assert main(network, build=tmp_path, **options) == REFUSED
     assert message in capsys.readouterr().err

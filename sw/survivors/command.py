@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hw.contract.errors import ArchonError
 from hw.contract.memory import MEMORY_LATENCY
-from sw.command import refused
+from sw.command import not_installed, refused, whole
 from sw.survivors.curve import check_fits, measure_all, train_setting
 from sw.survivors.measure import Ruler
 from sw.survivors.picture import write_picture
@@ -29,16 +29,18 @@ def survivors(
     raises: Annotated[list[str], Parameter(help="FIRST/SECOND levels, for each setting", consume_multiple=True)] | None = None,
     also: Annotated[list[Path], Parameter(help="finished runs of stage quantized", consume_multiple=True)] | None = None,
     dataset: Annotated[str, Parameter(help="cifar10, cifar100, fashion-mnist or svhn")] = "cifar10",
-    epochs: Annotated[int, Parameter(help="for which every setting is trained")] = 2,
+    epochs: Annotated[int, Parameter(converter=whole, help="for which every setting is trained")] = 2,
     ramp: Annotated[float, Parameter(help="fraction of the steps in which the limits fall")] = 0.5,
     start: Annotated[Path | None, Parameter(help="run folder that all settings start from; else stage quantized's")] = None,
-    seed: Annotated[int, Parameter(help="of everything random")] = 0,
-    images: Annotated[int | None, Parameter(help="train on the first so many images only")] = None,
-    test_images: Annotated[int | None, Parameter(help="measure on the first so many test images only")] = None,
+    seed: Annotated[int, Parameter(converter=whole, help="of everything random")] = 0,
+    images: Annotated[int | None, Parameter(converter=whole, help="train on the first so many images only")] = None,
+    test_images: Annotated[int | None, Parameter(converter=whole, help="measure on the first so many test images only")] = None,
     preset: Annotated[str, Parameter(help="accelerator whose cycles are estimated")] = "small",
-    latency: Annotated[int, Parameter(help="of its memory, in cycles")] = MEMORY_LATENCY,
-    cycles_images: Annotated[int, Parameter(help="test images whose cycles are estimated")] = 8,
-    workers: Annotated[int | None, Parameter(help="processes that measure; as many as processors by default")] = None,
+    latency: Annotated[int, Parameter(converter=whole, help="of its memory, in cycles")] = MEMORY_LATENCY,
+    cycles_images: Annotated[int, Parameter(converter=whole, help="test images whose cycles are estimated")] = 8,
+    workers: Annotated[
+        int | None, Parameter(converter=whole, help="processes that measure; as many as processors by default")
+    ] = None,
     build: Annotated[Path, Parameter(help="folder of all artefacts")] = Path("build"),
 ) -> int:
     """Accuracy against survivors against cycles: NETWORK fine-tuned with several limits, each measured with several thresholds.
@@ -67,7 +69,7 @@ def survivors(
         points = measure_all([*finished, *others], spec, turns, ruler, folder)
         picture = write_picture(folder, spec.name, points)
     except ModuleNotFoundError as error:
-        return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
+        return not_installed(error)
     except (ArchonError, OSError) as error:
         return refused(error)
     console.print(table(spec.name, points))

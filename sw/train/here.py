@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from hw.contract.errors import ArchonError
-from sw.command import refused
+from sw.command import not_installed, refused
 from sw.train.options import Options
 from sw.train.settings import Run, progress_of, resumes, start_of
 
@@ -24,7 +24,7 @@ def train_here(network: str, options: Options) -> int:
         console.print(planned(run), highlight=False, soft_wrap=True)
         accuracy = train(run, *options.data(run.spec, run.dataset))
     except ModuleNotFoundError as error:
-        return refused(f"training needs {error.name}, which is not installed: `make train` installs it")
+        return not_installed(error)
     except (ArchonError, OSError) as error:
         return refused(error)
     if stays:
