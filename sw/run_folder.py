@@ -174,12 +174,19 @@ def read_finished(folder: Path) -> FinishedRun | None:
 
 
 def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, str]]:
-    """Rows of the log, for the first `epochs` epochs if they are given; none where there is no log."""
+    """Rows of the log, for the first `epochs` epochs if they are given; none where there is no log.
+
+    Raises:
+        ArchonError: it is no table.
+    """
     path = folder / LOG
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))[:epochs]
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))[:epochs]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ArchonError(f"{path}: expected a table of epochs, got something else: {error}") from error
 
 
 def logged_epochs(rows: list[dict[str, str]]) -> int:

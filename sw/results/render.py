@@ -41,7 +41,8 @@ descriptions in `sw/spec`; do not edit it. What was trained on the machine at ha
   multiply-accumulates of one image, every weight counted and nothing fused. Both follow from the description alone.
 - Non-zero weights, and MACs with these alone: of the float weights that a stage left, in `integers` of the bundle.
 - Executed multiplications: what the multipliers do in fused blocks and pairs of layers, the mean of as many images as stand
-  beside, out of the MACs of the same layers. Survivors: the mean of the same blocks, over the images of the accuracy.
+  beside, out of the MACs of the same layers. Survivors: the mean of the same blocks, over the images of the accuracy; the
+  second ReLU of pairs is exact, and has no limit (`0.5 / -`).
 - Published accuracies are the column of that name, other published figures stand in brackets. The one of executed
   multiplications counts all layers, and every entry of a fused map, touched or not.
 """

@@ -59,7 +59,10 @@ def _is_of(facts: FinishedRun, subject: Subject) -> bool:
 
 def _log_faults(folder: Path, facts: FinishedRun) -> list[str]:
     """No figure without a log that shows it: the last epoch's accuracy must be the one in the settings."""
-    epochs, rows = facts.recipe.epochs, read_log(folder)
+    try:
+        epochs, rows = facts.recipe.epochs, read_log(folder)
+    except ArchonError as error:
+        return [str(error)]
     if not epochs and not rows:  # earlier versions left no log of a run without epochs
         return []
     if (counted := logged_epochs(rows)) != epochs:
@@ -102,9 +105,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     size = facts.test_images or shape
     if size is not None and size[1:3] != [subject.spec.height, subject.spec.width]:
         said.append(f"images of {size[1]}x{size[2]} pixels")
-    if facts.recipe.survivor_weight:
-        first, second = (shares_text(shares) for shares in (facts.recipe.survivors_first, facts.recipe.survivors_second))
-        said.append(f"survivors limited to {first} / {second}")
+    if facts.recipe.survivor_weight and subject.spec.predicts:
+        said.append(f"survivors limited to {_limits(facts, subject)}")
     if facts.recipe.dense_predictors:
         said.append("dense predictors")
     if not facts.recipe.value_biases:
@@ -118,6 +120,12 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
         share = f"a share of no fewer than {known:,}" if known else "a share of an unknown number"
         said.append(f"{share} test images ({CONFIG} does not say of how many)")
     return said
+
+
+def _limits(facts: FinishedRun, subject: Subject) -> str:
+    """Of both ReLUs; where all blocks are pairs, whose second one is exact, of the first one alone."""
+    first, second = (shares_text(shares) for shares in (facts.recipe.survivors_first, facts.recipe.survivors_second))
+    return f"{first} / {second}" if any(block.kind == "fused" for block in subject.spec.blocks) else f"{first} / -"
 
 
 def is_balanced(facts: RunSettings) -> bool:

@@ -123,6 +123,26 @@ def test_a_run_is_shown_with_what_must_be_known_of_it(tmp_path: Path) -> None:
     assert row_of(tmp_path, "integers").status == "not exported yet"
 
 
+@pytest.mark.parametrize(
+    ("network", "limits"),
+    [(NANO, "0.5 / 0.4"), ("shufflenet-modified-nano", "0.5 / -"), ("mobilenetv2-nano", None)],
+)
+def test_limits_are_those_of_relus_that_are_predicted(network: str, limits: str | None, tmp_path: Path) -> None:
+    recipe = {"epochs": 2, "survivors_first": 0.5, "survivors_second": 0.4, "survivor_weight": 5.0}
+    put_run(tmp_path / "runs" / network / "quantized", settings("quantized", network, recipe=recipe))
+    row = row_of(tmp_path, "quantized", network)
+    assert [note for note in row.notes if "limited" in note] == ([f"survivors limited to {limits}"] if limits else [])
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"epoch,test_accuracy\n1,0.5\n2,0.75\n\xe9"])
+def test_a_damaged_log_is_named(content: bytes, tmp_path: Path) -> None:
+    log = put_run(tmp_path / "runs" / NANO / "vanilla", settings("vanilla")) / LOG
+    log.write_bytes(content)
+    row = row_of(tmp_path, "vanilla")
+    assert (row.status, row.accuracy) == ("refused", None)
+    assert f"{log}: expected a table of epochs" in row.notes[0]
+
+
 @pytest.mark.parametrize(("accuracy", "shown"), [(0.8329, "83.29"), (0.75, "75.00 (? images)")])
 def test_old_settings_say_no_number_of_images(accuracy: float, shown: str, tmp_path: Path) -> None:
     old = settings("vanilla", test_accuracy=accuracy, test_images=None, training_images=None, dataset=None, widened_from=None)
