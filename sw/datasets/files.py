@@ -1,8 +1,8 @@
 """Official files of data sets: where they lie, whether they are whole, and how they are fetched."""
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +35,12 @@ class OfficialFile:
         Raises:
             ArchonError: it is not, or cannot be read.
         """
-        digest = hashlib.md5(usedforsecurity=False)
         try:
-            with path.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
+            found = _md5(path)
         except OSError as error:
             raise ArchonError(f"{path} cannot be read: {error}") from error
-        if digest.hexdigest() != self.md5:
-            raise ArchonError(f"{path} is damaged or incomplete: expected md5 {self.md5}, got {digest.hexdigest()}; delete it")
+        if found != self.md5:
+            raise ArchonError(f"{path} is damaged or incomplete: expected md5 {self.md5}, got {found}; delete it")
         return path
 
     def download(self, title: str) -> Path:
@@ -61,9 +58,13 @@ class OfficialFile:
         partial = path.with_name(f"{self.name}.{os.getpid()}.partial")
         try:
             _fetch(self.url, partial, title)
-            self.check(partial)
+            if (found := _md5(partial)) != self.md5:
+                raise ArchonError(
+                    f"{title}: what came from {self.url} is damaged or incomplete: expected md5 {self.md5}, got {found} of "
+                    f"{partial.stat().st_size:,} bytes; nothing of it is kept, so try again"
+                )
             partial.replace(path)
-        except (urllib.error.URLError, OSError) as error:
+        except (http.client.HTTPException, OSError) as error:
             raise ArchonError(
                 f"{title} could not be downloaded ({error}): fetch {self.url} where there is a network, "
                 f"put it in a folder and set {DATA_VARIABLE} to that folder"
@@ -71,6 +72,14 @@ class OfficialFile:
         finally:
             partial.unlink(missing_ok=True)
         return path
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def data_folder(folder: Path | None) -> Path | None:
@@ -81,12 +90,12 @@ def data_folder(folder: Path | None) -> Path | None:
 
 def cache_folder() -> Path:
     """Where downloads are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "archon"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "archon"
 
 
 def keras_folder() -> Path:
     """Where Keras keeps the data sets that it has fetched (keras.utils.get_file)."""
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
 def _fetch(url: str, target: Path, title: str) -> None:

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 in all their forms, the excerpt, and damaged files."""
 
 import hashlib
+import http.client
 import io
 import pickle
 import tarfile
@@ -16,7 +17,7 @@ import pytest
 from hw.contract.errors import ArchonError
 from sw.datasets import PIXEL_DEVIATION, PIXEL_MEAN, ImageSet, cifar, load_excerpt, normalise, reduced
 from sw.datasets.cifar import CIFAR10, CIFAR100, Cifar
-from sw.datasets.files import OfficialFile
+from sw.datasets.files import OfficialFile, cache_folder, keras_folder
 
 IMAGES = 20
 
@@ -212,6 +213,30 @@ def test_download_keeps_only_a_whole_archive(small: Small, elsewhere: Path, monk
     assert list((elsewhere / "archon").iterdir()) == []
     small.assert_is(small.dataset.load("train"))
     small.assert_is(small.dataset.load("train"))
+
+
+class Interrupted(Response):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise http.client.IncompleteRead(b"", 7)
+
+
+def test_an_interrupted_download_says_what_came(small: Small, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = [Interrupted(small.packed), Response(small.packed[:-1])]
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: served.pop(0))
+    with pytest.raises(ArchonError, match=r"could not be downloaded \(IncompleteRead.* set ARCHON_DATA"):
+        small.dataset.load("train")
+    came = (
+        rf"what came from {small.dataset.archive.url} is damaged .* of {len(small.packed) - 1:,} bytes; nothing of it is kept"
+    )
+    with pytest.raises(ArchonError, match=came):
+        small.dataset.load("train")
+    assert list((elsewhere / "archon").iterdir()) == []
+
+
+def test_an_empty_variable_names_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_CACHE_HOME", "KERAS_HOME"):
+        monkeypatch.setenv(variable, "")
+    assert (cache_folder(), keras_folder()) == (Path.home() / ".cache" / "archon", Path.home() / ".keras" / "datasets")
 
 
 def test_normalisation() -> None:
