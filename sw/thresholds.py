@@ -10,6 +10,7 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.bundle import load_bundle, save_bundle
 from sw.bundle.bounds import check_network_bounds
+from sw.bundle.network import IntegerNetwork
 from sw.bundle.thresholds import raised
 from sw.command import refused
 from sw.task import bundle_for
@@ -33,13 +34,19 @@ def thresholds(
         source = bundle_for(network, dataset, build)
         bundle = raised(load_bundle(source), first, second)
         check_network_bounds(bundle, Widths())
-        name = bundle.spec.name
-        path = out or build / name / f"{name}-raised.archon"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_bundle(bundle, path)
+        path = _save(bundle, source, out or build / bundle.spec.name / f"{bundle.spec.name}-raised.archon")
     except (ArchonError, OSError) as error:
         return refused(error)
     Console().print(
         f"{source.name}, thresholds raised by {first:g} / {second:g} levels: {path}", highlight=False, soft_wrap=True
     )
     return 0
+
+
+def _save(bundle: IntegerNetwork, source: Path, path: Path) -> Path:
+    """Write a bundle, but not in place of the one that it was made from."""
+    if path.exists() and path.samefile(source):
+        raise ArchonError(f"{path}: expected --out with another place than the bundle's own")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_bundle(bundle, path)
+    return path

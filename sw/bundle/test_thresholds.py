@@ -1,6 +1,7 @@
 """The knob on predictors' thresholds."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ import pytest
 from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from hw.contract.numerics import signed_range
+from sw.bundle import find_bundle, load_bundle
 from sw.bundle.bounds import check_network_bounds
 from sw.bundle.network import FusedBlock, IntegerNetwork, PointwisePairBlock
 from sw.bundle.thresholds import RAISED, raised
+from sw.command import REFUSED
 from sw.datasets import cropped, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.golden.evaluation import evaluate
 from sw.spec import load_spec
+from sw.thresholds import thresholds
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +73,35 @@ def test_pairs_have_one_threshold() -> None:
     spec = load_spec("shufflenet-modified-nano")
     excerpt = cropped(load_excerpt().images[:1], spec.height, spec.width)
     network = random_network(spec, 1, Survivors(0.4, 0.3), excerpt).network
-    block, changed = network.blocks[0], raised(network, 2, 5).blocks[0]
+    block, changed = network.blocks[0], raised(network, 2, 0).blocks[0]
     assert isinstance(block, PointwisePairBlock)
     assert isinstance(changed, PointwisePairBlock)
     assert set(changed.pair.predictor_expand_threshold - block.pair.predictor_expand_threshold) == {2}
+
+
+def test_a_pairs_second_relu_is_exact() -> None:
+    pairs = load_bundle(find_bundle("shufflenet-modified-nano"))
+    with pytest.raises(ArchonError, match="expected 0 for the second ReLU, which is exact in shufflenet-modified-nano, got 5"):
+        raised(pairs, 2, 5)
+
+
+def test_provenance_says_all_of_it_and_no_accuracy_of_another_network(network: IntegerNetwork) -> None:
+    trained = network.replaced(provenance={"weights": "trained", "accuracy": "79.31 %"})
+    assert raised(raised(trained, 0.5, 0), 0, 1).provenance == {
+        "weights": "trained",
+        RAISED: "0.5 first, 0 second, in levels of r1; then 0 first, 1 second, in levels of r1",
+    }
+
+
+def test_the_command_raises_something_and_keeps_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert thresholds("fusionet-nano", build=tmp_path) == REFUSED
+    assert "expected a number other than 0" in capsys.readouterr().err
+    assert thresholds("fusionet-nano", first=0.5, build=tmp_path) == 0
+    path = tmp_path / "fusionet-nano" / "fusionet-nano-raised.archon"
+    before = path.read_bytes()
+    assert thresholds(str(path), first=0.5, build=tmp_path) == REFUSED
+    assert "expected --out with another place than the bundle's own" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_nothing_to_raise(network: IntegerNetwork) -> None:
