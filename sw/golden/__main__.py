@@ -17,7 +17,7 @@ from sw.bundle import find_bundle, load_bundle
 from sw.command import refused, whole
 from sw.datasets import ImageSet, load_excerpt, reduced
 from sw.golden.evaluation import Evaluation, evaluate
-from sw.golden.record import RECORD, record_for
+from sw.golden.record import record_for, record_path
 from sw.task import images_for
 
 app = App(name="sw.golden", help="The golden model: a network in exact integers.")
@@ -37,7 +37,7 @@ def evaluate_command(
     """Accuracy of NET, a known network's name or the path of a bundle; written to BUILD/NET/evaluation.json as well.
 
     Of a trained bundle on its own data set's test images, BUILD/NET/integers.json keeps what archon results shows: of each mode
-    the evaluation on most images.
+    the evaluation on most images. A bundle that is not called NET.archon has a file integers-STEM.json.
     """
     console = Console()
     try:
@@ -47,7 +47,7 @@ def evaluate_command(
         name = dataset or own
         everything: ImageSet = load_excerpt() if data == "excerpt" else images_for(network.spec, name, "test")
         kept = data == "test" and name == own and network.provenance.get("weights") == "trained"
-        record, key = build / network.spec.name / RECORD, (network.spec.name, name, file_digest(path))
+        record, key = record_path(build, network.spec.name, path), (network.spec.name, name, file_digest(path))
         if kept:
             record_for(record, *key)  # refuses a damaged file before the work, not after it
         chosen = reduced(everything, images, None)

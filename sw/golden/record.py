@@ -1,4 +1,4 @@
-"""What evaluations in integers leave for the table of results: BUILD/NETWORK/integers.json, one record a bundle."""
+"""What evaluations in integers leave for the table of results: BUILD/NETWORK/integers.json, a record of one bundle."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from sw.golden.evaluation import BlockEvaluation, Evaluation
 from sw.golden.network import Mode
 
 RECORD = "integers.json"
+
+
+def record_path(build: Path, network: str, bundle: Path) -> Path:
+    """Where evaluations of a bundle are kept: of NETWORK.archon RECORD, of STEM.archon another file."""
+    path = build / network / RECORD
+    return path if bundle.stem == network else path.with_stem(f"{path.stem}-{bundle.stem}")
 
 
 class ModeRecord(BaseModel):

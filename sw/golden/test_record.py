@@ -11,6 +11,7 @@ import pytest
 from hw.contract.errors import ArchonError
 from sw.arrays import file_digest
 from sw.bundle import find_bundle, load_bundle, save_bundle
+from sw.bundle.thresholds import raised
 from sw.datasets import ImageSet, load_excerpt
 from sw.golden import __main__ as command_line
 from sw.golden.record import RECORD, read_record
@@ -67,8 +68,19 @@ def test_the_evaluation_on_more_images_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("excerpt_as_data")
+def test_a_bundle_of_another_name_has_a_record_of_its_own(tmp_path: Path) -> None:
+    path = evaluated(tmp_path, 2)
+    before, other = path.read_bytes(), tmp_path / f"{NET}-raised.archon"
+    save_bundle(raised(load_bundle(find_bundle(NET)), 0.5, 0), other)
+    evaluated(tmp_path, 2, other)
+    assert path.read_bytes() == before
+    assert read_record(tmp_path / NET / f"integers-{NET}-raised.json").bundle_sha256 == file_digest(other)
+
+
+@pytest.mark.usefixtures("excerpt_as_data")
 def test_another_bundle_begins_another_record(tmp_path: Path) -> None:
-    network, other = load_bundle(find_bundle(NET)), tmp_path / "other.archon"
+    network, other = load_bundle(find_bundle(NET)), tmp_path / "other" / f"{NET}.archon"
+    other.parent.mkdir()
     save_bundle(network.replaced(dense_bias=network.dense_bias + np.int32(1)), other)
     path = evaluated(tmp_path, 4, mode="fused")
     evaluated(tmp_path, 3, other)
@@ -83,7 +95,7 @@ def test_nothing_is_recorded_of_other_images_or_random_weights(tmp_path: Path) -
     save_bundle(network.replaced(provenance={"weights": "random"}), untrained)
     evaluated(tmp_path, 1, data="excerpt")
     evaluated(tmp_path, 1, dataset="svhn")
-    assert not evaluated(tmp_path, 1, untrained).exists()
+    assert not list(evaluated(tmp_path, 1, untrained).parent.glob("integers*"))
 
 
 @pytest.mark.usefixtures("excerpt_as_data")

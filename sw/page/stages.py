@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sw.arrays import file_digest
 from sw.curves import EPOCH, Curves, read_curves
-from sw.golden.record import RECORD, ModeRecord, read_record
+from sw.golden.record import RECORD, read_record, record_path
 from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, read_settings, stage_places, stages_folder
 from sw.train.recipe import STAGES
 
@@ -47,6 +47,10 @@ class Integers(NamedTuple):
     accuracy: float
     """0 to 1."""
     images: int
+    dataset: str
+    """Whose test images these were."""
+    kept: bool
+    """Whether the record comes with the project."""
 
 
 def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
@@ -72,10 +76,12 @@ def read_integers(network: str, bundle: Path, build: Path) -> Integers | None:
         ArchonError: BUILD/NETWORK/integers.json is not what archon evaluate writes.
     """
     wanted = file_digest(bundle)
-    found: list[ModeRecord] = []
-    for path in (build / network / RECORD, KEPT_RUNS / network / RECORD):
+    found: list[Integers] = []
+    for path, kept in ((record_path(build, network, bundle), False), (KEPT_RUNS / network / RECORD, True)):
         record = read_record(path) if path.is_file() else None
         if record is not None and record.bundle_sha256 == wanted:
-            found += record.evaluations.values()
-    best = max(found, key=lambda evaluation: evaluation.images, default=None)
-    return None if best is None else Integers(best.correct / best.images, best.images)
+            found += [
+                Integers(evaluation.correct / evaluation.images, evaluation.images, record.dataset, kept)
+                for evaluation in record.evaluations.values()
+            ]
+    return max(found, key=lambda integers: integers.images, default=None)

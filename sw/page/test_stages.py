@@ -114,7 +114,12 @@ def test_integers_are_those_of_this_bundle(tmp_path: Path) -> None:
     evaluations: dict[Mode, ModeRecord] = {"fused": few, "layerwise": many}
     record = IntegerRecord(network="net", dataset="cifar10", bundle_sha256=file_digest(bundle), evaluations=evaluations)
     record.write(path)
-    assert read_integers("net", bundle, tmp_path) == (0.625, 96)
+    assert read_integers("net", bundle, tmp_path) == (0.625, 96, "cifar10", False)
+    renamed = bundle.with_name("net-raised.archon")
+    renamed.write_bytes(bundle.read_bytes())
+    assert read_integers("net", renamed, tmp_path) is None
+    record.write(tmp_path / "net" / "integers-net-raised.json")
+    assert read_integers("net", renamed, tmp_path) == (0.625, 96, "cifar10", False)
     bundle.write_bytes(b"another")
     assert read_integers("net", bundle, tmp_path) is None
     path.write_text("[]", encoding="utf-8")
@@ -125,5 +130,5 @@ def test_integers_are_those_of_this_bundle(tmp_path: Path) -> None:
 def test_integers_of_a_bundle_that_comes_with_the_project(tmp_path: Path) -> None:
     found = read_integers("fusionet-nano", find_bundle("fusionet-nano"), tmp_path)
     assert found is not None
-    assert found.images == 10000
+    assert (found.images, found.dataset, found.kept) == (10000, "cifar10", True)
     assert found.accuracy > 0.5
