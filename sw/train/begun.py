@@ -6,7 +6,7 @@ from typing import Any, Literal
 from hw.contract.errors import ArchonError
 from sw.arrays import load_arrays
 from sw.run_folder import CHECKPOINT, CONFIG, WEIGHTS, finished_accuracy, read_config, read_settings
-from sw.train.settings import START, Run, differences, digest, resumes, start_of
+from sw.train.settings import START, Run, differences, digest, resumes, start_place
 
 EPOCH = "epoch"
 """In CHECKPOINT: number of epochs that are done."""
@@ -106,7 +106,7 @@ def _resumed(run: Run, images: dict[str, list[int]]) -> Way:
 def _check_start(run: Run, config: dict[str, Any]) -> None:
     """Raise ArchonError if what the run started from is another checkpoint now; it may have gone."""
     try:
-        start = start_of(run)
+        start = start_place(run)
     except ArchonError:
         return
     if None not in (start, config.get(START)) and config[START] != digest(start):

@@ -10,7 +10,7 @@ from sw.datasets import ImageSet
 from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, read_settings, stage_places
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, Recipe, stages_of
-from sw.train.starts import check_start, check_start_stage
+from sw.train.starts import check_ended, check_start, check_start_stage
 from sw.train.widen import widening
 
 START = "start_digest"
@@ -100,6 +100,18 @@ def resumes(run: Run) -> bool:
 
 def start_of(run: Run) -> Path | None:
     """The checkpoint that a run starts from; None: from random weights.
+
+    Raises:
+        ArchonError: as `start_place`, or it is of a run that was cut off.
+    """
+    start = start_place(run)
+    if start is not None:
+        check_ended(start.parent)
+    return start
+
+
+def start_place(run: Run) -> Path | None:
+    """The same, of a run that may still be going on.
 
     Raises:
         ArchonError: it is missing, of another network, or one that this one cannot be grown from, or of a stage that this one

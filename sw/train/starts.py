@@ -21,16 +21,20 @@ def starts_of(spec: NetworkSpec, stage: str) -> tuple[str, ...]:
 
 
 def check_start_stage(spec: NetworkSpec, stage: str, folder: Path) -> None:
-    """Raise ArchonError unless a run folder, of whatever network, is of a stage that this one may start from, and has ended."""
+    """Raise ArchonError unless a run folder, of whatever network, is of a stage that this one may start from."""
     found = read_settings(folder).stage
     if found not in starts_of(spec, stage):
         raise ArchonError(f"{_expected(spec, stage, folder)}, got stage {found}")
+
+
+def check_ended(folder: Path) -> None:
+    """Raise ArchonError unless the run in a folder has come to its end."""
     if (read_config(folder) or {}).get(ACCURACY) is None:
         raise ArchonError(f"{folder}: expected a run that has ended, got one that was cut off: --resume continues it")
 
 
 def check_start(spec: NetworkSpec, stage: str, folder: Path) -> None:
-    """Raise ArchonError unless a stage of a network may start from a run folder: its network and its stage, which has ended."""
+    """Raise ArchonError unless a stage of a network may start from a run folder: of which network it is, and which stage."""
     check_start_stage(spec, stage, folder)
     network = read_settings(folder).network
     if network is None:

@@ -165,7 +165,8 @@ def test_a_run_is_deleted_only_where_that_was_said(begun: Path) -> None:
 
 def test_what_was_calibrated_alone_is_made_again(begun: Path) -> None:
     (begun / "vanilla").rename(begun / "pruned")
-    checkpoint.write_config(begun / "pruned", (read_config(begun / "pruned") or {}) | {"stage": "pruned"})
+    config = (read_config(begun / "pruned") or {}) | {"stage": "pruned"}
+    checkpoint.write_config(begun / "pruned", config | {ACCURACY: 0.5})
     run = run_of(begun, "pred", recipe={"epochs": 0})
     accuracy = train(run, DATA, DATA)
     [row] = read_log(run.folder)
@@ -179,6 +180,7 @@ def test_what_was_calibrated_alone_is_made_again(begun: Path) -> None:
     assert held(run.folder) == before
     arrays = load_arrays(begun / "pruned" / CHECKPOINT)
     save_arrays(begun / "pruned" / CHECKPOINT, arrays | {"dense.bias": arrays["dense.bias"] + np.float32(1)})
+    checkpoint.write_config(begun / "pruned", config)  # trained anew, and not at its end yet
     with pytest.raises(ArchonError, match=r"pred did not start from .*pruned.checkpoint\.npz as it is now"):
         train(replace(run, resume=True), DATA, DATA)
     assert held(run.folder) == before
