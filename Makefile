@@ -61,7 +61,7 @@ help: ## This list
 #: NETWORKS=10            soak: how many random networks at most
 #: STOP=1                 soak: at the first network that fails
 #: RESUME=1               train: continue the interrupted run
-#: ANEW=1                 train: delete the run that is there, and begin again
+#: ANEW=1                 train, survivors: delete the runs that are there, and begin again
 #: PREDICTOR=forward      train: how the predictor's weights become ternary, forward or constraint
 #: STEPS=50               precision: train so many steps with each choice's numbers, instead of rounding alone
 #: KINDS='weights plain'  precision: kinds of choices, else all
@@ -161,6 +161,7 @@ train: .venv/.dev ## Train a stage of a network (NET DATASET STAGE EPOCHS MINUTE
 survivors: .venv/.dev ## Train with several limits on survivors; accuracy, survivors and cycles (NET LIMITS RAISES EPOCHS START PRESET ...)
 	@$(BIN)/archon survivors '$(NET)' $(call list,LIMITS,limits) $(call list,RAISES,raises) $(call option,DATASET,dataset) \
 		$(call option,EPOCHS,epochs) $(call option,START,start) $(call option,PRESET,preset) $(call option,SEED,seed) \
+		$(call switch,ANEW,anew) \
 		$(call option,IMAGES,images) $(call option,TEST_IMAGES,test-images)
 
 .PHONY: matrix

@@ -9,7 +9,7 @@ from rich.console import Console
 from hw.contract.errors import ArchonError
 from hw.contract.memory import MEMORY_LATENCY
 from sw.command import not_installed, refused, whole
-from sw.survivors.curve import check_fits, measure_all, train_setting
+from sw.survivors.curve import check_fits, check_runs, measure_all, train_setting
 from sw.survivors.measure import Ruler
 from sw.survivors.picture import write_picture
 from sw.survivors.points import TABLE
@@ -32,6 +32,9 @@ def survivors(
     epochs: Annotated[int, Parameter(converter=whole, help="for which every setting is trained")] = 2,
     ramp: Annotated[float, Parameter(help="fraction of the steps in which the limits fall")] = 0.5,
     start: Annotated[Path | None, Parameter(help="run folder that all settings start from; else stage quantized's")] = None,
+    anew: Annotated[
+        bool, Parameter(help="delete the settings' runs that are there, and train them again", negative="")
+    ] = False,
     seed: Annotated[int, Parameter(converter=whole, help="of everything random")] = 0,
     images: Annotated[int | None, Parameter(converter=whole, help="train on the first so many images only")] = None,
     test_images: Annotated[int | None, Parameter(converter=whole, help="measure on the first so many test images only")] = None,
@@ -52,20 +55,28 @@ def survivors(
     console = Console()
     try:
         settings = [parse_setting(text) for text in limits or DEFAULT_LIMITS]
-        turns = [(0.0, 0.0), *(parse_raise(text) for text in raises or ())]
         spec = network_for(network, dataset)
+        turns = [(0.0, 0.0), *(parse_raise(text, spec) for text in raises or ())]
         common = Options(
-            dataset=dataset, seed=seed, epochs=epochs, images=images, survivor_ramp=ramp, start=start, test_images=test_images
+            dataset=dataset,
+            seed=seed,
+            epochs=epochs,
+            images=images,
+            survivor_ramp=ramp,
+            start=start,
+            anew=anew,
+            test_images=test_images,
         )
-        runs = [(setting, options_of(setting, common, build, spec)) for setting in settings]
+        runs = {setting.name: options_of(setting, common, build, spec).run(network) for setting in settings}
         others = [named_run(path, spec) for path in also or ()]
         training, test = common.data(spec, dataset)
         ruler = Ruler(test, preset, latency, cycles_images, workers, console)
-        check_fits(runs[0][1].run(network), ruler)
-        for _, options in runs:
-            train_setting(options.run(network), training, test, console)
         folder = build / spec.name / "survivors"
-        finished = [(setting.name, options.run(network).folder) for setting, options in runs]
+        check_fits(next(iter(runs.values())), ruler)
+        check_runs(list(runs.values()), training, test, folder)
+        for run in runs.values():
+            train_setting(run, training, test, console)
+        finished = [(name, run.folder) for name, run in runs.items()]
         points = measure_all([*finished, *others], spec, turns, ruler, folder)
         picture = write_picture(folder, spec.name, points)
     except ModuleNotFoundError as error:

@@ -14,8 +14,9 @@ from sw.run_folder import CHECKPOINT, WEIGHTS, read_finished
 from sw.spec import NetworkSpec
 from sw.survivors.measure import Ruler
 from sw.survivors.points import Point, key_of, read_points, write_points
+from sw.train.begun import way_of
 from sw.train.here import ended
-from sw.train.settings import Run, progress_of, shapes
+from sw.train.settings import Run, check_images, progress_of, shapes
 
 Turn = tuple[float, float]
 """Levels by which the thresholds of both ReLUs are raised."""
@@ -33,13 +34,30 @@ def quantized(weights: Path, spec: NetworkSpec, ruler: Ruler) -> IntegerNetwork:
     return quantize_network(load_arrays(weights), spec, ruler.test.images[:1]).network
 
 
+def check_runs(runs: Sequence[Run], training: ImageSet, test: ImageSet, folder: Path) -> None:
+    """Refuse, before anything is trained, what would be refused in the end.
+
+    Raises:
+        ArchonError: too few images, limits of another number of blocks, a run that was begun otherwise in a setting's folder,
+            or something else in place of the table.
+    """
+    read_points(folder)
+    for run in runs:
+        check_images(run, training)
+        run.recipe.limits(sum(block.kind != "unfused" for block in run.spec.blocks))
+        way_of(run, shapes(training, test))
+
+
 def train_setting(run: Run, training: ImageSet, test: ImageSet, console: Console) -> None:
     """Train a setting that is not finished.
 
     Raises:
         ArchonError: as training does.
     """
-    if progress_of(run, shapes(training, test), None if run.start is None else run.start / CHECKPOINT) == "finished":
+    if (
+        not run.anew
+        and progress_of(run, shapes(training, test), None if run.start is None else run.start / CHECKPOINT) == "finished"
+    ):
         return
     from sw.train.run import train  # noqa: PLC0415 (Keras takes seconds to load)
 

@@ -29,7 +29,7 @@ class Ruler:
         console: for progress.
 
     Raises:
-        ArchonError: unknown preset, or more or fewer images than there are.
+        ArchonError: unknown preset, more or fewer images than there are, or numbers that no measurement can have.
     """
 
     test: ImageSet
@@ -42,6 +42,10 @@ class Ruler:
     def __post_init__(self) -> None:
         if self.cycles_images < 1 or self.cycles_images > len(self.test.labels):
             raise ArchonError(f"cycles-images: expected 1 to {len(self.test.labels)}, got {self.cycles_images}")
+        if self.workers is not None and self.workers < 1:
+            raise ArchonError(f"workers: expected at least 1, got {self.workers}")
+        if self.latency < 0:
+            raise ArchonError(f"latency: expected 0 or more, got {self.latency}")
         preset(self.preset)
 
     @property

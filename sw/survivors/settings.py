@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.run_folder import CHECKPOINT, find_stage, read_settings
+from sw.bundle.thresholds import check_raise
+from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage, read_settings
 from sw.spec import BlockSpec, NetworkSpec, parse_spec
 from sw.train.options import Options
 from sw.train.recipe import LAST_STAGE, parse_shares, shares_text
@@ -64,35 +65,39 @@ def named_run(folder: Path, network: NetworkSpec) -> tuple[str, Path]:
     """A run of stage quantized that was trained otherwise: FIRST/SECOND (BUILD), from its folder BUILD/NETWORK/train/quantized.
 
     Raises:
-        ArchonError: it is no such run of this network.
+        ArchonError: it is no such run of this network, or has not ended.
     """
     settings = read_settings(folder)
+    if settings.test_accuracy is None or not (folder / WEIGHTS).is_file():
+        raise ArchonError(f"{folder}: expected a run that has ended, with {WEIGHTS}, got one that can be resumed or lacks them")
     if settings.stage != LAST_STAGE or settings.network is None or not network.is_same(parse_spec(settings.network)):
         raise ArchonError(
             f"{folder}: expected a run of stage {LAST_STAGE} of {network.name}, got one of another stage or network"
         )
+    depth = len(folder.absolute().parents) - 1
     limits = (settings.recipe.survivors_first, settings.recipe.survivors_second)
-    return f"{'/'.join(map(shares_text, limits))} ({folder.absolute().parts[-4]})", folder
+    return f"{'/'.join(map(shares_text, limits))} ({folder.absolute().parents[min(2, depth)].name})", folder
 
 
-def parse_raise(text: str) -> tuple[float, float]:
+def parse_raise(text: str, network: NetworkSpec) -> tuple[float, float]:
     """FIRST/SECOND, by how many levels of r1 thresholds are raised.
 
     Raises:
-        ArchonError: something else.
+        ArchonError: something else, or nothing that the network's thresholds can be raised by.
     """
     try:
         first, second = (float(part) for part in text.split("/"))
     except ValueError as error:
         raise ArchonError(f"raise: expected levels FIRST/SECOND, as 0.5/1, got {text!r}") from error
+    check_raise(network, first, second)
     return first, second
 
 
 def options_of(setting: Setting, common: Options, build: Path, network: NetworkSpec) -> Options:
-    """The training of a setting, resumed where it was interrupted; its artefacts go to BUILD/NETWORK/survivors/SETTING."""
+    """The training of a setting, resumed or begun anew; its artefacts go to BUILD/NETWORK/survivors/SETTING."""
     changes = {
         "stage": LAST_STAGE,
-        "resume": True,
+        "resume": not common.anew,
         "start": common.start or find_stage(build, network.name, LAST_STAGE, CHECKPOINT),
         "build": build / network.name / "survivors" / setting.folder,
     }

@@ -9,7 +9,7 @@ import pytest
 from sw.__main__ import app
 from sw.arrays import file_digest
 from sw.datasets import DATASETS
-from sw.run_folder import WEIGHTS, read_log, read_settings
+from sw.run_folder import WEIGHTS, read_config, read_log, read_settings
 from sw.spec import load_spec
 from sw.survivors.measure import Ruler
 from sw.survivors.points import POINTS, TABLE, Point, key_of, read_points
@@ -46,8 +46,8 @@ def archon(folder: Path, command: str, *words: str) -> int:
 
 def survivors(folder: Path, *words: str) -> int:
     """Exit status of archon survivors, quick."""
-    few = ["--epochs", "12", "--ramp", "0.25", "--images", "128", "--test-images", "40", "--workers", "1"]
-    usual = {"--preset": "tiny", "--cycles-images": "1"}
+    few = ["--epochs", "12", "--images", "128", "--test-images", "40"]
+    usual = {"--preset": "tiny", "--cycles-images": "1", "--ramp": "0.25", "--workers": "1"}
     return archon(folder, "survivors", *few, *words, *(w for pair in usual.items() if pair[0] not in words for w in pair))
 
 
@@ -160,11 +160,47 @@ def test_a_run_that_was_trained_otherwise(finished: Path, tmp_path: Path, capsys
         (["--raises", "1"], "raise: expected levels FIRST/SECOND, as 0.5/1, got '1'"),
         (["--preset", "huge"], "huge"),
         (["--cycles-images", "0"], "cycles-images: expected 1 to 40, got 0"),
+        (["--raises", "0/nan"], "thresholds: expected finite numbers to raise them by, got 0.0 and nan"),
+        (["--workers", "0"], "workers: expected at least 1, got 0"),
+        (["--latency", "-1"], "latency: expected 0 or more, got -1"),
+        (["--limits", "0.9/0.8", SETTINGS[0], "--ramp", "0.5"], "was begun with survivor_ramp 0.25; got survivor_ramp 0.5"),
     ],
 )
 def test_faults(finished: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted((finished / "small-nano" / "survivors").iterdir())
     assert survivors(finished, *words) == 2
     assert said in capsys.readouterr().err.replace("\n", " ")
+    assert sorted((finished / "small-nano" / "survivors").iterdir()) == before  # nothing was trained before
+
+
+def test_runs_with_other_settings_are_deleted_when_that_is_said(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    words = ["--start", str(finished / "small-nano" / "train" / "quantized"), "--limits", SETTINGS[0], "--ramp", "0.5"]
+    assert survivors(tmp_path, *words) == 2
+    assert survivors(tmp_path, *words, "--anew") == 0
+    folder = tmp_path / "small-nano" / "survivors" / "0.5-0.4" / "small-nano" / "train" / "quantized"
+    assert (read_config(folder) or {})["recipe"]["survivor_ramp"] == 0.5
+
+
+def test_a_run_that_has_not_ended_is_refused_before_training(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("sw.survivors.command.train_setting")
+    other = tmp_path / "quantized"
+    shutil.copytree(finished / "small-nano" / "train" / "quantized", other)
+    (other / WEIGHTS).unlink()
+    assert survivors(finished, "--limits", "0.7/0.6", "--also", str(other)) == 2
+    assert f"{other}: expected a run that has ended, with weights.npz" in capsys.readouterr().err
+
+
+def test_a_damaged_table_is_refused_before_training(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("sw.survivors.command.train_setting")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "small-nano" / "survivors" / POINTS).write_text("{", encoding="utf-8")
+    assert survivors(tmp_path, "--limits", "0.7/0.6") == 2
+    assert "expected what archon survivors writes" in capsys.readouterr().err
 
 
 def test_a_network_to_start_from_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
