@@ -1,5 +1,6 @@
 """What the log of a training run shows epoch by epoch, and the picture of it that lies beside the log."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,12 @@ class Curve(NamedTuple):
     def within(self, curves: Curves) -> list[str]:
         """Those of its columns that a log has."""
         return [name for name in self.columns if name in curves]
+
+    def points(self, curves: Curves, name: str) -> tuple[list[float], list[float]]:
+        """Epochs with a value in a column, and the values: a line joins those of an accuracy found every few epochs, too."""
+        pairs = zip(curves[EPOCH], curves[name], strict=True)
+        known = [(epoch, self.factor * value) for epoch, value in pairs if not math.isnan(value)]
+        return [epoch for epoch, _ in known], [value for _, value in known]
 
 
 CURVES = {
@@ -62,8 +69,7 @@ def write_picture(folder: Path, title: str) -> None:
         figure.suptitle(title)
         for axes, curve in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for name in curve.within(curves):
-                values = [curve.factor * value for value in curves[name]]
-                axes.plot(curves[EPOCH], values, marker=".", label=name.replace("_", " "))
+                axes.plot(*curve.points(curves, name), marker=".", label=name.replace("_", " "))
             if len(curve.columns) > 1:
                 axes.legend(frameon=False)
             axes.set_xlabel(EPOCH)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sw.curves import CURVES, EPOCH
+from sw.curves import CURVES
 from sw.page.facts import ConfusionRow, MultiplicationRow, Relu, SparsityRow, WeightRow
 from sw.page.stages import Stage
 from sw.page.style import DECISIONS, GREY, INK, MULTIPLICATIONS, PALE, PANEL, PARTS, ROW, STAGES, WRONG, Canvas, label_rows
@@ -64,20 +64,28 @@ def _columns(key: str, stages: Sequence[Stage]) -> list[str]:
 
 
 def _curve_figure(key: str, stages: Sequence[Stage]) -> str:
-    names, (_, label, factor) = _columns(key, stages), CURVES[key]
+    names, curve = _columns(key, stages), CURVES[key]
     if not names:
         return ""
+    label = curve.label
     canvas = Canvas(f"curve-{key}", f"{label}, over the epochs of all stages".capitalize(), 2.3, PANEL)
     with canvas as axes:
         before = 0
         for stage in stages:
-            epochs = [before + epoch for epoch in stage.curves.get(EPOCH, ())]
             for name, dash in zip(names, cycle(_DASHES), strict=False):
                 if name in stage.curves:
-                    values = [factor * value for value in stage.curves[name]]
-                    axes.plot(epochs, values, dash, color=STAGES[stage.name], marker=".", markersize=5, linewidth=1.5)
+                    epochs, values = curve.points(stage.curves, name)
+                    axes.plot(
+                        [before + epoch for epoch in epochs],
+                        values,
+                        dash,
+                        color=STAGES[stage.name],
+                        marker=".",
+                        markersize=5,
+                        linewidth=1.5,
+                    )
             before += stage.epochs
-            if epochs:
+            if stage.curves:
                 axes.axvline(before + 0.5, color=PALE, linewidth=0.8, linestyle=":")
         if len(names) > 1:
             handles = [Line2D([], [], color=GREY, linestyle=dash) for _, dash in zip(names, cycle(_DASHES), strict=False)]

@@ -79,6 +79,13 @@ def test_all_curves_that_a_log_may_hold(tmp_path: Path) -> None:
     assert ">survivors, %</text>" in figures["survivors"]
 
 
+def test_a_line_joins_accuracies_that_were_found_every_few_epochs(tmp_path: Path) -> None:
+    put_run(tmp_path, "vanilla", "epoch,loss,test_accuracy\n1,2.5,\n2,2.0,0.25\n3,1.5,\n4,1.0,0.5\n")
+    (stage,) = read_stages("net", tmp_path)
+    assert CURVES["accuracy"].points(stage.curves, "test_accuracy") == ([2, 4], [25, 50])
+    assert CURVES["loss"].points(stage.curves, "loss") == ([1, 2, 3, 4], [2.5, 2, 1.5, 1])
+
+
 def test_accuracies_stand_in_the_figure() -> None:
     figure = accuracy_figure([Measured("vanilla", 0.8329, None), Measured("integers", 0.79421, 10000)])
     for text in ("83.29", "79.42", "of 10,000", "vanilla", "integers"):
