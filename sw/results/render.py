@@ -117,7 +117,7 @@ def write_files(rows: Sequence[Row], published: Published, folder: Path) -> list
     """Write results.json, results.csv and results.md; each appears whole or not at all."""
     values = [row.model_dump(mode="json") for row in rows]
     whole = {"published": published.sources.model_dump(), "rows": values}
-    table = pd.DataFrame([value | {key: "; ".join(value[key]) for key in ("notes", "commands")} for value in values])
+    table = pd.DataFrame([value | {key: "; ".join(value[key]) for key in ("notes", "commands", "wanting")} for value in values])
     contents = {
         "results.json": json.dumps(whole, indent=2) + "\n",
         "results.csv": table.to_csv(index=False, lineterminator="\n"),
@@ -154,6 +154,8 @@ def _millions(value: float | None) -> str:
 
 
 def _page_remarks(row: Row) -> str:
+    if row.wanting:
+        return f"{remarks(row)}; trained at full width needs a GPU: {_code(row.wanting)}"
     return remarks(row) if row.measured else f"{remarks(row)}: {_code(row.commands)}"
 
 

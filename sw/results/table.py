@@ -52,6 +52,9 @@ class Row(BaseModel):
     notes: tuple[str, ...] = ()
     log: Annotated[str | None, Field(description="file that shows the figures")] = None
     commands: Annotated[tuple[str, ...], Field(description="that measure it, or say how it was measured")]
+    wanting: Annotated[
+        tuple[str, ...], Field(description="commands that need a GPU: the figures are of a network grown from a narrower one")
+    ] = ()
 
     @property
     def measured(self) -> bool:
@@ -75,7 +78,12 @@ def _subject_rows(sources: Sources, subject: Subject, published: Published) -> I
     for stage in stages:
         yield _stage_row(sources, subject, stage, runs[stage], found)
     exportable = any(run is not None and run.facts is not None for run in (runs["quantized"], runs.get("pred")))
-    yield _integers_row(sources, subject, exportable=exportable, published=found)
+    yield _integers_row(sources, subject, exportable=exportable, grown=_grown(runs["quantized"], subject), published=found)
+
+
+def _grown(run: FoundRun | None, subject: Subject) -> bool:
+    """Whether a run stands in for one that trains the network at its full width."""
+    return run is not None and run.facts is not None and run.facts.widened_from is not None and subject.full_size
 
 
 def _row(subject: Subject, stage: str, published: PublishedNetwork, **figures: object) -> Row:
@@ -112,6 +120,7 @@ def _stage_row(sources: Sources, subject: Subject, stage: str, run: FoundRun | N
     return _row(
         subject, stage, published, status="measured", log=log,
         commands=(commands.train_command(subject, stage, run.facts),), **_run_figures(run, run.facts, subject),
+        wanting=(commands.train_command(subject, stage),) if _grown(run, subject) else (),
     )  # fmt: skip
 
 
@@ -126,14 +135,16 @@ def _run_figures(run: FoundRun, facts: FinishedRun, subject: Subject) -> dict[st
     return figures | {"notes": tuple(said)}
 
 
-def _integers_row(sources: Sources, subject: Subject, *, exportable: bool, published: PublishedNetwork) -> Row:
+def _integers_row(sources: Sources, subject: Subject, *, exportable: bool, grown: bool, published: PublishedNetwork) -> Row:
     found = find_evaluated(sources, subject)
     evaluate = [commands.evaluate_command(subject)]
     if subject.spec.predicts:
         images = commands.FEW_IMAGES if subject.full_size else commands.MANY_IMAGES
         evaluate.append(commands.evaluate_command(subject, fused=True, images=images))
     if isinstance(found, Evaluated):
-        return _row(subject, INTEGERS, published, status="measured", **_evaluated_figures(sources, subject, found))
+        figures = _evaluated_figures(sources, subject, found)
+        wanting = (commands.export_command(subject), *evaluate) if grown else ()
+        return _row(subject, INTEGERS, published, status="measured", wanting=wanting, **figures)
     if found.faults:
         status: Status = "refused"
     elif found.exported:

@@ -134,6 +134,20 @@ def test_limits_are_those_of_relus_that_are_predicted(network: str, limits: str 
     assert [note for note in row.notes if "limited" in note] == ([f"survivors limited to {limits}"] if limits else [])
 
 
+@pytest.mark.parametrize(
+    ("network", "stage", "grown"), [("fusionet", "quantized", True), (NANO, "quantized", True), ("fusionet", "pruned", False)]
+)
+def test_what_a_grown_network_stands_in_for_needs_a_gpu(network: str, stage: str, grown: bool, tmp_path: Path) -> None:
+    changes = {"widened_from": "narrow/train/quantized"} if grown else {}
+    put_run(tmp_path / "runs" / network / stage, settings(stage, network, **changes))
+    row = row_of(tmp_path, stage, network)
+    command = f"archon train {network} --dataset cifar10 --stage {stage}"
+    stands_in = grown and network == "fusionet"
+    assert row.measured
+    assert row.wanting == ((command,) if stands_in else ())
+    assert (f"trained at full width needs a GPU: `{command}` |" in page([row], load_published())) == stands_in
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"epoch,test_accuracy\n1,0.5\n2,0.75\n\xe9"])
 def test_a_damaged_log_is_named(content: bytes, tmp_path: Path) -> None:
     log = put_run(tmp_path / "runs" / NANO / "vanilla", settings("vanilla")) / LOG
