@@ -49,12 +49,12 @@ def survivors(
     """Accuracy against survivors against cycles: NETWORK fine-tuned with several limits, each measured with several thresholds.
 
     Every setting is trained from the same network for as long; runs that were trained otherwise, BUILD/NETWORK/train/quantized,
-    are measured with them, named after their limits and BUILD. What is there already is not trained or measured again. The
-    table goes to BUILD/NETWORK/survivors/survivors.csv and .json, the picture beside them.
+    are measured with them, or alone where no limits are given, named after their limits and BUILD. What is there already is not
+    trained or measured again. The table goes to BUILD/NETWORK/survivors/survivors.csv and .json, the picture beside them.
     """
     console = Console()
     try:
-        settings = [parse_setting(text) for text in limits or DEFAULT_LIMITS]
+        settings = [parse_setting(text) for text in limits or (() if also else DEFAULT_LIMITS)]
         spec = network_for(network, dataset)
         turns = [(0.0, 0.0), *(parse_raise(text, spec) for text in raises or ())]
         common = Options(
@@ -72,7 +72,8 @@ def survivors(
         training, test = common.data(spec, dataset)
         ruler = Ruler(test, preset, latency, cycles_images, workers, console)
         folder = build / spec.name / "survivors"
-        check_fits(next(iter(runs.values())), ruler)
+        for run in list(runs.values())[:1]:  # all start from the same network
+            check_fits(run, ruler)
         check_runs(list(runs.values()), training, test, folder)
         for run in runs.values():
             train_setting(run, training, test, console)

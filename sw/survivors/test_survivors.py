@@ -146,6 +146,11 @@ def test_a_run_that_was_trained_otherwise(finished: Path, tmp_path: Path, capsys
     found = points(tmp_path)[f"0.5/0.4 ({finished.name})", False]
     assert found.epochs == 1
     assert found.weights == file_digest(trained / "quantized" / WEIGHTS)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(tmp_path / "small.toml", alone)
+    assert survivors(alone, "--also", str(trained / "quantized")) == 0
+    assert list(points(alone)) == [(f"0.5/0.4 ({finished.name})", False)]  # nothing was trained
     assert survivors(tmp_path, *words, str(trained / "pred")) == 2
     assert "expected a run of stage quantized of small-nano" in capsys.readouterr().err.replace("\n", " ")
 
