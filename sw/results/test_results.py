@@ -25,6 +25,9 @@ FIGURES = {
     "survivors_first", "survivors_second", "survivors_images", "log",
 }  # fmt: skip
 
+FREE = "--survivors-first 1.0 --survivors-second 1.0"
+"""Options of a run without limits, where the recipe has some."""
+
 
 def sources(folder: Path) -> Sources:
     return Sources(runs=folder / "runs", bundles=folder / "bundles", build=folder / "build")
@@ -107,7 +110,7 @@ def test_a_run_is_shown_with_what_must_be_known_of_it(tmp_path: Path) -> None:
     row = row_of(tmp_path, "vanilla")
     assert (row.status, row.accuracy, row.notes) == ("measured", 0.75, ("2 epochs",))
     assert (cells(row)[2], row.log) == ("75.00", str(whole / LOG))
-    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --epochs 2",)
+    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --epochs 2 {FREE}",)
     row = row_of(tmp_path, "quantized")
     assert cells(row)[2] == "75.00 (500 images)"
     assert row.notes == (
@@ -116,8 +119,8 @@ def test_a_run_is_shown_with_what_must_be_known_of_it(tmp_path: Path) -> None:
     )  # fmt: skip
     [command] = row.commands
     assert command == (
-        f"archon train {NANO} --dataset cifar10 --stage quantized --epochs 1 --seed 3 --survivors-second 0.3 --images 9600 "
-        "--test-images 500 --resolution 16 --widen build/narrow/train/pruned"
+        f"archon train {NANO} --dataset cifar10 --stage quantized --epochs 1 --seed 3 --survivors-first 0.5 "
+        "--survivors-second 0.3 --images 9600 --test-images 500 --resolution 16 --widen build/narrow/train/pruned"
     )
     assert row_of(tmp_path, "pred").status == "not trained yet"
     assert row_of(tmp_path, "integers").status == "not exported yet"
@@ -215,7 +218,7 @@ def test_what_was_trained_here_goes_first_once_it_has_ended(tmp_path: Path) -> N
     put_run(here, settings("vanilla", test_accuracy=None), [0.5])
     row = row_of(tmp_path, "vanilla")
     assert (row.status, row.accuracy, row.notes) == ("not finished", None, ("1 epochs so far",))
-    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --epochs 2 --resume",)
+    assert row.commands == (f"archon train {NANO} --dataset cifar10 --stage vanilla --epochs 2 {FREE} --resume",)
     put_run(tmp_path / "runs" / NANO / "vanilla", settings("vanilla", test_accuracy=0.7))
     assert row_of(tmp_path, "vanilla").accuracy == 0.7
     shutil.rmtree(here)

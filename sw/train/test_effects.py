@@ -37,7 +37,7 @@ PREDICTOR, BIASES = "--predictor constraint: has an effect ", "--no-value-biases
             {"stage": "pruned", "balanced": True},
             "--balanced: has an effect on blocks of kind fused or pointwise_pair, got m",
         ),
-        (NANO, {"stage": "pruned", "survivor_ramp": 0.5}, "--survivor-ramp 0.5: has an effect with limits on survivors"),
+        (PAIRS, {"stage": "pruned", "survivor_ramp": 0.5}, "--survivor-ramp 0.5: has an effect with limits on survivors"),
         (NANO, {"stage": "pred", "survivor_ramp": 0.5}, "--survivor-ramp 0.5: has an effect with one epoch or more, got 0"),
         (NANO, {"epochs": 0, "survivors_first": "0.4"}, "--survivors-first 0.4: has an effect with one epoch or more, got 0"),
         (
