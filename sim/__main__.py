@@ -256,7 +256,7 @@ def wide_console() -> Console:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Bad input ends in one sentence and REFUSED, a failed simulation or synthesis in FAILED."""
     try:
-        return int(app(arguments, exit_on_error=True, result_action="return_value"))
+        return int(app(arguments, exit_on_error=True, result_action="return_value") or 0)  # --help returns nothing
     except ArchonError as error:
         code, message = REFUSED, str(error)
     except (SimulationFailedError, SynthesisFailedError) as error:

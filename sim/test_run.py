@@ -175,6 +175,11 @@ def test_bad_input_ends_in_one_sentence(
     assert not build.exists()
 
 
+def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    assert "--images" in capsys.readouterr().out
+
+
 def test_a_truncated_bundle_is_refused(bundle: Path, tmp_path: Path, build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = tmp_path / "damaged.archon"
     damaged.write_bytes(bundle.read_bytes()[:-100])

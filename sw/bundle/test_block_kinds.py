@@ -51,7 +51,7 @@ def test_round_trip(network: IntegerNetwork, tmp_path: Path) -> None:
 
 
 def test_the_first_version_is_still_read() -> None:
-    path = find_bundle("fusionet-nano")
+    path = find_bundle("fusionet")
     with zipfile.ZipFile(path) as archive:
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["version"] == 1

@@ -36,8 +36,15 @@ def test_runs_that_come_with_the_project(tmp_path: Path) -> None:
         assert (stage.accuracy, stage.settings.recipe.epochs) == (config["test_accuracy"], config["recipe"]["epochs"])
         assert stage.kept
         assert stage.finished
-    assert [stage.epochs for stage in stages] == [10, 18, 0, 12]
+    assert [stage.epochs for stage in stages] == [14, 18, 0, 12]
     assert stages[0].curves["test_accuracy"][-1] == stages[0].accuracy
+    assert list(curve_figures(stages)) == list(CURVES)
+    assert missing_curves(stages) == []
+
+
+def test_logs_of_earlier_versions_lack_curves(tmp_path: Path) -> None:
+    put_run(tmp_path, "vanilla", "epoch,rate,loss,test_accuracy,seconds\n1,0.1,2.5,0.25,9\n")
+    stages = read_stages("net", tmp_path)
     assert list(curve_figures(stages)) == ["loss", "accuracy"]
     assert missing_curves(stages) == ["survivors", "sparsity"]
 

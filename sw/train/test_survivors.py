@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_limits_of_all_blocks_or_by_block() -> None:
     recipe = find_recipe(load_spec("fusionet-nano"), "pred")
-    assert recipe.limits(3) == [(0.5, 0.4)] * 3
+    assert recipe.limits(3) == [(0.3, 0.2)] * 3
     changed = with_survivors(recipe, "0.4,0.3", "0.2", 0.5)
     assert changed.limits(2) == [(0.4, 0.2), (0.3, 0.2)]
     assert changed.survivor_ramp == 0.5
