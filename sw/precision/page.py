@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hw.contract.errors import ArchonError
-from sw.arrays import write_whole
+from sw.arrays import file_digest, write_whole
 from sw.precision.choices import DEFAULT, KINDS, choices_of
 from sw.precision.render import CSV, HEADINGS, KIB, LEFT, LOWEST, PICTURE, cells, grouped, how, picture
 from sw.precision.rows import Row, to_csv
-from sw.run_folder import KEPT_RUNS
+from sw.run_folder import CHECKPOINT, KEPT_RUNS, WEIGHTS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "precision.md"
@@ -31,6 +31,8 @@ weights were trained for the default: rows that only round them show what a chan
 With `--steps`, each choice, the default among them, trains so many steps more from the same checkpoint, on the same images,
 with its own numbers in the forward pass. Fifty steps tell nothing: begun anew at a higher learning rate, the network moves by
 more than the choices differ.
+
+The weights are {weights}.
 
 - `against default`: points of accuracy beyond the default's, and their standard error, from the images that only one of the two
   recognises. It does not know of the chance in training.
@@ -77,7 +79,9 @@ def keep_files(rows: Sequence[Row]) -> list[Path]:
 def page(rows: Sequence[Row]) -> str:
     """The page, in Markdown."""
     first, groups = rows[0], grouped(rows)
-    text = f"# Precision of {first.network}\n\n{ABOUT.format(network=first.network, preset=first.preset)}"
+    text = (
+        f"# Precision of {first.network}\n\n{ABOUT.format(network=first.network, preset=first.preset, weights=_weights(rows))}"
+    )
     text += f"\n![Accuracy over the size of tables]({PICTURE})\n\nThe picture ends at {LOWEST:g} points.\n"
     for way, part in groups:
         text += f"\n## {way.capitalize()}\n\n{_grid(part)}"
@@ -85,6 +89,15 @@ def page(rows: Sequence[Row]) -> str:
     rounded = [row for row in rows if not row.tuned_steps]
     most = max((row.images for row in rounded), default=0)
     return text + follows([row for row in rounded if row.images == most])
+
+
+def _weights(rows: Sequence[Row]) -> str:
+    """Which kept runs the rows' float weights and checkpoints are of, by their digests."""
+    digests = {row.digest for row in rows}
+    files = sorted(path for name in (WEIGHTS, CHECKPOINT) for path in KEPT_RUNS.rglob(name))
+    folders = dict.fromkeys(path.parent for path in files if file_digest(path) in digests)
+    named = [f"those of `sw/train/runs/{folder.relative_to(KEPT_RUNS).as_posix()}`" for folder in folders]
+    return " and ".join(named) or "of a run that does not come with the project"
 
 
 def follows(rows: Sequence[Row]) -> str:

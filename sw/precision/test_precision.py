@@ -135,6 +135,9 @@ def test_rows_survive_their_files(tmp_path: Path) -> None:
 def test_the_page_is_what_the_program_makes_of_the_kept_table() -> None:
     rows = read_csv(KEPT)
     assert PAGE.read_text(encoding="utf-8") == page(rows)
+    assert "The weights are those of `sw/train/runs/fusionet-nano/survivors/start/quantized`." in page(rows)
+    unknown = [row.model_copy(update={"digest": "0"}) for row in rows]
+    assert "The weights are of a run that does not come with the project." in page(unknown)
     assert (DOCS / PICTURE).read_text(encoding="utf-8") == picture(rows)
 
 
