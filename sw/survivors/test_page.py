@@ -10,11 +10,12 @@ from sw.survivors.points import read_points
 from sw.survivors.render import markdown
 from sw.survivors.settings import parse_setting
 
-KEPT, BALANCE = (KEPT_RUNS / "fusionet-nano" / name for name in ("survivors", "balance"))
+OWN = KEPT_RUNS / "fusionet-nano" / "quantized"
+KEPT, BALANCE, LATE = TABLES = [OWN.parent / name for name in ("survivors", "balance", "late")]
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("kept", [KEPT, BALANCE])
+@pytest.mark.parametrize("kept", TABLES)
 def test_the_page_has_the_table(kept: Path) -> None:
     points = read_points(kept)
     assert len(points) >= 2
@@ -27,13 +28,13 @@ def test_the_picture_has_all_settings() -> None:
         assert f"<!-- {point.setting} -->" in picture
 
 
-@pytest.mark.parametrize(
-    ("kept", "name"), sorted({(kept, point.setting) for kept in (KEPT, BALANCE) for point in read_points(kept)})
-)
+@pytest.mark.parametrize(("kept", "name"), sorted({(kept, point.setting) for kept in TABLES for point in read_points(kept)}))
 def test_every_setting_has_its_log(kept: Path, name: str) -> None:
     limits, _, build = name.partition(" ")
     setting = parse_setting(limits)
     folder = kept / (setting.folder + (f"-{build.strip('()')}" if build else ""))
+    if build == "(throughout)":
+        folder = OWN  # what comes with the project
     points = [point for point in read_points(kept) if point.setting == name]
     settings, log = read_settings(folder), read_log(folder)
     assert len(log) == settings.recipe.epochs == points[0].epochs
