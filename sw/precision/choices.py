@@ -9,8 +9,8 @@ from hw.contract.config import Widths
 from hw.contract.errors import ArchonError
 from sw.quantize.precision import Precision
 
-WIDE = Widths(accumulator=32, bias_product=32, bias=32, predictor_sum=16)
-"""Widths of sums and biases that bind nowhere: what a choice needs of them is counted afterwards."""
+WIDE = Widths(accumulator=32, predictor_sum=16)
+"""Widths of sums that bind nowhere: what a choice needs of them is counted afterwards."""
 
 DEFAULT = "default"
 KINDS = {
@@ -72,13 +72,23 @@ def choices_of(only: Sequence[str] | None = None) -> list[Choice]:
     return [choice for choice in _choices() if only is None or choice.kind in {DEFAULT, *only}]
 
 
+def _wide(weight_bits: int) -> Widths:
+    """WIDE, for weights of so many bits, with biases that may exceed these as far as the hardware's may.
+
+    D b1 and b2 come in units of W1 times D, so a bit more of both is two more of the biases. They do bind: a channel whose
+    weights have decayed to next to nothing beside its bias is given up, instead of taking the widest biases there are.
+    """
+    finer = 2 * (weight_bits - WIDE.weight)
+    return replace(WIDE, weight=weight_bits, bias_product=WIDE.bias_product + finer, bias=WIDE.bias + finer)
+
+
 def _choices() -> Iterator[Choice]:
     default = Precision()
     yield Choice(DEFAULT, default)
     for bits in range(4, 9):
-        yield Choice("weights", Precision(replace(WIDE, weight=bits)))
+        yield Choice("weights", Precision(_wide(bits)))
     for bits in range(6, 9):
-        same = replace(WIDE, weight=bits, accumulator=default.widths.accumulator)
+        same = replace(_wide(bits), accumulator=default.widths.accumulator)
         yield Choice("weights, same adder", Precision(same))
     for terms, shift in ((1, 2), (1, 3), (1, 4), (2, 2), (2, 4)):
         yield Choice("powers of two", Precision(replace(WIDE, shift=shift), project_terms=terms))
@@ -89,4 +99,4 @@ def _choices() -> Iterator[Choice]:
     for bits in (2, 3, 5, 6, 8):
         yield Choice("predictor", Precision(replace(WIDE, accumulator=default.widths.accumulator), predictor_input=bits))
     for weight, terms, shift in ((4, 1, 3), (4, 2, 2), (6, 1, 3)):
-        yield Choice("together", Precision(replace(WIDE, weight=weight, shift=shift), project_terms=terms))
+        yield Choice("together", Precision(replace(_wide(weight), shift=shift), project_terms=terms))

@@ -13,6 +13,7 @@ from rich.console import Console
 from hw.contract import tables
 from hw.contract.config import Widths, preset
 from hw.contract.errors import ArchonError
+from hw.contract.numerics import signed_bits
 from hw.contract.tables import TableKind
 from sw.arrays import file_digest
 from sw.bundle import check_bounds, find_bundle, load_bundle
@@ -27,6 +28,7 @@ from sw.precision.page import DOCS, PAGE, findings, page
 from sw.precision.render import CSV, PICTURE, grouped, picture
 from sw.precision.rows import Row, pack, read_csv, read_json, to_csv, with_gains, write_json
 from sw.quantize.precision import Precision
+from sw.quantize.value_path import ValuePath, quantize_value_path
 from sw.run_folder import KEPT_RUNS, WEIGHTS
 from sw.spec import BlockSpec, load_spec
 from sw.task import network_for
@@ -46,6 +48,27 @@ def make_row(right: list[bool], kind: str = DEFAULT, **changes: object) -> Row:
         "digest": "abc", "right": pack(np.array(right)),
     }  # fmt: skip
     return Row.model_validate(values | changes)
+
+
+def test_biases_exceed_weights_as_far_as_in_the_hardware() -> None:
+    hardware = Precision().widths
+    for choice in choices_of():
+        widths = choice.precision.widths
+        finer = 2 * (widths.weight - hardware.weight)
+        assert (widths.bias_product, widths.bias) == (hardware.bias_product + finer, hardware.bias + finer)
+
+
+def test_a_channel_of_next_to_nothing_does_not_widen_biases() -> None:
+    path = ValuePath(
+        expand_weight=np.array([[1.0], [1e-9]]), expand_bias=np.array([0.5, 0.5]),
+        depthwise_weight=np.ones((2, 3, 3)), depthwise_bias=np.array([0.25, 0.25]),
+        project_weight=np.ones((1, 2)), project_bias=np.zeros(1),
+    )  # fmt: skip
+    for choice in choices_of(["weights"]):
+        rounded = quantize_value_path(path, 0.05, choice.precision)
+        widths = choice.precision.widths
+        assert signed_bits(int(np.abs(rounded.depthwise_bias).max())) <= widths.bias
+        assert [bool(part) for part in (*rounded.expand_weight[:, 0], *rounded.project_weight[0])] == [True, False] * 2
 
 
 def test_choices_differ_and_name_their_kind() -> None:
@@ -135,7 +158,7 @@ def test_rows_survive_their_files(tmp_path: Path) -> None:
 def test_the_page_is_what_the_program_makes_of_the_kept_table() -> None:
     rows = read_csv(KEPT)
     assert PAGE.read_text(encoding="utf-8") == page(rows)
-    assert "The weights are those of `sw/train/runs/fusionet-nano/survivors/start/quantized`." in page(rows)
+    assert "The weights are those of `sw/train/runs/fusionet-nano/quantized`." in page(rows)
     unknown = [row.model_copy(update={"digest": "0"}) for row in rows]
     assert "The weights are of a run that does not come with the project." in page(unknown)
     assert (DOCS / PICTURE).read_text(encoding="utf-8") == picture(rows)
