@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from hw.contract.errors import ArchonError
-from sw.networks.block import Block
+from sw.networks.block import Block, pointwise_costs
 from sw.networks.excitation import Excitation
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise, shuffle_channels
 from sw.networks.limits import GATE_SLOPE, share
@@ -76,8 +76,13 @@ class FusedBlock(Block):
         z1 = self.expand(inputs, training=training)
         z2 = self.depthwise(ops.relu(z1), training=training)
         if training:
-            self.limit_survivors(share(z1, GATE_SLOPE), share(z2, GATE_SLOPE))
+            costs = self.costs()
+            self.limit_survivors(share(z1, GATE_SLOPE, costs), share(z2, GATE_SLOPE, costs))
         return ops.relu(z2)
+
+    def survivor_costs(self) -> Tensor:
+        """Products W2*D*W1 of every expanded channel [E]."""
+        return ops.sum(self.depthwise.mask, axis=(1, 2)) * pointwise_costs(self.expand, self.project)
 
     def drop_biases(self) -> None:
         """Let expand and depthwise only scale what they sum."""

@@ -1,5 +1,6 @@
 """Limits on the shares of activations that survive ReLUs, as an addition to the loss."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,15 @@ GATE_SLOPE = 4.0
 
 @dataclass(frozen=True)
 class Survivors:
-    """Shares of activations that may survive the two ReLUs, and the weight of what exceeds them in the loss."""
+    """Shares of activations that may survive the two ReLUs, and the weight of what exceeds them in the loss.
+
+    With `costs`, an expanded channel counts by the products W2*D*W1 that pruning left it: what its survivors add up.
+    """
 
     first: float
     second: float
     weight: float
+    costs: bool = False
 
 
 class LimitedLayer(NamedLayer):
@@ -35,6 +40,8 @@ class LimitedLayer(NamedLayer):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.limited: Survivors | None = None
+        self.relative_costs: Callable[[], Tensor] | None = None
+        """What an activation of each expanded channel costs where it survives [E], 1 in the mean; None: all alike."""
         self.limits = self.add_weight(shape=(2,), initializer="ones", trainable=False, name="limits")
 
     def limit_to(self, survivors: Survivors | None, start: float = 1.0, progress: float = 1.0) -> None:
@@ -43,6 +50,12 @@ class LimitedLayer(NamedLayer):
         if survivors is not None:
             shares = (survivors.first, survivors.second)
             self.limits.assign([max(share, start + progress * (share - start)) for share in shares])
+
+    def costs(self) -> Tensor | None:
+        """Those that survivors are counted by, [E]; None: all alike."""
+        if self.limited is None or not self.limited.costs or self.relative_costs is None:
+            return None
+        return self.relative_costs()
 
     def limit_survivors(self, first: Tensor, second: Tensor | None = None) -> None:
         """Add a loss for the survivor shares beyond the allowed ones."""
@@ -53,9 +66,21 @@ class LimitedLayer(NamedLayer):
             self.add_loss(self.limited.weight * beyond)
 
 
-def share(pre_activations: Tensor, slope: float = 1.0) -> Tensor:
-    """Share of positive values, of some images, with the gradient of the mean sigmoid."""
-    return ops.mean(step(slope * pre_activations[::SURVIVOR_STRIDE]))
+def share(pre_activations: Tensor, slope: float = 1.0, costs: Tensor | None = None) -> Tensor:
+    """Share of positive values, of some images, with the gradient of the mean sigmoid.
+
+    Args:
+        pre_activations: [N, H, W, E].
+        slope: factor of them in the sigmoid.
+        costs: by which channels count, [E], 1 in the mean.
+    """
+    positive = step(slope * pre_activations[::SURVIVOR_STRIDE])
+    return ops.mean(positive if costs is None else positive * costs)
+
+
+def relative(costs: Tensor) -> Tensor:
+    """Costs [E] over their mean; zeros where nothing costs anything."""
+    return costs / ops.maximum(ops.mean(costs), 1e-6)
 
 
 def step(x: Tensor) -> Tensor:

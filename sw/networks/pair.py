@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from sw.networks.block import Block
+from sw.networks.block import Block, pointwise_costs
 from sw.networks.layers import Depthwise, MaskedLayer, Pointwise
 from sw.networks.limits import GATE_SLOPE, share
 from sw.networks.predictor import ExpandPredictor, soft_gate
@@ -52,6 +52,10 @@ class PointwisePairBlock(Block):
         x = ops.relu(self.project(self.reached(inputs, training), training=training))
         return self.joined(self.depthwise(self.rounded("pair", x), training=training), inputs)
 
+    def survivor_costs(self) -> Tensor:
+        """Products W2*W1 of every expanded channel [E]."""
+        return pointwise_costs(self.expand, self.project)
+
     def drop_biases(self) -> None:
         """Let expand only scale what it sums."""
         self.expand.norm.drop_offset()
@@ -66,7 +70,7 @@ class PointwisePairBlock(Block):
         if self.predictor is None:
             a1 = ops.relu(z1)
             if training:
-                self.limit_survivors(share(z1, GATE_SLOPE))
+                self.limit_survivors(share(z1, GATE_SLOPE, self.costs()))
         else:
             excess = self.predictor(inputs, training=training)
             s1 = excess * self.predictor.level()

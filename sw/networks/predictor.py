@@ -96,7 +96,7 @@ class ExpandPredictor(LimitedLayer):
         """Block input to the excess: the ReLU survives where it is positive."""
         excess = self.excess(x, training)
         if training:
-            self.limit_survivors(share(excess))
+            self.limit_survivors(share(excess, costs=self.costs()))
         return excess
 
 
@@ -148,7 +148,8 @@ class Predictor(ExpandPredictor):
         weight = straight_through(alpha * signs, self.depthwise.masked())
         if training:
             s2 = self.depthwise.norm(self.depthwise.convolve(levels, weight), training=True)
-            self.limit_survivors(share(excess), share(s2, GATE_SLOPE))
+            costs = self.costs()
+            self.limit_survivors(share(excess, costs=costs), share(s2, GATE_SLOPE, costs))
             return levels, s2
         scale, offset = self.depthwise.norm.folded()
         return levels, self.depthwise.convolve(levels, weight * scale[:, None, None]) + offset

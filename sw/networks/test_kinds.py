@@ -140,6 +140,30 @@ def test_too_many_survivors_of_a_pair_cost() -> None:
     assert float(block.losses[0]) == pytest.approx(2 * 0.75, abs=1e-3)
 
 
+@pytest.mark.parametrize("spec", [PAIR, ADDING_PAIR])
+def test_survivors_of_a_pair_count_by_the_products_of_their_channels(spec: PointwisePairSpec) -> None:
+    block = random_block(spec, predicted=True)
+    expanded, groups = spec.expanded_channels, spec.groups
+    order = np.arange(expanded)
+    if spec.inner_shuffle:
+        order = interleave(order[None, None, None], groups).ravel()
+    first, project = (ops.convert_to_numpy(layer.mask) for layer in (block.expand, block.project))
+    products = np.zeros(expanded)
+    for place, e in enumerate(order):
+        group, within = divmod(place, expanded // groups)
+        rows = project[group * len(project) // groups : (group + 1) * len(project) // groups, within]
+        products[e] = first[e].sum() * rows.sum()
+    assert len(np.unique(products)) > 2
+    np.testing.assert_array_equal(ops.convert_to_numpy(block.survivor_costs()), products)
+    block.predictor.limit_to(Survivors(first=0.25, second=0.0, weight=2.0, costs=True))
+    some = np.arange(expanded) % 2 == 0
+    block.predictor.expand.norm.gamma.assign(np.zeros(expanded))
+    block.predictor.expand.norm.beta.assign(np.where(some, 50.0, -50.0))
+    block(images(2, 5, 6, spec.in_channels), training=True)
+    share = products[some].sum() / products.sum()
+    assert float(block.losses[0]) == pytest.approx(2 * max(0.0, share - 0.25), rel=1e-4)
+
+
 @pytest.mark.parametrize("spec", [PAIR, ADDING_PAIR, EXCITED])
 def test_gradients_go_to_the_predictor_past_the_frozen_value_path(spec: AnyBlockSpec) -> None:
     block = random_block(spec, predicted=True)

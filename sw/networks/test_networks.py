@@ -285,6 +285,39 @@ def test_a_block_without_predictor_has_no_gates() -> None:
         FusedBlock(RESIDUAL, "block").gated(images(1, 6, 6, 8))
 
 
+@pytest.mark.parametrize("predicted", [False, True])
+def test_survivors_count_by_the_products_of_their_channels(predicted: bool) -> None:
+    spec = RESIDUAL.model_copy(update={"groups": 2})
+    block = FusedBlock(spec, "block", predicted)
+    expanded = spec.expanded_channels
+    random = np.random.default_rng(5)
+    for layer in block.value_layers():
+        layer.mask.assign((random.random(layer.mask.shape) < 0.5).astype(np.float32))
+    first, depthwise, project = (ops.convert_to_numpy(layer.mask) for layer in block.value_layers())
+    products = np.zeros(expanded)
+    for e in range(expanded):
+        group, within = divmod(e, expanded // 2)
+        rows = project[group * len(project) // 2 : (group + 1) * len(project) // 2, within]
+        products[e] = first[e].sum() * depthwise[e].sum() * rows.sum()
+    np.testing.assert_array_equal(ops.convert_to_numpy(block.survivor_costs()), products)
+    source = block.predictor if predicted else block
+    assert source.costs() is None  # nobody asked
+    source.limit_to(Survivors(first=0.0, second=0.0, weight=1.0))
+    assert source.costs() is None
+    source.limit_to(Survivors(first=0.0, second=0.0, weight=1.0, costs=True))
+    np.testing.assert_allclose(ops.convert_to_numpy(source.costs()), products / products.mean(), rtol=1e-5)
+    some = np.arange(expanded) % 3 == 0  # that survive everywhere
+    for norm in (
+        (layer.norm for layer in source.masked_layers()[:2]) if predicted else (block.expand.norm, block.depthwise.norm)
+    ):
+        norm.gamma.assign(np.zeros(expanded))
+        norm.beta.assign(np.where(some, 5000.0, -5000.0))
+    if predicted:
+        source.input_scale.assign(0.02)
+    block(np.ones((8, 4, 4, spec.in_channels), np.float32), training=True)
+    assert float(block.losses[0]) == pytest.approx(2 * products[some].sum() / products.sum(), rel=1e-4)
+
+
 @pytest.mark.parametrize(("limit", "cost"), [(1.0, 0.0), (0.25, 2 * (0.75 + 0.75)), (0.0, 2 * (1 + 1))])
 def test_survivors_by_their_own_sign_cost(limit: float, cost: float) -> None:
     block = FusedBlock(RESIDUAL, "block")

@@ -48,7 +48,7 @@ def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
     ]
     for option, value, usual in changed:
         said += [] if value == usual else [option, str(value)]
-    for name in ("dense_predictors", "value_biases"):
+    for name in ("survivor_costs", "dense_predictors", "value_biases"):
         if getattr(facts.recipe, name) != getattr(recipe, name):
             said.append(("--" if getattr(facts.recipe, name) else "--no-") + name.replace("_", "-"))
     if is_balanced(facts) and not subject.spec.sparsity.balanced and stage != STAGES[0]:  # nothing is pruned there

@@ -106,7 +106,8 @@ def notes(facts: FinishedRun, subject: Subject) -> list[str]:
     if size is not None and size[1:3] != [subject.spec.height, subject.spec.width]:
         said.append(f"images of {size[1]}x{size[2]} pixels")
     if facts.recipe.survivor_weight and subject.spec.predicts:
-        said.append(f"survivors limited to {_limits(facts, subject)}")
+        counted = ", by what they add up" if facts.recipe.survivor_costs else ""
+        said.append(f"survivors limited to {_limits(facts, subject)}{counted}")
     if facts.recipe.dense_predictors:
         said.append("dense predictors")
     if not facts.recipe.value_biases:

@@ -135,6 +135,9 @@ def test_limits_are_those_of_relus_that_are_predicted(network: str, limits: str 
     put_run(tmp_path / "runs" / network / "quantized", settings("quantized", network, recipe=recipe))
     row = row_of(tmp_path, "quantized", network)
     assert [note for note in row.notes if "limited" in note] == ([f"survivors limited to {limits}"] if limits else [])
+    put_run(tmp_path / "runs" / network / "pruned", settings("pruned", network, recipe=recipe | {"survivor_costs": True}))
+    counted = [f"survivors limited to {limits}, by what they add up"] if limits else []
+    assert [note for note in row_of(tmp_path, "pruned", network).notes if "limited" in note] == counted
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sw.train.options import Options
 from sw.train.recipe import LAST_STAGE, parse_shares, shares_text
 
 CHANGES: dict[str, dict[str, bool]] = {
+    "costs": {"survivor_costs": True},
     "dense": {"dense_predictors": True},
     "unbiased": {"value_biases": False},
 }
@@ -75,8 +76,10 @@ def named_run(folder: Path, network: NetworkSpec) -> tuple[str, Path]:
             f"{folder}: expected a run of stage {LAST_STAGE} of {network.name}, got one of another stage or network"
         )
     depth = len(folder.absolute().parents) - 1
-    limits = (settings.recipe.survivors_first, settings.recipe.survivors_second)
-    return f"{'/'.join(map(shares_text, limits))} ({folder.absolute().parents[min(2, depth)].name})", folder
+    recipe = settings.recipe
+    limits = "/".join(map(shares_text, (recipe.survivors_first, recipe.survivors_second)))
+    changes = [name for name, options in CHANGES.items() if options.items() <= vars(recipe).items()]
+    return f"{'+'.join([limits, *changes])} ({folder.absolute().parents[min(2, depth)].name})", folder
 
 
 def parse_raise(text: str, network: NetworkSpec) -> tuple[float, float]:

@@ -10,8 +10,9 @@ from sw.survivors.points import read_points
 from sw.survivors.render import markdown
 from sw.survivors.settings import parse_setting
 
-OWN = KEPT_RUNS / "fusionet-nano" / "quantized"
-KEPT, BALANCE, LATE = TABLES = [OWN.parent / name for name in ("survivors", "balance", "late")]
+KEPT = KEPT_RUNS / "fusionet-nano" / "survivors"
+OTHERS = ("fusionet-nano/balance", "fusionet-nano/costs", "fusionet-nano/late", "mobilenetv2-modified-nano/throughout")
+TABLES = [KEPT, *(KEPT_RUNS / name for name in OTHERS)]
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -33,8 +34,8 @@ def test_every_setting_has_its_log(kept: Path, name: str) -> None:
     limits, _, build = name.partition(" ")
     setting = parse_setting(limits)
     folder = kept / (setting.folder + (f"-{build.strip('()')}" if build else ""))
-    if build == "(throughout)":
-        folder = OWN  # what comes with the project
+    if not folder.exists():
+        folder = kept.parent / "quantized"  # what comes with the project
     points = [point for point in read_points(kept) if point.setting == name]
     settings, log = read_settings(folder), read_log(folder)
     assert len(log) == settings.recipe.epochs == points[0].epochs
@@ -42,6 +43,7 @@ def test_every_setting_has_its_log(kept: Path, name: str) -> None:
     (accuracy,) = {point.accuracy for point in points if not point.is_raised}
     assert accuracy == settings.test_accuracy  # the integers that training evaluates are the golden model's
     assert (settings.recipe.survivors_first, settings.recipe.survivors_second) == (float(setting.first), float(setting.second))
+    assert settings.recipe.survivor_costs == ("costs" in setting.changes)
     assert settings.recipe.dense_predictors == ("dense" in setting.changes)
     assert settings.recipe.value_biases == ("unbiased" not in setting.changes)
     assert {point.weights for point in points} == {file_digest(folder / WEIGHTS)}

@@ -45,6 +45,7 @@ EFFECTS = {
     "survivors_first": Effect(untrained=("pred",)),  # predictors are calibrated with it
     "survivors_second": Effect(untrained=("pred",), kinds=("fused",)),
     "survivor_ramp": Effect(limits=True),
+    "survivor_costs": Effect(("pruned", *PREDICTING), limits=True),  # before, all channels have as many weights
     "dense_predictors": Effect(PREDICTING, untrained=("pred",)),  # whose masks the next stage trains with
     "value_biases": Effect(("quantized",), untrained=("quantized",)),
 }

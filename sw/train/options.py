@@ -19,7 +19,7 @@ from sw.train.recipe import PredictorTraining, Recipe, StageName, check_stage, f
 from sw.train.settings import Run
 from sw.train.starts import holds_masks
 
-CHOSEN = ("predictor", "dense_predictors", "value_biases")
+CHOSEN = ("predictor", "dense_predictors", "value_biases", "survivor_costs")
 """Options that stand in the place of what the recipe says."""
 
 
@@ -38,6 +38,7 @@ class Common:
     survivors_first: Annotated[str | None, Parameter(help="share that may survive a block's first ReLU, or 0.4,0.3,...")] = None
     survivors_second: Annotated[str | None, Parameter(help="the same of the second ReLU")] = None
     survivor_ramp: Annotated[float | None, Parameter(help="fraction of the steps in which these limits fall")] = None
+    survivor_costs: Annotated[bool | None, Parameter(help="limits count channels by what their survivors add up")] = None
     dense_predictors: Annotated[bool | None, Parameter(help="predictors with weights where pruning left none")] = None
     value_biases: Annotated[bool | None, Parameter(help="b1 and b2 in fused blocks (stage quantized)")] = None
     images: Annotated[int | None, Parameter(converter=whole, help="train on the first so many images only")] = None

@@ -48,6 +48,7 @@ class Recipe:
         survivors_first: largest share of activations that the predictor lets pass the first ReLU of a block; or one a block.
         survivors_second: the same of the second ReLU.
         survivor_weight: weight in the loss of what exceeds these shares; 0: they are not looked at.
+        survivor_costs: channels count by what their survivors add up (sw.networks.limits), not all alike.
         survivor_ramp: fraction of all steps in which these limits fall to their values from those of UNLIMITED.
         dense_predictors: let predictors have weights where pruning left none.
         value_biases: keep b1 and b2 in the value path of fused blocks (stage quantized).
@@ -67,6 +68,7 @@ class Recipe:
     survivors_first: Shares = 1.0
     survivors_second: Shares = 1.0
     survivor_weight: float = 0.0
+    survivor_costs: bool = False
     survivor_ramp: float = 0.0
     dense_predictors: bool = False
     value_biases: bool = True

@@ -43,5 +43,6 @@ def _limits(spec: NetworkSpec, recipe: Recipe) -> FallingLimits | None:
     if not recipe.survivor_weight:
         return None
     blocks = sum(not isinstance(block, UnfusedSpec) for block in spec.blocks)
-    survivors = [Survivors(first, second, recipe.survivor_weight) for first, second in recipe.limits(blocks)]
+    weight, costs = recipe.survivor_weight, recipe.survivor_costs
+    survivors = [Survivors(first, second, weight, costs) for first, second in recipe.limits(blocks)]
     return FallingLimits(survivors, recipe.survivor_ramp)

@@ -100,7 +100,7 @@ class Worker {
             }
         } else {
             for (size_t i = 0; i < pixels_; ++i) a1_[i] = std::fmax(z1_[i] * scale + offset, 0.0f);
-            if (observing) survivors[0] += positive(a1_.data(), pixels_);
+            if (observing) survivors[0] += call_.costs[e] * positive(a1_.data(), pixels_);
         }
         scatter(a1_padded_.data(), a1_.data(), g_);
         filter(call_.value, a1_padded_, e, z2_.data());
@@ -110,7 +110,7 @@ class Worker {
             for (size_t i = 0; i < out_pixels_; ++i) a2[i] = s2_[i] > 0 ? z2_[i] * scale2 + offset2 : 0.0f;
         } else {
             for (size_t i = 0; i < out_pixels_; ++i) a2[i] = std::fmax(z2_[i] * scale2 + offset2, 0.0f);
-            if (observing) survivors[1] += positive(a2, out_pixels_);
+            if (observing) survivors[1] += call_.costs[e] * positive(a2, out_pixels_);
         }
     }
 
@@ -141,7 +141,8 @@ class Worker {
             s2_[i] = zp2_[i] * scale2 + offset2;
             survivors2 += s2_[i] > 0;
         }
-        if (observing) survivors[0] += double(survivors1), survivors[1] += double(survivors2);
+        if (!observing) return;
+        survivors[0] += call_.costs[e] * double(survivors1), survivors[1] += call_.costs[e] * double(survivors2);
     }
 
     void project_backward(int64_t group, int64_t e, const float* d_outputs) {
@@ -187,18 +188,18 @@ class Worker {
         const Path& path = call_.value;
         for (size_t i = 0; i < out_pixels_; ++i) d_z2_[i] = a2_[0][i] > 0 ? d_z2_[i] : 0.0f;
         const Affine first = affine_of(path.first, e, call_.epsilon), second = affine_of(path.second, e, call_.epsilon);
-        share_backward(call_.d_shares[1], call_.gate_slope, second, d_z2_.data(), z2_.data(), out_pixels_);
+        share_backward(call_.costs[e] * call_.d_shares[1], call_.gate_slope, second, d_z2_.data(), z2_.data(), out_pixels_);
         norm_backward(path.second, e, call_.epsilon, d_z2_.data(), z2_.data(), out_pixels_);
         filter_backward(path, a1_padded_, e, d_z2_.data(), d_z1);
         for (size_t i = 0; i < pixels_; ++i) d_z1[i] = a1_[i] > 0 ? d_z1[i] : 0.0f;
-        share_backward(call_.d_shares[0], call_.gate_slope, first, d_z1, z1_.data(), pixels_);
+        share_backward(call_.costs[e] * call_.d_shares[0], call_.gate_slope, first, d_z1, z1_.data(), pixels_);
         norm_backward(path.first, e, call_.epsilon, d_z1, z1_.data(), pixels_);
     }
 
     void gated_backward(int64_t e, float* d_z1, float* d_zp) {
         const Path &value = call_.value, &predictor = call_.predictor;
         const auto [scale2, offset2] = affine_of(value.second, e, call_.epsilon);
-        const float share2 = call_.d_shares[1] / (float(out_pixels_) * call_.expanded);
+        const float share2 = call_.costs[e] * call_.d_shares[1] / (float(out_pixels_) * call_.expanded);
         for (size_t i = 0; i < out_pixels_; ++i) {
             const float gradient = d_z2_[i], slope = call_.gate_slope * sigmoid_slope(call_.gate_slope * s2_[i]);
             d_s2_[i] = slope * (gradient * (z2_[i] * scale2 + offset2) + share2);
@@ -216,7 +217,7 @@ class Worker {
             const float x = excess_[i], d = d_excess_[i], passed = (x >= 0) & (x <= level_max) ? d : 0.0f;
             d_zp[i] = per_level * passed;
         }
-        share_backward(per_level * call_.d_shares[0], 1.0f, {1.0f, 0.0f}, d_zp, excess_.data(), pixels_);
+        share_backward(per_level * call_.costs[e] * call_.d_shares[0], 1.0f, {1.0f, 0.0f}, d_zp, excess_.data(), pixels_);
         norm_backward(predictor.first, e, call_.epsilon, d_zp, zp_.data(), pixels_);
     }
 

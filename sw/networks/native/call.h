@@ -32,10 +32,11 @@ struct BlockCall {
     const float* inputs;                  // [N, H, W, C]
     const float* predictor_inputs;        // [N, H, W, C], gated only
     const float* level;                   // [E], gated only: one level of r1, before the norm's scale
+    const float* costs;                   // [E]: by which survivors count, 1 in the mean
     const float *project, *project_mask;  // [K, E / G]
     Path value, predictor;
     float* outputs;                       // [N, H', W', K]
-    float* shares;                        // [2]: survivors of the first and second gate or ReLU
+    float* shares;                        // [2]: survivors of the first and second gate or ReLU, by their costs
     const float* d_outputs;
     float *d_inputs, *d_predictor_inputs, *d_project;
 };

@@ -44,6 +44,7 @@ WITHOUT_GRADIENT = (
     "predictor_expand_mask",
     "predictor_depthwise_mask",
     "level",
+    "costs",
 )
 VALUE_STATISTICS = ("mean1", "variance1", "mean2", "variance2")
 PREDICTOR_STATISTICS = tuple(f"predictor_{name}" for name in VALUE_STATISTICS)
@@ -84,7 +85,7 @@ class _BlockCall(ctypes.Structure):
         ),
         *((name, ctypes.c_float) for name in ("epsilon", "gate_slope", "level_max")),
         ("d_shares", ctypes.c_float * 2),
-        *((name, FloatPointer) for name in ("inputs", "predictor_inputs", "level", "project", "project_mask")),
+        *((name, FloatPointer) for name in ("inputs", "predictor_inputs", "level", "costs", "project", "project_mask")),
         ("value", _Path),
         ("predictor", _Path),
         ("outputs", FloatPointer),
@@ -133,7 +134,8 @@ def forward(spec: BlockSpec, arrays: Mapping[str, Array], batch: Mapping[str, bo
 
     Args:
         spec: shape of the block.
-        arrays: inputs [N, H, W, C], weights as the layers have them, masks and norms; if there are gates, the predictor's too.
+        arrays: inputs [N, H, W, C], weights as the layers have them, masks and norms, costs [E] by which survivors count; if
+            there are gates, the predictor's too.
         batch: for norm1, norm2, predictor_norm1 and predictor_norm2, whether they normalise with the batch's statistics;
             otherwise their gamma and beta are the scale and offset to apply.
 
@@ -154,7 +156,7 @@ def backward(
     results: Mapping[str, Array],
     gradients: Mapping[str, Array],
 ) -> dict[str, Array]:
-    """Gradients of everything in `arrays` but masks and levels, from those of outputs and shares."""
+    """Gradients of everything in `arrays` but masks, levels and costs, from those of outputs and shares."""
     found = {name: np.zeros_like(array) for name, array in arrays.items() if name not in WITHOUT_GRADIENT}
     call = _describe(spec, arrays, batch, results, found)
     call.d_outputs = _pointer(gradients["outputs"])
@@ -192,7 +194,7 @@ def _describe(
     if gated:
         call.predictor = _path("predictor_", arrays, batch, results, gradients)
     call.shares = _pointer(results["shares"])
-    for name in ("inputs", "predictor_inputs", "level", "project", "project_mask"):
+    for name in ("inputs", "predictor_inputs", "level", "costs", "project", "project_mask"):
         setattr(call, name, _pointer(arrays.get(name)))
     for name in ("inputs", "predictor_inputs", "project"):
         setattr(call, f"d_{name}", _pointer(gradients.get(name)))

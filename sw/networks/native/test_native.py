@@ -29,18 +29,19 @@ CASES = st.fixed_dictionaries({
     "frozen": st.booleans(),
     "training": st.booleans(),
     "limited": st.booleans(),
+    "costs": st.booleans(),
     "seed": st.integers(0, 1000),
 })  # fmt: skip
 
 
 GATED = {
     "stride": 1, "groups": 2, "size": (6, 7), "expanded": 8, "gated": True, "frozen": False, "training": True, "limited": True,
-    "seed": 7,
+    "costs": True, "seed": 7,
 }  # fmt: skip
 
 CANCELLING = {
     "stride": 2, "groups": 1, "size": (8, 7), "expanded": 3, "gated": False, "frozen": True, "training": True, "limited": False,
-    "seed": 134,
+    "costs": False, "seed": 134,
 }  # fmt: skip
 """Hardly a channel survives, and the last normalisation takes out what the weights before it change."""
 
@@ -66,7 +67,7 @@ def make_block(case: dict[str, Any]) -> FusedBlock:
         block.predictor.input_scale.assign(0.02)
         block.predictor.shift.assign(np.arange(spec.expanded_channels) % 4)
         block.output_scale.assign(0.3)
-    (block.predictor or block).limit_to(Survivors(0.1, 0.1, 1e5) if case["limited"] else None)
+    (block.predictor or block).limit_to(Survivors(0.1, 0.1, 1e5, case["costs"]) if case["limited"] else None)
     return block
 
 
@@ -93,6 +94,7 @@ def outcome(block: FusedBlock, x: np.ndarray, training: bool, seed: int) -> dict
 @example(case=GATED)
 @example(case=GATED | {"frozen": True, "stride": 2, "seed": 8})
 @example(case=GATED | {"gated": False, "stride": 2})
+@example(case=GATED | {"costs": False})
 @example(case=CANCELLING)
 def test_kernel_computes_the_block_and_its_gradients(case: dict[str, Any]) -> None:
     from sw.networks.native.block import apply  # noqa: PLC0415 (needs TensorFlow)
