@@ -99,6 +99,7 @@ class RunSettings(BaseModel):
         survivors_first: float | tuple[float, ...] = 1.0
         survivors_second: float | tuple[float, ...] = 1.0
         survivor_weight: float = 0.0
+        survivor_ramp: float = 0.0
         survivor_costs: bool = False
         dense_predictors: bool = False
         value_biases: bool = True

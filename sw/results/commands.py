@@ -1,9 +1,11 @@
 """The commands that make what the table shows, or what it lacks."""
 
+from collections.abc import Iterator
+
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
 from sw.run_folder import RunSettings
-from sw.train.recipe import STAGES, find_recipe, shares_text
+from sw.train.recipe import STAGES, Recipe, find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
 """On which operations are counted, of a small network and of a large one: some minutes."""
@@ -31,6 +33,14 @@ def evaluate_command(subject: Subject, *, fused: bool = False, images: int | Non
     return " ".join(words)
 
 
+def _limits(facts: RunSettings, recipe: Recipe) -> Iterator[tuple[str, object, object]]:
+    """Limits on survivors: options, what the run has, what the recipe has."""
+    yield "--survivors-first", shares_text(facts.recipe.survivors_first), shares_text(recipe.survivors_first)
+    yield "--survivors-second", shares_text(facts.recipe.survivors_second), shares_text(recipe.survivors_second)
+    if facts.recipe.survivor_weight:
+        yield "--survivor-ramp", facts.recipe.survivor_ramp, recipe.survivor_ramp
+
+
 def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
     """Those in which a run differs from the recipe as it is now."""
     recipe, said = find_recipe(subject.spec, stage), []
@@ -40,8 +50,7 @@ def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
         ("--epochs", facts.recipe.epochs, recipe.epochs),
         ("--seed", facts.seed, 0),
         ("--predictor", facts.predictor, recipe.predictor),
-        ("--survivors-first", shares_text(facts.recipe.survivors_first), shares_text(recipe.survivors_first)),
-        ("--survivors-second", shares_text(facts.recipe.survivors_second), shares_text(recipe.survivors_second)),
+        *(_limits(facts, recipe) if subject.spec.predicts else ()),
         ("--images", size[0], subject.training_images),
         ("--test-images", tested, subject.images),
         ("--resolution", size[1], subject.spec.height),

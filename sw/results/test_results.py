@@ -126,6 +126,16 @@ def test_a_run_is_shown_with_what_must_be_known_of_it(tmp_path: Path) -> None:
     assert row_of(tmp_path, "integers").status == "not exported yet"
 
 
+def test_commands_have_limits_where_they_change_something(tmp_path: Path) -> None:
+    recipe = {"epochs": 2, "survivors_first": 0.25, "survivors_second": 0.15, "survivor_weight": 5.0, "survivor_ramp": 0.75}
+    for network in (NANO, "mobilenetv2-nano"):
+        put_run(tmp_path / "runs" / network / "vanilla", settings("vanilla", network, recipe=recipe))
+    [baseline] = row_of(tmp_path, "vanilla", "mobilenetv2-nano").commands
+    assert baseline == "archon train mobilenetv2-nano --dataset cifar10 --stage vanilla --epochs 2"
+    [fused] = row_of(tmp_path, "vanilla").commands
+    assert fused.endswith("--epochs 2 --survivors-first 0.25 --survivors-second 0.15 --survivor-ramp 0.75")
+
+
 @pytest.mark.parametrize(
     ("network", "limits"),
     [(NANO, "0.5 / 0.4"), ("shufflenet-modified-nano", "0.5 / -"), ("mobilenetv2-nano", None)],

@@ -159,7 +159,7 @@ def test_a_run_that_was_trained_otherwise(finished: Path, tmp_path: Path, capsys
     ("words", "said"),
     [
         (["--limits", "0.5"], "setting: expected shares of survivors FIRST/SECOND, as 0.4/0.3, got '0.5'"),
-        (["--limits", "0.5/0.4+thick"], "setting 0.5/0.4+thick: expected dense or unbiased behind +, got 'thick'"),
+        (["--limits", "0.5/0.4+thick"], "setting 0.5/0.4+thick: expected costs or dense or unbiased behind +, got 'thick'"),
         (["--limits", "0.5/2"], "share of survivors: expected more than 0 and at most 1, got 2.0"),
         (["--limits", "0.5,0.4/0.3"], "shares of survivors: expected one, or one for each of 1 blocks, got 0.5,0.4"),
         (["--raises", "1"], "raise: expected levels FIRST/SECOND, as 0.5/1, got '1'"),
