@@ -8,7 +8,7 @@ from keras import ops
 
 from sw.networks.excitation import Excitation
 from sw.networks.layers import MaskedLayer, Pointwise, average_pool
-from sw.networks.limits import LimitedLayer, relative
+from sw.networks.limits import LimitedLayer
 from sw.networks.predictor import ExpandPredictor
 from sw.networks.rounding import quantize_activation
 from sw.spec import AnyBlockSpec, BlockSpec
@@ -56,9 +56,8 @@ class Block(LimitedLayer):
             scaled: the scale of the input is wanted.
         """
         self.predictor = predictor
-        for limited in (self, predictor):
-            if limited is not None:
-                limited.relative_costs = self._relative_costs
+        if predictor is not None:
+            predictor.block_costs = self.survivor_costs
         self._input_scale = self._scale("input_scale") if scaled and predictor is None else None
         if self.output_scale is not None:
             self.scales = {part: self._scale(f"{part}_scale") for part in self.rounded_parts()}
@@ -89,10 +88,6 @@ class Block(LimitedLayer):
     def survivors(self, inputs: Tensor) -> tuple[Tensor, Tensor | None] | None:  # noqa: ARG002 (fused blocks need it)
         """What passes the first and the second ReLU that a predictor predicts, or would, as booleans; None: not predicted."""
         return None
-
-    def survivor_costs(self) -> Tensor:
-        """What an activation of each expanded channel adds up where it survives, as the masks have it [E]."""
-        raise NotImplementedError(f"{self.label}: nothing of it is fused")
 
     def masked_layers(self) -> list[MaskedLayer]:
         """The block's convolutions, in order; the predictor's last."""
@@ -132,9 +127,6 @@ class Block(LimitedLayer):
             return y
         pooled = self.rounded_output(average_pool(inputs, self.spec.stride))
         return ops.concatenate([pooled, y], axis=-1)
-
-    def _relative_costs(self) -> Tensor:
-        return relative(self.survivor_costs())
 
     def _scale(self, name: str) -> Any:
         return self.add_weight(shape=(), initializer="ones", name=name, trainable=False)

@@ -1,6 +1,5 @@
 """Limits on the shares of activations that survive ReLUs, as an addition to the loss."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +39,6 @@ class LimitedLayer(NamedLayer):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.limited: Survivors | None = None
-        self.relative_costs: Callable[[], Tensor] | None = None
-        """What an activation of each expanded channel costs where it survives [E], 1 in the mean; None: all alike."""
         self.limits = self.add_weight(shape=(2,), initializer="ones", trainable=False, name="limits")
 
     def limit_to(self, survivors: Survivors | None, start: float = 1.0, progress: float = 1.0) -> None:
@@ -51,11 +48,16 @@ class LimitedLayer(NamedLayer):
             shares = (survivors.first, survivors.second)
             self.limits.assign([max(share, start + progress * (share - start)) for share in shares])
 
+    def survivor_costs(self) -> Tensor | None:
+        """What an activation of each expanded channel adds up where it survives, by the masks [E]; None: nothing is fused."""
+        return None
+
     def costs(self) -> Tensor | None:
-        """Those that survivors are counted by, [E]; None: all alike."""
-        if self.limited is None or not self.limited.costs or self.relative_costs is None:
+        """By which channels count where survivors are limited, [E], 1 in the mean; None: all alike."""
+        if self.limited is None or not self.limited.costs:
             return None
-        return self.relative_costs()
+        costs = self.survivor_costs()
+        return None if costs is None else costs / ops.maximum(ops.mean(costs), 1e-6)
 
     def limit_survivors(self, first: Tensor, second: Tensor | None = None) -> None:
         """Add a loss for the survivor shares beyond the allowed ones."""
@@ -76,11 +78,6 @@ def share(pre_activations: Tensor, slope: float = 1.0, costs: Tensor | None = No
     """
     positive = step(slope * pre_activations[::SURVIVOR_STRIDE])
     return ops.mean(positive if costs is None else positive * costs)
-
-
-def relative(costs: Tensor) -> Tensor:
-    """Costs [E] over their mean; zeros where nothing costs anything."""
-    return costs / ops.maximum(ops.mean(costs), 1e-6)
 
 
 def step(x: Tensor) -> Tensor:

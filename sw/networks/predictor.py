@@ -6,6 +6,7 @@ ceil makes r1 non-zero exactly where the pre-activation is positive. Gradients p
 and ternarisation unchanged (straight-through; Olyaiy, Ng, Lis, ICS 2021).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -52,9 +53,15 @@ class ExpandPredictor(LimitedLayer):
         super().__init__(f"{name}.predictor")
         self.expand = Pointwise(spec.in_channels, spec.expanded_channels, spec.groups, f"{name}.predictor_expand")
         self.input_scale = self.add_weight(shape=(), initializer="ones", name="input_scale", trainable=False)
+        self.block_costs: Callable[[], Tensor | None] | None = None
+        """The block's survivor_costs, once the predictor is part of one."""
         self.input_bits = PREDICTOR_INPUT_BITS
         """Other ones are for measurements of what these are worth."""
         self.built = True
+
+    def survivor_costs(self) -> Tensor | None:
+        """Those of the block whose survivors it predicts."""
+        return None if self.block_costs is None else self.block_costs()
 
     def masked_layers(self) -> list[MaskedLayer]:
         """The predictor's convolutions, in order."""

@@ -1,11 +1,12 @@
 """The commands that make what the table shows, or what it lacks."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
 from sw.run_folder import RunSettings
-from sw.train.recipe import STAGES, Recipe, find_recipe, shares_text
+from sw.train.effects import without_effect, words
+from sw.train.recipe import STAGES, find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
 """On which operations are counted, of a small network and of a large one: some minutes."""
@@ -33,33 +34,29 @@ def evaluate_command(subject: Subject, *, fused: bool = False, images: int | Non
     return " ".join(words)
 
 
-def _limits(facts: RunSettings, recipe: Recipe) -> Iterator[tuple[str, object, object]]:
-    """Limits on survivors: options, what the run has, what the recipe has."""
-    yield "--survivors-first", shares_text(facts.recipe.survivors_first), shares_text(recipe.survivors_first)
-    yield "--survivors-second", shares_text(facts.recipe.survivors_second), shares_text(recipe.survivors_second)
-    if facts.recipe.survivor_weight:
-        yield "--survivor-ramp", facts.recipe.survivor_ramp, recipe.survivor_ramp
-
-
 def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
-    """Those in which a run differs from the recipe as it is now."""
-    recipe, said = find_recipe(subject.spec, stage), []
+    """Those in which a run differs from the recipe as it is now, without what would change nothing and be refused."""
+    recipe, of_run = find_recipe(subject.spec, stage), facts.recipe
     size = facts.training_images or [subject.training_images, subject.spec.height, subject.spec.width, 0]
     tested = subject.images if facts.test_images is None else facts.test_images[0]
-    changed: list[tuple[str, object, object]] = [
-        ("--epochs", facts.recipe.epochs, recipe.epochs),
-        ("--seed", facts.seed, 0),
-        ("--predictor", facts.predictor, recipe.predictor),
-        *(_limits(facts, recipe) if subject.spec.predicts else ()),
-        ("--images", size[0], subject.training_images),
-        ("--test-images", tested, subject.images),
-        ("--resolution", size[1], subject.spec.height),
-    ]
-    for option, value, usual in changed:
-        said += [] if value == usual else [option, str(value)]
-    for name in ("survivor_costs", "dense_predictors", "value_biases"):
-        if getattr(facts.recipe, name) != getattr(recipe, name):
-            said.append(("--" if getattr(facts.recipe, name) else "--no-") + name.replace("_", "-"))
+    values: dict[str, tuple[object, object]] = {
+        "epochs": (of_run.epochs, recipe.epochs),
+        "seed": (facts.seed, 0),
+        "predictor": (facts.predictor, recipe.predictor),
+        "survivors_first": (shares_text(of_run.survivors_first), shares_text(recipe.survivors_first)),
+        "survivors_second": (shares_text(of_run.survivors_second), shares_text(recipe.survivors_second)),
+        "survivor_ramp": (of_run.survivor_ramp, recipe.survivor_ramp),
+        "images": (size[0], subject.training_images),
+        "test_images": (tested, subject.images),
+        "resolution": (size[1], subject.spec.height),
+    }
+    values |= {
+        name: (getattr(of_run, name), getattr(recipe, name)) for name in ("survivor_costs", "dense_predictors", "value_biases")
+    }
+    asked = {name: value for name, (value, usual) in values.items() if value != usual}
+    trained = replace(recipe, epochs=of_run.epochs, survivor_weight=of_run.survivor_weight)
+    idle = without_effect(asked, subject.spec, stage, trained)
+    said = [word for name, value in asked.items() if name not in idle for word in words(name, value)]
     if is_balanced(facts) and not subject.spec.sparsity.balanced and stage != STAGES[0]:  # nothing is pruned there
         said.append("--balanced")
     if facts.widened_from is not None:

@@ -31,7 +31,8 @@ def apply(block: Any, inputs: Tensor, training: bool) -> Tensor:
     if block.predictor is not None:
         norms |= {"predictor_norm1": block.predictor.expand.norm, "predictor_norm2": block.predictor.depthwise.norm}
         tensors |= _predictor_tensors(block.predictor, inputs)
-    costs = (block.predictor or block).costs()
+    limited = block.predictor or block
+    costs = limited.costs()
     tensors["costs"] = tf.ones(block.spec.expanded_channels) if costs is None else costs
     batch = {name: training and not norm.frozen for name, norm in norms.items()}
     for name, norm in norms.items():
@@ -44,7 +45,7 @@ def apply(block: Any, inputs: Tensor, training: bool) -> Tensor:
             prefix, index = name[: -len("norm1")], name[-1]
             norm.observed(results[f"{prefix}mean{index}"], results[f"{prefix}variance{index}"])
     if training:
-        (block.predictor or block).limit_survivors(results["shares"][0], results["shares"][1])
+        limited.limit_survivors(results["shares"][0], results["shares"][1])
     return results["outputs"]
 
 
