@@ -31,18 +31,18 @@ def stages_folder(build: Path, network: str, seed: int = 0) -> Path:
     return build / network / ("train" if seed == 0 else f"train-seed-{seed}")
 
 
-def stage_places(trained: Path, network: str, stage: str) -> tuple[Path, Path]:
-    """Run folders of a stage, the first one first: where `stages_folder` has it, and where it comes with the project."""
-    return trained / stage, KEPT_RUNS / network / stage
+def stage_places(trained: Path, network: str, stage: str, seed: int = 0) -> tuple[Path, ...]:
+    """Run folders of a stage, the first one first: where `stages_folder` has it; of seed 0, where it comes with the project."""
+    return (trained / stage, KEPT_RUNS / network / stage) if seed == 0 else (trained / stage,)
 
 
 def find_stage(build: Path, network: str, stage: str, having: str, seed: int = 0) -> Path:
-    """The first of these folders, for runs in BUILD, that has a file; those that come with the project are of seed 0.
+    """The first of these folders, for runs in BUILD, that has a file.
 
     Raises:
         ArchonError: none of them has.
     """
-    places = stage_places(stages_folder(build, network, seed), network, stage)[: None if seed == 0 else 1]
+    places = stage_places(stages_folder(build, network, seed), network, stage, seed)
     for folder in places:
         if (folder / having).is_file():
             return folder
@@ -110,7 +110,7 @@ class RunSettings(BaseModel):
     training_images: Shape | None = None
     test_images: Shape | None = None
     test_accuracy: Share | None = None
-    """In floats with the stage's quantisation; None until the run has ended."""
+    """Of stage quantized in integers; None until the run has ended."""
     dataset: str = "cifar10"
     widened_from: str | None = None
     started_from: str | None = None
@@ -138,7 +138,7 @@ class RunFacts(FinishedRun):
             "stage": self.stage,
             "epochs": str(self.recipe.epochs),
             "seed": str(self.seed),
-            "accuracy": f"{100 * self.test_accuracy:.2f} % of {self.test_images[0]} test images, in floats",
+            "accuracy": f"{100 * self.test_accuracy:.2f} % of {self.test_images[0]} test images",
         }
         if self.widened_from is not None:
             facts["grown_from"] = self.widened_from

@@ -1,6 +1,7 @@
 """Networks for data sets, and the command line from training to a bundle."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from sw.bundle import load_bundle
 from sw.command import REFUSED
 from sw.datasets import DATASETS, Dataset, ImageSet, load_excerpt
 from sw.export.__main__ import trained_weights
-from sw.run_folder import WEIGHTS
+from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, WEIGHTS
 from sw.spec import load_spec
 from sw.task import images_for, network_for
 
@@ -134,6 +135,17 @@ def test_runs_that_come_with_the_project_are_evaluated(
     assert "of 20 test images" in (printed := capsys.readouterr().out)
     assert printed.strip().endswith("runs/mobilenetv2-nano/quantized")
     assert float(printed.split("accuracy ")[1].split(" %")[0]) >= 50
+    own = tmp_path / "mobilenetv2-nano" / "train" / "quantized"
+    shutil.copytree(KEPT_RUNS / "mobilenetv2-nano" / "quantized", own)
+    config = json.loads((own / CONFIG).read_text(encoding="utf-8"))
+    wrong = {
+        "expected a run that has ended, got one that was cut off": config | {ACCURACY: None},
+        "they differ in classes": config | {"network": config["network"] | {"classes": 7}},
+    }
+    for said, settings in wrong.items():
+        (own / CONFIG).write_text(json.dumps(settings), encoding="utf-8")
+        assert app([*words, "--stage", "quantized"], result_action="return_value") == 2
+        assert said in capsys.readouterr().err.replace("\n", " ")
     assert app([*words, "--stage", "quantized", "--seed", "3"], result_action="return_value") == 2
     assert "train-seed-3/quantized/weights.npz is missing" in capsys.readouterr().err
     assert app([*words, "--stage", "pruned", "--workers", "1"], result_action="return_value") == 2

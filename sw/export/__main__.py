@@ -22,6 +22,7 @@ from sw.quantize.network import HAS_SCALES, Quantized, quantize_network
 from sw.run_folder import WEIGHTS, read_facts, stages_folder
 from sw.spec import NetworkSpec, load_spec
 from sw.task import images_for, network_for
+from sw.train.starts import check_run
 
 STAGES = ("quantized", "pred")
 """Stages whose weights can be exported; the first one that was trained is taken."""
@@ -107,12 +108,18 @@ def trained_weights(spec: NetworkSpec, build: Path, seed: int = 0) -> Path | Non
 
 
 def export_trained(spec: NetworkSpec, build: Path, path: Path, seed: int = 0) -> Quantized:
-    """Quantise the weights that training left in the build folder and write their bundle."""
+    """Quantise the weights that training left in the build folder and write their bundle.
+
+    Raises:
+        ArchonError: there are none, or of another network, or of a run that has not ended; or weights that do not fit.
+    """
     source = trained_weights(spec, build, seed)
     if source is None:
         folder = stages_folder(build, spec.name, seed)
         raise ArchonError(f"{spec.name}: expected weights of stage {' or '.join(STAGES)} under {folder}, got none")
-    arrays, facts = load_arrays(source), read_facts(source.parent)
+    facts = read_facts(source.parent)
+    check_run(spec, source.parent.name, source.parent)
+    arrays = load_arrays(source)
     if HAS_SCALES in arrays:
         excerpt = load_excerpt()
         images = fitted(ImageSet(excerpt.images[:1], excerpt.labels[:1]), spec.height, spec.width, spec.channels).images

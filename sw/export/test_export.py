@@ -67,6 +67,7 @@ def put_trained_weights(folder: Path, spec: NetworkSpec, stage: str = "pred", **
     run.mkdir(parents=True)
     np.savez(run / WEIGHTS, allow_pickle=False, **trained_arrays(spec))
     settings = {"stage": stage, "seed": 7, "recipe": {"epochs": 3}, "test_images": [500, 32, 32, 3], "test_accuracy": 0.628}
+    settings |= {"network": spec.model_dump(mode="json")}
     (run / CONFIG).write_text(json.dumps(settings | facts), encoding="utf-8")
 
 
@@ -106,7 +107,7 @@ def test_trained_bundle_takes_the_last_stage(spec_file: Path, tmp_path: Path) ->
         "stage": "quantized",
         "epochs": "3",
         "seed": "7",
-        "accuracy": "62.80 % of 500 test images, in floats",
+        "accuracy": "62.80 % of 500 test images",
         "grown_from": "narrow/train/quantized",
     }
 
@@ -126,6 +127,18 @@ def test_weights_of_no_finished_run_are_refused(
         config.write_text(text, encoding="utf-8")
     assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 2
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.archon*"))
+
+
+@pytest.mark.usefixtures("training_images")
+def test_weights_of_another_network_are_refused(spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every shape fits, but a shuffle is there that the weights were not trained with."""
+    values = small_spec().model_dump(mode="json")
+    values["blocks"][0]["shuffle"] = not values["blocks"][0]["shuffle"]
+    put_trained_weights(tmp_path, small_spec(), network=values)
+    assert exporter.main(str(spec_file), weights="trained", build=tmp_path) == 2
+    said = "expected a run of small, got one of another small: they differ in blocks"
+    assert said in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.archon*"))
 
 

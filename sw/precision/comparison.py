@@ -22,6 +22,7 @@ from sw.precision.rows import Row, key, pack, read_json, with_gains, write_json
 from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage
 from sw.spec import NetworkSpec
 from sw.train.recipe import LAST_STAGE
+from sw.train.starts import check_ended, check_run
 
 if TYPE_CHECKING:
     from sw.train.precision import Trained
@@ -33,11 +34,14 @@ def trained_folder(spec: NetworkSpec, build: Path) -> Path:
     """The run folder of stage quantized: in BUILD, else the one that comes with the project.
 
     Raises:
-        ArchonError: there is none that has ended, or nothing in the network is fused.
+        ArchonError: there is none of this network that has ended, or nothing in the network is fused.
     """
     if not spec.predicts:
         raise ArchonError(f"{spec.name}: expected a network with fused blocks, got one without")
-    return find_stage(build, spec.name, LAST_STAGE, WEIGHTS)
+    folder = find_stage(build, spec.name, LAST_STAGE, WEIGHTS)
+    check_run(spec, LAST_STAGE, folder)
+    check_ended(folder)
+    return folder
 
 
 def check_numbers(steps: int, preset: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from sw.precision.render import CSV, PICTURE, grouped, picture
 from sw.precision.rows import Row, pack, read_csv, read_json, to_csv, with_gains, write_json
 from sw.quantize.precision import Precision
 from sw.quantize.value_path import ValuePath, quantize_value_path
-from sw.run_folder import KEPT_RUNS, WEIGHTS
+from sw.run_folder import CONFIG, KEPT_RUNS, WEIGHTS
 from sw.spec import BlockSpec, load_spec
 from sw.task import network_for
 
@@ -218,9 +220,20 @@ def test_folders_of_weights(tmp_path: Path) -> None:
     kept = KEPT_RUNS / spec.name / "quantized"
     assert trained_folder(spec, tmp_path) == kept
     own = tmp_path / spec.name / "train" / "quantized"
-    own.mkdir(parents=True)
-    (own / WEIGHTS).touch()
+    shutil.copytree(kept, own)
     assert trained_folder(spec, tmp_path) == own
+    config = json.loads((kept / CONFIG).read_text(encoding="utf-8"))
+    first = config["network"]["first_pointwise"]
+    network = config["network"] | {"first_pointwise": first | {"shuffle": not first["shuffle"]}}
+    wrong: dict[str, dict[str, Any]] = {
+        "got one that was cut off": {"test_accuracy": None},
+        "got one of another fusionet-nano: they differ in first_pointwise": {"network": network},
+        "expected a run of stage quantized of fusionet-nano, got stage pruned": {"stage": "pruned"},
+    }
+    for said, change in wrong.items():
+        (own / CONFIG).write_text(json.dumps(config | change), encoding="utf-8")
+        with pytest.raises(ArchonError, match=said):
+            trained_folder(spec, tmp_path)
     with pytest.raises(ArchonError, match="is missing: expected what stage quantized of fusionet-svhn leaves"):
         trained_folder(network_for("fusionet", "svhn"), tmp_path)
     with pytest.raises(ArchonError, match="expected a network with fused blocks"):

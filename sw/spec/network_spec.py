@@ -140,7 +140,12 @@ class NetworkSpec(Section):
     @property
     def predicts(self) -> bool:
         """Whether any block is fused, so that ReLUs are predicted."""
-        return any(block.kind != UNFUSED for block in self.blocks)
+        return self.predicting_blocks > 0
+
+    @property
+    def predicting_blocks(self) -> int:
+        """How many blocks are fused, in whole or as pairs of layers."""
+        return sum(block.kind != UNFUSED for block in self.blocks)
 
     @property
     def front(self) -> tuple[PointwiseSpec, DepthwiseSpec]:

@@ -38,13 +38,11 @@ def check_runs(runs: Sequence[Run], training: ImageSet, test: ImageSet, folder: 
     """Refuse, before anything is trained, what would be refused in the end.
 
     Raises:
-        ArchonError: too few images, limits of another number of blocks, a run that was begun otherwise in a setting's folder,
-            or something else in place of the table.
+        ArchonError: too few images, a run that was begun otherwise in a setting's folder, or something else than a table.
     """
     read_points(folder)
     for run in runs:
         check_images(run, training)
-        run.recipe.limits(sum(block.kind != "unfused" for block in run.spec.blocks))
         way_of(run, shapes(training, test))
 
 

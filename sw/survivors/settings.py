@@ -6,9 +6,10 @@ from pathlib import Path
 from hw.contract.errors import ArchonError
 from sw.bundle.thresholds import check_raise
 from sw.run_folder import CHECKPOINT, WEIGHTS, find_stage, read_settings
-from sw.spec import BlockSpec, NetworkSpec, parse_spec
+from sw.spec import BlockSpec, NetworkSpec
 from sw.train.options import Options
 from sw.train.recipe import LAST_STAGE, parse_shares, shares_text
+from sw.train.starts import check_ended, check_run
 
 CHANGES: dict[str, dict[str, bool]] = {
     "costs": {"survivor_costs": True},
@@ -68,15 +69,12 @@ def named_run(folder: Path, network: NetworkSpec) -> tuple[str, Path]:
     Raises:
         ArchonError: it is no such run of this network, or has not ended.
     """
-    settings = read_settings(folder)
-    if settings.test_accuracy is None or not (folder / WEIGHTS).is_file():
-        raise ArchonError(f"{folder}: expected a run that has ended, with {WEIGHTS}, got one that can be resumed or lacks them")
-    if settings.stage != LAST_STAGE or settings.network is None or not network.is_same(parse_spec(settings.network)):
-        raise ArchonError(
-            f"{folder}: expected a run of stage {LAST_STAGE} of {network.name}, got one of another stage or network"
-        )
+    check_run(network, LAST_STAGE, folder)
+    check_ended(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise ArchonError(f"{folder / WEIGHTS} is missing: expected what a run that has ended leaves")
     depth = len(folder.absolute().parents) - 1
-    recipe = settings.recipe
+    recipe = read_settings(folder).recipe
     limits = "/".join(map(shares_text, (recipe.survivors_first, recipe.survivors_second)))
     changes = [name for name, options in CHANGES.items() if options.items() <= vars(recipe).items()]
     return f"{'+'.join([limits, *changes])} ({folder.absolute().parents[min(2, depth)].name})", folder

@@ -195,7 +195,7 @@ def test_a_run_that_has_not_ended_is_refused_before_training(
     shutil.copytree(finished / "small-nano" / "train" / "quantized", other)
     (other / WEIGHTS).unlink()
     assert survivors(finished, "--limits", "0.7/0.6", "--also", str(other)) == 2
-    assert f"{other}: expected a run that has ended, with weights.npz" in capsys.readouterr().err
+    assert f"{other / WEIGHTS} is missing: expected what a run that has ended leaves" in capsys.readouterr().err
 
 
 def test_a_damaged_table_is_refused_before_training(

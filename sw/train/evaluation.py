@@ -14,6 +14,7 @@ from sw.train.quantization import integer_inference
 from sw.train.recipe import find_recipe
 from sw.train.run import evaluate
 from sw.train.stages import make_stage
+from sw.train.starts import check_ended, check_run
 
 
 def stage_accuracy(spec: NetworkSpec, stage: str, folder: Path, test: ImageSet) -> float:
@@ -31,8 +32,10 @@ def stage_accuracy(spec: NetworkSpec, stage: str, folder: Path, test: ImageSet) 
     path = folder / (WEIGHTS if stage == "quantized" else CHECKPOINT)
     if not path.exists():
         raise ArchonError(f"{path} is missing: expected what stage {stage} of {spec.name} leaves")
+    check_run(spec, stage, folder)
     arrays = load_arrays(path)
     if stage == "quantized":
+        check_ended(folder)
         if HAS_SCALES not in arrays:
             raise ArchonError(f"{path} comes without the scales of its integers: export it and evaluate the bundle")
         network = quantize_network(arrays, spec, test.images[:1]).network

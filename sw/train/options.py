@@ -1,6 +1,7 @@
 """Options of a training run on the command line, and the run that they ask for."""
 
 import dataclasses
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,7 @@ class Options(Common):
         if idle:
             raise ArchonError(next(iter(idle.values())))
         spec, recipe = self._recipe(network)
+        recipe.limits(spec.predicting_blocks)
         return Run(
             spec=spec,
             stage=self.stage,
@@ -131,19 +133,24 @@ class Options(Common):
 
     def effective(self, network: str) -> "Options":
         """The same without the options that change nothing in the run of a network."""
-        idle = self.idle(network)
-        usual: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self) if field.name in idle}
-        return dataclasses.replace(self, **usual)
+        options = self
+        while idle := options.idle(network):  # without these, others may change nothing, either
+            usual: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(self) if field.name in idle}
+            options = dataclasses.replace(options, **usual)
+        return options
 
     def _recipe(self, network: str) -> tuple[NetworkSpec, Recipe]:
         for name, least in (("seed", 0), ("evaluate_every", 1)):
             if getattr(self, name) < least:
                 raise ArchonError(f"{name.replace('_', '-')}: expected {least} or more, got {getattr(self, name)}")
+        if self.max_minutes is not None and not 0 <= self.max_minutes < math.inf:
+            raise ArchonError(f"max-minutes: expected 0 or more, got {self.max_minutes}")
         spec = self.spec(network, self.dataset)
         check_stage(spec, self.stage)
         recipe = with_epochs(find_recipe(spec, self.stage), self.epochs)
         recipe = with_survivors(recipe, self.survivors_first, self.survivors_second, self.survivor_ramp)
-        if self.start is not None and holds_masks(self.start):
+        source = self.start or self.widen
+        if source is not None and holds_masks(source):
             recipe = dataclasses.replace(recipe, ramp=0.0)  # a network that was pruned before stays so
         chosen = {name: getattr(self, name) for name in CHOSEN if getattr(self, name) is not None}
         return spec, dataclasses.replace(recipe, **chosen)

@@ -16,14 +16,14 @@ from sw.datasets import ImageSet
 from sw.networks.integer_model import IntegerModel
 from sw.quantize.network import quantize_network
 from sw.quantize.precision import Precision
-from sw.run_folder import CHECKPOINT, WEIGHTS
+from sw.run_folder import CHECKPOINT, WEIGHTS, read_config, read_settings
 from sw.spec import NetworkSpec
 from sw.train import checkpoint
 from sw.train.kernel import attach_kernel, choose_kernel
 from sw.train.quantization import INTEGER_IMAGES, QuantizationStage, integer_inference
-from sw.train.recipe import LAST_STAGE, find_recipe
+from sw.train.recipe import LAST_STAGE
 from sw.train.run import compile_model, recognised, train_epoch
-from sw.train.settings import Run
+from sw.train.settings import Run, noted_recipe
 from sw.train.stages import make_stage
 
 RATE = 2e-3
@@ -61,21 +61,23 @@ class Trained:
         return quantize_network(load_arrays(self.folder / WEIGHTS), self.spec, images, precision).network
 
     def tuned(self, precision: Precision, steps: int) -> IntegerNetwork:
-        """The integers after some steps of stage quantized with this precision, from its last checkpoint.
+        """The integers after steps of stage quantized with this precision, from its last checkpoint, trained as the run was.
 
         Args:
             precision: of weights and predictors' inputs, in training and afterwards.
             steps: how many; a batch of different images each.
 
         Raises:
-            ArchonError: a checkpoint that is missing or of another network, or too few images.
+            ArchonError: a checkpoint that is missing or of another network, settings that are, or too few images.
         """
         spec, training, path = self.spec, self.training, self.folder / CHECKPOINT
-        recipe = replace(find_recipe(spec, LAST_STAGE), epochs=1, rate=RATE, warmup=0.0)
+        noted = read_settings(self.folder)
+        trained = noted_recipe(self.folder, read_config(self.folder) or {})
+        recipe = replace(trained, epochs=1, rate=RATE, warmup=0.0, survivor_ramp=0.0)
         if steps * recipe.batch > len(training.labels):
             raise ArchonError(f"steps: expected at most {len(training.labels) // recipe.batch}, an epoch, got {steps}")
         keras.utils.set_random_seed(self.seed)
-        stage = make_stage(LAST_STAGE, spec, recipe, training, "forward", precision)
+        stage = make_stage(LAST_STAGE, spec, recipe, training, noted.predictor, precision)
         if not isinstance(stage, QuantizationStage):
             raise TypeError(type(stage))
         # The native kernel's levels are never coarser than the hardware's.
@@ -85,7 +87,7 @@ class Trained:
         checkpoint.assign(stage.variables(), load_arrays(path), path)
         chosen = np.random.default_rng(self.seed).permutation(len(training.labels))[: steps * recipe.batch]
         images = ImageSet(training.images[chosen], training.labels[chosen])
-        train_epoch(Run(spec, LAST_STAGE, recipe, self.folder, self.seed), stage, images, 0)
+        train_epoch(Run(spec, LAST_STAGE, recipe, self.folder, self.seed, dataset=noted.dataset), stage, images, 0)
         return stage.quantized().network
 
     def recognised(self, network: IntegerNetwork, precision: Precision, test: ImageSet) -> Iterator[NDArray[np.bool_]]:

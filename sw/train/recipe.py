@@ -20,8 +20,6 @@ LAST_STAGE: StageName = "quantized"
 
 SMALL = 15_000_000
 """Multiply-accumulates of an image at most, of networks that a CPU trains."""
-FOR_DATA = re.compile(rf"-(\d+|{'|'.join(DATASETS)})$")
-"""What a network's name ends in where it is for another data set than CIFAR-10."""
 Shares = float | tuple[float, ...]
 """A share of survivors of all blocks, or one a block."""
 UNLIMITED = 0.5
@@ -159,7 +157,8 @@ def find_recipe(spec: NetworkSpec, stage: str) -> Recipe:
         ArchonError: unknown stage.
     """
     _check_known(stage)
-    names = (spec.name, FOR_DATA.sub("", spec.name))
+    for_data = rf"-({spec.classes}|{'|'.join(DATASETS)})$"  # what its name ends in unless it is for CIFAR-10
+    names = (spec.name, re.sub(for_data, "", spec.name))
     others = OTHER_NANO if spec.multiply_accumulates() <= SMALL else FULL_SIZE
     return next((RECIPES[name] for name in names if name in RECIPES), others)[stage]
 

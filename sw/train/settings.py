@@ -115,8 +115,11 @@ def start_place(run: Run) -> Path | None:
 
     Raises:
         ArchonError: it is missing, of another network, or one that this one cannot be grown from, or of a stage that this one
-            cannot start from; or two are asked for.
+            cannot start from; or two are asked for, or the run itself.
     """
+    for folder in (run.start, run.widen):
+        if folder is not None and folder.resolve() == run.folder.resolve():
+            raise ArchonError(f"{folder}: expected another run to start from, got the folder of the run itself")
     if run.start is not None:
         if run.widen is not None:
             raise ArchonError(f"expected start or widen, got both: {run.start} and {run.widen}")
@@ -132,18 +135,17 @@ def start_place(run: Run) -> Path | None:
 
 
 def checkpoint_before(run: Run) -> Path:
-    """The checkpoint of the stage before: the one beside the run, else the one that comes with the project.
+    """The checkpoint of the stage before: the one beside the run, else, of seed 0, the one that comes with the project.
 
     Raises:
         ArchonError: there is none, or it is of another network or stage.
     """
-    stage = stage_before(run)
-    trained, kept = (folder / CHECKPOINT for folder in stage_places(run.folder.parent, run.spec.name, stage))
-    if not trained.exists() and not kept.exists():
-        raise ArchonError(f"stage {run.stage} starts from {trained}, which is missing: train that stage first")
-    found = trained if trained.exists() else kept
-    check_start(run.spec, run.stage, found.parent)
-    return found
+    places = stage_places(run.folder.parent, run.spec.name, stage_before(run), run.seed)
+    found = next((folder for folder in places if (folder / CHECKPOINT).exists()), None)
+    if found is None:
+        raise ArchonError(f"stage {run.stage} starts from {places[0] / CHECKPOINT}, which is missing: train that stage first")
+    check_start(run.spec, run.stage, found)
+    return found / CHECKPOINT
 
 
 def stage_before(run: Run) -> str:
@@ -215,10 +217,10 @@ def differences(run: Run, config: dict[str, Any], images: dict[str, list[int]] |
     try:
         own = {
             "network": parse_spec(config["network"]).model_dump(mode="json"),
-            "recipe": asdict(Recipe(**config["recipe"])),
+            "recipe": asdict(noted_recipe(run.folder, config)),
         }
     except (ArchonError, KeyError, TypeError) as error:
-        raise ArchonError(f"{run.folder / CONFIG}: expected what this version notes of a run, got something else") from error
+        raise _not_understood(run.folder) from error
     wanted = run.settings()
     found = {name: (DEFAULTS | config | own).get(name) for name in wanted}
     if images is not None and IMAGES in config:
@@ -226,6 +228,22 @@ def differences(run: Run, config: dict[str, Any], images: dict[str, list[int]] |
     was, asked = _named(found), _named(wanted)
     names = [*asked, *(name for name in was if name not in asked)]
     return {name: (was.get(name), asked.get(name)) for name in names if was.get(name) != asked.get(name)}
+
+
+def noted_recipe(folder: Path, config: dict[str, Any]) -> Recipe:
+    """The recipe that a run folder notes; what an older one does not say is as it was by default.
+
+    Raises:
+        ArchonError: the folder's settings are not those of a run, or of another version.
+    """
+    try:
+        return Recipe(**config["recipe"])
+    except (KeyError, TypeError) as error:
+        raise _not_understood(folder) from error
+
+
+def _not_understood(folder: Path) -> ArchonError:
+    return ArchonError(f"{folder / CONFIG}: expected what this version notes of a run, got something else")
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:

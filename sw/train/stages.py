@@ -5,7 +5,7 @@ from sw.datasets import ImageSet
 from sw.networks.limits import Survivors
 from sw.networks.network import Network
 from sw.quantize.precision import Precision
-from sw.spec import NetworkSpec, UnfusedSpec
+from sw.spec import NetworkSpec
 from sw.train.prediction import PredictionStage, PredictorPlan
 from sw.train.pruning import PruningStage
 from sw.train.quantization import QuantizationStage
@@ -42,7 +42,6 @@ def _limits(spec: NetworkSpec, recipe: Recipe) -> FallingLimits | None:
     """Of every block that predicts; None where nothing is limited."""
     if not recipe.survivor_weight:
         return None
-    blocks = sum(not isinstance(block, UnfusedSpec) for block in spec.blocks)
     weight, costs = recipe.survivor_weight, recipe.survivor_costs
-    survivors = [Survivors(first, second, weight, costs) for first, second in recipe.limits(blocks)]
+    survivors = [Survivors(first, second, weight, costs) for first, second in recipe.limits(spec.predicting_blocks)]
     return FallingLimits(survivors, recipe.survivor_ramp)

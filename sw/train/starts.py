@@ -27,6 +27,14 @@ def check_start_stage(spec: NetworkSpec, stage: str, folder: Path) -> None:
         raise ArchonError(f"{_expected(spec, stage, folder)}, got stage {found}")
 
 
+def check_run(spec: NetworkSpec, stage: str, folder: Path) -> None:
+    """Raise ArchonError unless a run folder is of this stage of this network."""
+    found = read_settings(folder).stage
+    if found != stage:
+        raise ArchonError(f"{folder}: expected a run of stage {stage} of {spec.name}, got stage {found}")
+    _check_network(spec, folder, f"{folder}: expected a run of {spec.name}")
+
+
 def check_ended(folder: Path) -> None:
     """Raise ArchonError unless the run in a folder has come to its end."""
     if (read_config(folder) or {}).get(ACCURACY) is None:
@@ -36,6 +44,13 @@ def check_ended(folder: Path) -> None:
 def check_start(spec: NetworkSpec, stage: str, folder: Path) -> None:
     """Raise ArchonError unless a stage of a network may start from a run folder: of which network it is, and which stage."""
     check_start_stage(spec, stage, folder)
+    start = _check_network(spec, folder, _expected(spec, stage, folder))
+    if spec.sparsity.balanced and holds_masks(folder) and not start.sparsity.balanced:
+        raise ArchonError(f"{folder}: expected a run that was pruned evenly (--balanced), got one that was not")
+
+
+def _check_network(spec: NetworkSpec, folder: Path, expected: str) -> NetworkSpec:
+    """The network of a run folder, which has to be this one in all that decides on its weights."""
     network = read_settings(folder).network
     if network is None:
         raise ArchonError(f"{folder / CONFIG}: expected the description of {spec.name}, got none")
@@ -46,9 +61,8 @@ def check_start(spec: NetworkSpec, stage: str, folder: Path) -> None:
     different = [name for name in wanted if wanted[name] != found[name]]
     if different:
         other = f"another {spec.name}" if start.name == spec.name else start.name
-        raise ArchonError(f"{_expected(spec, stage, folder)}, got one of {other}: they differ in {', '.join(different)}")
-    if spec.sparsity.balanced and holds_masks(folder) and not start.sparsity.balanced:
-        raise ArchonError(f"{folder}: expected a run that was pruned evenly (--balanced), got one that was not")
+        raise ArchonError(f"{expected}, got one of {other}: they differ in {', '.join(different)}")
+    return start
 
 
 def _expected(spec: NetworkSpec, stage: str, folder: Path) -> str:

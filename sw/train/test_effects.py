@@ -1,5 +1,6 @@
 """Options that change nothing are refused, by name; a matrix drops them where only some of its runs need them."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,26 @@ def test_options_that_change_something_are_not(network: str, asked: dict[str, An
     assert options.idle(network) == {}
     assert options.effective(network) == options
     options.run(network)
+
+
+def test_what_depends_on_an_idle_option_is_left_out_with_it() -> None:
+    """A pair has no second limit, so that there is nothing for the ramp to lead to."""
+    options = Options(survivors_second="0.3", survivor_ramp=0.5)
+    assert options.effective(NANO) == options
+    assert options.effective(PAIRS) == Options()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"survivors_first": "0.3,0.2"}, "shares of survivors: expected one, or one for each of 5 blocks, got 0.3,0.2"),
+        ({"max_minutes": math.nan}, "max-minutes: expected 0 or more, got nan"),
+        ({"max_minutes": -5.0}, "max-minutes: expected 0 or more, got -5.0"),
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_it_is_submitted(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArchonError, match=said):
+        Options(**asked).run(NANO)
 
 
 def test_every_option_of_the_table_is_one() -> None:

@@ -1,5 +1,6 @@
 """Other precisions, in Keras and in integers, on a network of a few hundred weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ from sw.quantize.network import quantize_network
 from sw.quantize.precision import Precision
 from sw.quantize.predictor import quantize_predictor
 from sw.quantize.weights import predictor_layers
-from sw.run_folder import CHECKPOINT, WEIGHTS
+from sw.run_folder import CHECKPOINT, CONFIG, WEIGHTS
 from sw.spec import BlockSpec
 from sw.train.export import export_layer
 from sw.train.precision import Trained
 from sw.train.stages import make_stage
-from sw.train.test_train import QUICK, tiny_data, tiny_spec
+from sw.train.test_train import QUICK, run_of, tiny_data, tiny_spec
 
 SCALE = 0.02
 
@@ -45,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays = as_arrays(stage.variables())
     save_arrays(folder / CHECKPOINT, arrays)
     save_arrays(folder / WEIGHTS, stage.weights())
+    (folder / CONFIG).write_text(json.dumps(run_of(folder, "quantized").settings()), encoding="utf-8")
     return folder
 
 
@@ -130,8 +132,23 @@ def test_tuning_repeats_and_trains_at_the_precision(folder: Path) -> None:
     assert np.isin(np.abs(block.project_weight), coarse.project_magnitudes).all()
     before, after = first_block(trained.rounded(fine)), first_block(trained.tuned(fine, 2))
     assert (before.requantization.bias != after.requantization.bias).any()
-    with pytest.raises(ArchonError, match="steps: expected at most 4, an epoch, got 5"):
-        trained.tuned(coarse, 5)
+    with pytest.raises(ArchonError, match="steps: expected at most 8, an epoch, got 9"):
+        trained.tuned(coarse, 9)
+
+
+def test_tuning_trains_as_the_run_was_trained(folder: Path, tmp_path: Path) -> None:
+    """Of a run without b1 and b2 none come back."""
+    arrays = load_arrays(folder / CHECKPOINT)
+    arrays["blocks.0.expand.beta"] = np.ones_like(arrays["blocks.0.expand.beta"])
+    trained = Trained(tiny_spec(), tmp_path, tiny_data())
+    save_arrays(tmp_path / CHECKPOINT, arrays)
+    for biased in (True, False):
+        settings = run_of(tmp_path, "quantized", recipe={"value_biases": biased}).settings()
+        (tmp_path / CONFIG).write_text(json.dumps(settings), encoding="utf-8")
+        assert first_block(trained.tuned(Precision(), 1)).expand_bias.any() == biased
+    (tmp_path / CONFIG).write_text(json.dumps(settings | {"recipe": {"epochs": 1}}), encoding="utf-8")
+    with pytest.raises(ArchonError, match=r"config\.json: expected what this version notes of a run, got something else"):
+        trained.tuned(Precision(), 1)
 
 
 def test_a_comparison_measures_each_choice_once(folder: Path, tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def test_recipes_of_full_size_are_the_published_ones(
 
 
 def named(name: str) -> NetworkSpec:
-    """The description called without classes or data set, under this name."""
+    """The description called without classes or data set, under this name, with 100 classes where it says so."""
     found = next(known for known in sorted(known_specs(), key=len, reverse=True) if name.startswith(known))
-    return load_spec(found).model_copy(update={"name": name})
+    return load_spec(found, 100 if name.endswith("-100") else None).model_copy(update={"name": name})
 
 
 def test_recipes_are_found_by_name_then_by_size() -> None:
@@ -55,6 +55,8 @@ def test_recipes_are_found_by_name_then_by_size() -> None:
     assert find_recipe(named("fusionet-slim-fashion-mnist"), "vanilla") == slim["vanilla"]
     assert find_recipe(named("fusionet-nano-svhn"), "quantized") == nano["quantized"]
     assert find_recipe(named("fusionet-nano-100"), "pruned") == nano["pruned"]
+    assert find_recipe(named("mobilenetv2-7"), "pruned") == FULL_SIZE["pruned"]
+    assert find_recipe(named("fusionet-nano-2"), "vanilla") == OTHER_NANO["vanilla"]  # a network of one's own
     small, large = load_spec("fusionet-nano"), load_spec("fusionet")
     assert find_recipe(small.model_copy(update={"name": "mine"}), "vanilla") == OTHER_NANO["vanilla"]
     assert find_recipe(large.model_copy(update={"name": "mine"}), "vanilla") == FULL_SIZE["vanilla"]

@@ -80,6 +80,29 @@ def test_a_stage_that_was_cut_off_is_refused(tmp_path: Path, way: str) -> None:
         start_of(run)
 
 
+@pytest.mark.parametrize("way", ["start", "widen"])
+def test_a_run_is_not_its_own_start(tmp_path: Path, way: str) -> None:
+    folder = run_folder(tmp_path / "pruned", "pruned")
+    with pytest.raises(ArchonError, match="pruned: expected another run to start from, got the folder of the run itself"):
+        start_of(run_of(tmp_path, "pruned", **{way: folder.parent / "." / "pruned"}))
+
+
+def test_other_seeds_do_not_start_from_what_comes_with_the_project(tmp_path: Path) -> None:
+    kept = Options(stage="pruned", build=tmp_path).run("fusionet-nano")
+    assert start_of(kept) == KEPT_RUNS / "fusionet-nano" / "vanilla" / CHECKPOINT
+    with pytest.raises(ArchonError, match=r"train-seed-7/vanilla/checkpoint\.npz, which is missing: train that stage first"):
+        start_of(Options(stage="pruned", seed=7, build=tmp_path).run("fusionet-nano"))
+
+
+@pytest.mark.parametrize("way", ["start", "widen"])
+def test_what_was_pruned_before_stays_so(tmp_path: Path, way: str) -> None:
+    recipes = [
+        Options(stage="pruned", build=tmp_path, **{way: run_folder(tmp_path / before, before)}).run("fusionet-nano").recipe  # type: ignore[arg-type]
+        for before in ("vanilla", "pruned")
+    ]
+    assert recipes[0].ramp > recipes[1].ramp == 0
+
+
 def test_a_start_is_refused_before_data_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
