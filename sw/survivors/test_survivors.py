@@ -103,17 +103,17 @@ def test_runs_start_from_the_same_network_and_keep_their_logs(finished: Path) ->
 
 
 def test_settings_may_change_more_than_limits(tmp_path: Path) -> None:
-    spec, setting = load_spec("fusionet-nano"), parse_setting("0.4,0.3/0.2+costs+dense+unbiased")
-    assert setting.folder == "0.4,0.3-0.2-costs-dense-unbiased"
+    spec, setting = load_spec("fusionet-nano"), parse_setting("0.4,0.3,0.3,0.3,0.4/0.2+costs+dense+unbiased")
+    assert setting.folder == "0.4,0.3,0.3,0.3,0.4-0.2-costs-dense-unbiased"
     options = options_of(setting, Options(start=tmp_path), tmp_path, spec)
     assert options.build == tmp_path / "fusionet-nano" / "survivors" / setting.folder
     recipe = options.run("fusionet-nano").recipe
-    assert (recipe.survivors_first, recipe.survivors_second) == ((0.4, 0.3), 0.2)
+    assert (recipe.survivors_first, recipe.survivors_second) == ((0.4, 0.3, 0.3, 0.3, 0.4), 0.2)
     assert (recipe.survivor_costs, recipe.dense_predictors, recipe.value_biases) == (True, True, False)
     plain = options_of(parse_setting("0.4/0.3"), Options(start=tmp_path), tmp_path, spec).run("fusionet-nano").recipe
     assert (plain.survivor_costs, plain.dense_predictors, plain.value_biases) == (False, False, True)
     pairs = options_of(setting, Options(start=tmp_path), tmp_path, load_spec("shufflenet-modified-nano"))
-    assert (pairs.survivors_first, pairs.survivors_second) == ("0.4,0.3", None)
+    assert (pairs.survivors_first, pairs.survivors_second) == ("0.4,0.3,0.3,0.3,0.4", None)
 
 
 def test_table_and_picture(finished: Path) -> None:
