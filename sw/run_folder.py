@@ -3,7 +3,7 @@
 import csv
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -36,6 +36,11 @@ def stage_places(trained: Path, network: str, stage: str, seed: int = 0) -> tupl
     return (trained / stage, KEPT_RUNS / network / stage) if seed == 0 else (trained / stage,)
 
 
+def first_having(folders: Iterable[Path], name: str) -> Path | None:
+    """The first of some folders that has a file of this name."""
+    return next((folder for folder in folders if (folder / name).is_file()), None)
+
+
 def find_stage(build: Path, network: str, stage: str, having: str, seed: int = 0) -> Path:
     """The first of these folders, for runs in BUILD, that has a file.
 
@@ -43,10 +48,10 @@ def find_stage(build: Path, network: str, stage: str, having: str, seed: int = 0
         ArchonError: none of them has.
     """
     places = stage_places(stages_folder(build, network, seed), network, stage, seed)
-    for folder in places:
-        if (folder / having).is_file():
-            return folder
-    raise ArchonError(f"{places[0] / having} is missing: expected what stage {stage} of {network} leaves")
+    folder = first_having(places, having)
+    if folder is None:
+        raise ArchonError(f"{places[0] / having} is missing: expected what stage {stage} of {network} leaves")
+    return folder
 
 
 @contextmanager

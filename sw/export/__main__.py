@@ -19,7 +19,7 @@ from sw.datasets import ImageSet, cropped, fitted, load_excerpt
 from sw.export.random_network import Survivors, random_network
 from sw.export.report import layer_table
 from sw.quantize.network import HAS_SCALES, Quantized, quantize_network
-from sw.run_folder import WEIGHTS, read_facts, stages_folder
+from sw.run_folder import WEIGHTS, first_having, read_facts, stages_folder
 from sw.spec import NetworkSpec, load_spec
 from sw.task import images_for, network_for
 from sw.train.starts import check_run
@@ -103,8 +103,9 @@ def export_random(spec: NetworkSpec, seed: int | None, survivors: Survivors, pat
 
 def trained_weights(spec: NetworkSpec, build: Path, seed: int = 0) -> Path | None:
     """The weights of the last stage that was trained, if any."""
-    candidates = [stages_folder(build, spec.name, seed) / stage / WEIGHTS for stage in STAGES]
-    return next((path for path in candidates if path.exists()), None)
+    trained = stages_folder(build, spec.name, seed)
+    folder = first_having((trained / stage for stage in STAGES), WEIGHTS)
+    return None if folder is None else folder / WEIGHTS
 
 
 def export_trained(spec: NetworkSpec, build: Path, path: Path, seed: int = 0) -> Quantized:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sw.arrays import file_digest
 from sw.curves import EPOCH, Curves, read_curves
 from sw.golden.record import RECORD, read_record, record_path
-from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, read_settings, stage_places, stages_folder
+from sw.run_folder import ACCURACY, CONFIG, KEPT_RUNS, RunSettings, first_having, read_settings, stage_places, stages_folder
 from sw.train.recipe import STAGES
 
 
@@ -60,13 +60,12 @@ def read_stages(network: str, build: Path) -> tuple[Stage, ...]:
         ArchonError: settings or a log that training does not write.
     """
     trained = stages_folder(build, network)
-    places = [(stage, folder) for stage in STAGES for folder in stage_places(trained, network, stage)]
-    found: dict[str, Stage] = {}
-    for name, folder in places:
-        if name not in found and (folder / CONFIG).is_file():
-            kept = folder.is_relative_to(KEPT_RUNS)
-            found[name] = Stage(name, read_settings(folder), read_curves(folder), kept)
-    return tuple(found.values())
+    found = ((stage, first_having(stage_places(trained, network, stage), CONFIG)) for stage in STAGES)
+    return tuple(
+        Stage(stage, read_settings(folder), read_curves(folder), folder.is_relative_to(KEPT_RUNS))
+        for stage, folder in found
+        if folder is not None
+    )
 
 
 def read_integers(network: str, bundle: Path, build: Path) -> Integers | None:

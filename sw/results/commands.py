@@ -5,7 +5,7 @@ from dataclasses import replace
 from sw.results.runs import is_balanced
 from sw.results.subjects import Subject
 from sw.run_folder import RunSettings
-from sw.train.effects import without_effect, words
+from sw.train.effects import option_words, without_effect
 from sw.train.recipe import STAGES, find_recipe, shares_text
 
 MANY_IMAGES, FEW_IMAGES = 960, 4
@@ -56,7 +56,7 @@ def _options(subject: Subject, stage: str, facts: RunSettings) -> list[str]:
     asked = {name: value for name, (value, usual) in values.items() if value != usual}
     trained = replace(recipe, epochs=of_run.epochs, survivor_weight=of_run.survivor_weight)
     idle = without_effect(asked, subject.spec, stage, trained)
-    said = [word for name, value in asked.items() if name not in idle for word in words(name, value)]
+    said = option_words({name: value for name, value in asked.items() if name not in idle})
     if is_balanced(facts) and not subject.spec.sparsity.balanced and stage != STAGES[0]:  # nothing is pruned there
         said.append("--balanced")
     if facts.widened_from is not None:

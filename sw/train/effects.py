@@ -52,19 +52,20 @@ EFFECTS = {
 """By option; the others have an effect everywhere."""
 
 
-def words(name: str, value: object) -> list[str]:
-    """An option on the command line."""
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", str(value)]
+def option_words(options: Mapping[str, object]) -> list[str]:
+    """Options by name, as on the command line."""
+    words: list[str] = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
 
 
 def without_effect(asked: Mapping[str, Any], spec: NetworkSpec, stage: str, recipe: Recipe) -> dict[str, str]:
     """Those of the options asked for, by name, that change nothing, each with a sentence that says why."""
     lacking = {name: EFFECTS[name].lacks(spec, stage, recipe) for name in asked if name in EFFECTS}
     return {
-        name: f"{' '.join(words(name, asked[name]))}: has an effect {lack}"
+        name: f"{' '.join(option_words({name: asked[name]}))}: has an effect {lack}"
         for name, lack in lacking.items()
         if lack is not None
     }

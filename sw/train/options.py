@@ -15,7 +15,7 @@ from sw.datasets import ImageSet, find_dataset, fitted, reduced
 from sw.run_folder import stages_folder
 from sw.spec import NetworkSpec
 from sw.task import network_for
-from sw.train.effects import without_effect, words
+from sw.train.effects import option_words, without_effect
 from sw.train.recipe import PredictorTraining, Recipe, StageName, check_stage, find_recipe, with_epochs, with_survivors
 from sw.train.settings import Run
 from sw.train.starts import holds_masks
@@ -162,7 +162,7 @@ class Options(Common):
 
     def arguments(self, network: str) -> list[str]:
         """What asks for this run behind `archon train`."""
-        return [network, *(word for name, value in self._asked().items() for word in words(name, value))]
+        return [network, *option_words(self._asked())]
 
     def command(self, network: str) -> str:
         """The same as a line for a shell."""

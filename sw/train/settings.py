@@ -7,7 +7,7 @@ from typing import Any
 from hw.contract.errors import ArchonError
 from sw.arrays import file_digest
 from sw.datasets import ImageSet
-from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, read_config, read_settings, stage_places
+from sw.run_folder import CHECKPOINT, CONFIG, finished_accuracy, first_having, read_config, read_settings, stage_places
 from sw.spec import NetworkSpec, parse_spec
 from sw.train.recipe import STAGES, Recipe, stages_of
 from sw.train.starts import check_ended, check_start, check_start_stage
@@ -141,7 +141,7 @@ def checkpoint_before(run: Run) -> Path:
         ArchonError: there is none, or it is of another network or stage.
     """
     places = stage_places(run.folder.parent, run.spec.name, stage_before(run), run.seed)
-    found = next((folder for folder in places if (folder / CHECKPOINT).exists()), None)
+    found = first_having(places, CHECKPOINT)
     if found is None:
         raise ArchonError(f"stage {run.stage} starts from {places[0] / CHECKPOINT}, which is missing: train that stage first")
     check_start(run.spec, run.stage, found)
